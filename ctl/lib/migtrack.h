@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libmigtrack: one typed call per netlink command of the migtrack family, the
+ * session's mapping, and the events as structs. No policy.
+ *
+ * Calls that can fail return 0 or a negative errno. The kernel's own words on
+ * the last failure are in migtrack_message(). A handle is for one thread.
+ */
+#ifndef LIBMIGTRACK_H
+#define LIBMIGTRACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <linux/migtrack.h>
+#include <linux/migtrack_map.h>
+
+struct migtrack;
+
+/* Bytes; what is still to be moved, as of the last sync. */
+struct migtrack_counters {
+	uint64_t precopy;
+	uint64_t postcopy;
+	uint64_t stopcopy;
+	uint64_t total;
+};
+
+struct migtrack_session {
+	uint64_t id;
+	uint64_t iteration;
+	struct migtrack_counters bytes;
+	uint32_t flags;			/* enum migtrack_counter_flags */
+	uint32_t sources;
+	uint64_t syncs;
+	uint32_t sync_kind;		/* enum migtrack_sync_kind, 0: none yet */
+	uint32_t sync_error;		/* errno, 0: it did not fail */
+	uint64_t sync_time_ns;		/* CLOCK_MONOTONIC */
+	uint64_t sync_duration_ns;
+	uint64_t dirty_pages;
+	uint64_t dirty_rate;		/* pages per second */
+	uint64_t memory;		/* bytes of kernel memory */
+	uint64_t event_seq;		/* events only */
+};
+
+struct migtrack_source {
+	uint64_t session_id;
+	uint32_t id;
+	uint32_t type;			/* enum migtrack_source_type */
+	pid_t pid;			/* 0: not told */
+	uint64_t offset;
+	uint64_t length;
+	uint32_t page_size;
+	struct migtrack_counters bytes;
+	uint32_t flags;
+	uint64_t dirty_pages;
+	uint64_t dirty_rate;
+	uint64_t held_pages;
+	uint64_t whole_chunks;
+	uint64_t protected_pages;
+	uint64_t protect_calls;
+	uint32_t processes;
+	uint64_t memory;
+	uint64_t event_seq;
+};
+
+/* What source-add replied. */
+struct migtrack_source_map {
+	uint64_t session_id;
+	uint32_t id;
+	uint64_t length;		/* bytes of memory covered */
+	uint64_t map_offset;		/* where to mmap the bitmap */
+	uint64_t map_length;
+	uint32_t page_size;
+};
+
+enum migtrack_event_type {
+	MIGTRACK_EVENT_SESSION_NEW,
+	MIGTRACK_EVENT_SESSION_ITERATION,
+	MIGTRACK_EVENT_SESSION_DEL,
+	MIGTRACK_EVENT_SOURCE_CHANGE,
+};
+
+struct migtrack_event {
+	enum migtrack_event_type type;
+	union {
+		struct migtrack_session session;
+		struct migtrack_source source;	/* MIGTRACK_EVENT_SOURCE_CHANGE */
+	};
+};
+
+/* -ENOENT: the kernel has no migtrack family (module not loaded). */
+int migtrack_open(struct migtrack **mt);
+void migtrack_close(struct migtrack *mt);
+
+/* What the kernel said about the last call that failed, or "". */
+const char *migtrack_message(const struct migtrack *mt);
+
+int migtrack_session_new(struct migtrack *mt, uint64_t *id, int *fd);
+int migtrack_session_del(struct migtrack *mt, int fd);
+int migtrack_session_get(struct migtrack *mt, uint64_t id,
+			 struct migtrack_session *session);
+
+/* A callback that returns nonzero ends the dump, which returns that value. */
+typedef int migtrack_session_fn(const struct migtrack_session *s, void *data);
+typedef int migtrack_source_fn(const struct migtrack_source *s, void *data);
+int migtrack_session_dump(struct migtrack *mt, migtrack_session_fn *fn,
+			  void *data);
+
+/* length 0: up to the end of the file */
+int migtrack_source_add_ram(struct migtrack *mt, int session_fd, pid_t pid,
+			    int mem_fd, uint64_t offset, uint64_t length,
+			    struct migtrack_source_map *map);
+int migtrack_source_del(struct migtrack *mt, int session_fd, uint32_t id);
+int migtrack_source_get(struct migtrack *mt, uint64_t session_id, uint32_t id,
+			struct migtrack_source *source);
+int migtrack_source_dump(struct migtrack *mt, uint64_t session_id,
+			 migtrack_source_fn *fn, void *data);
+
+/* Starts a sync and returns; migtrack_sync_wait() waits for its end. */
+int migtrack_sync(struct migtrack *mt, int session_fd,
+		  enum migtrack_sync_kind kind);
+
+/*
+ * Wait until a sync has ended since the last call (the descriptor's own count:
+ * one waiter). timeout_ms as for poll(2). Returns 0, -ETIMEDOUT, -EINTR,
+ * -ENODEV (the session ended). The sync's own result is in the header.
+ */
+int migtrack_sync_wait(int session_fd, int timeout_ms);
+
+/* The mapped header page; migtrack_header_read() copies it consistently. */
+int migtrack_header_map(int session_fd, struct migtrack_map_header **header);
+void migtrack_header_unmap(struct migtrack_map_header *header);
+void migtrack_header_read(const struct migtrack_map_header *header,
+			  struct migtrack_map_header *copy);
+
+/* A source's bitmap, mapped; bit 0 is the first page of the range. */
+int migtrack_bitmap_map(int session_fd, const struct migtrack_source_map *map,
+			unsigned long **bitmap);
+void migtrack_bitmap_unmap(const struct migtrack_source_map *map,
+			   unsigned long *bitmap);
+
+/*
+ * Events. A handle that subscribed is used for nothing else.
+ * migtrack_event_read() returns 0, -EAGAIN (the descriptor does not block),
+ * -ENOBUFS (events were lost: dump to catch up), or another negative errno.
+ * Several events can arrive at once; it hands out one at a time.
+ */
+int migtrack_subscribe(struct migtrack *mt);
+int migtrack_fd(const struct migtrack *mt);
+int migtrack_event_read(struct migtrack *mt, struct migtrack_event *event);
+
+#endif /* LIBMIGTRACK_H */

@@ -1,0 +1,53 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Regenerate what the kernel's ynl makes of the netlink spec:
+#
+#	regen.sh LINUX		write uapi/linux/migtrack.h and kmod/netlink-gen.[ch]
+#	regen.sh LINUX --check	only compare; 1 and a diff if one differs
+#
+# LINUX is a kernel tree (or the part of one that the lab unpacks from Debian's
+# linux-source) with tools/net/ynl and Documentation/netlink. Needs Python 3
+# with yaml and jsonschema.
+set -eu
+
+linux=$1
+mode=${2:-write}
+top=$(cd "$(dirname "$0")/../.." && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# ynl wants a kernel tree around the spec and one fixed licence in it.
+mkdir -p "$tmp/Documentation/netlink/specs"
+: > "$tmp/MAINTAINERS"
+cp "$linux"/Documentation/netlink/*.yaml "$tmp/Documentation/netlink/"
+spec=$tmp/Documentation/netlink/specs/migtrack.yaml
+ynl_spdx='((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause)'
+sed "1s|.*|# SPDX-License-Identifier: $ynl_spdx|" \
+	"$top/Documentation/netlink/specs/migtrack.yaml" > "$spec"
+
+status=0
+
+# generate MODE PART FILE LICENCE
+generate() {
+	out=$tmp/$(basename "$3")
+	python3 -B "$linux/tools/net/ynl/pyynl/ynl_gen_c.py" \
+		--mode "$1" "--$2" --spec "$spec" -o "$out"
+	sed -i -e "1s|$ynl_spdx|$4|" \
+		-e 's|tools/net/ynl/ynl-regen.sh|make netlink|' \
+		-e 's|<uapi/linux/migtrack.h>|<linux/migtrack.h>|' "$out"
+	deliver "$out" "$3"
+}
+
+# deliver NEW FILE
+deliver() {
+	if [ "$mode" = --check ]; then
+		diff -u "$top/$2" "$1" || status=1
+	else
+		cmp -s "$1" "$top/$2" || cp "$1" "$top/$2"
+	fi
+}
+
+generate uapi header uapi/linux/migtrack.h 'GPL-2.0-only WITH Linux-syscall-note'
+generate kernel source kmod/netlink-gen.c GPL-2.0-only
+generate kernel header kmod/netlink-gen.h GPL-2.0-only
+exit $status

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/* Do not edit directly, auto-generated from: */
+/*	Documentation/netlink/specs/migtrack.yaml */
+/* YNL-GEN uapi header */
+/* To regenerate run: make netlink */
+
+#ifndef _UAPI_LINUX_MIGTRACK_H
+#define _UAPI_LINUX_MIGTRACK_H
+
+#define MIGTRACK_FAMILY_NAME	"migtrack"
+#define MIGTRACK_FAMILY_VERSION	1
+
+/**
+ * enum migtrack_source_type - What a source is.
+ * @MIGTRACK_SOURCE_TYPE_RAM: Shared, file-backed guest memory, tracked by the
+ *   kernel.
+ */
+enum migtrack_source_type {
+	MIGTRACK_SOURCE_TYPE_RAM = 1,
+};
+
+/**
+ * enum migtrack_sync_kind - What a sync is for. Only an iteration counts and
+ *   sends an event.
+ * @MIGTRACK_SYNC_KIND_SETUP: Arms every source; all of its memory is to be
+ *   moved. Sets the iteration to 1. Silent.
+ * @MIGTRACK_SYNC_KIND_ITERATION: Exact query of every source, publish,
+ *   iteration + 1, session-iteration-ntf.
+ * @MIGTRACK_SYNC_KIND_HELPER: Exact query and publish. Does not count, silent.
+ * @MIGTRACK_SYNC_KIND_FINAL: The last one, with the guest stopped. Does not
+ *   count, silent.
+ */
+enum migtrack_sync_kind {
+	MIGTRACK_SYNC_KIND_SETUP = 1,
+	MIGTRACK_SYNC_KIND_ITERATION,
+	MIGTRACK_SYNC_KIND_HELPER,
+	MIGTRACK_SYNC_KIND_FINAL,
+};
+
+/**
+ * enum migtrack_counter_flags - What a reader has to know about the numbers
+ *   beside them.
+ * @MIGTRACK_COUNTER_FLAGS_EXACT: The numbers come from a sync that asked the
+ *   source.
+ * @MIGTRACK_COUNTER_FLAGS_CLAMPED: The source reported an impossible size; a
+ *   bound stands for it.
+ * @MIGTRACK_COUNTER_FLAGS_STALE: The source could not be asked; the last known
+ *   value is shown.
+ * @MIGTRACK_COUNTER_FLAGS_GONE: The process, file or device that was tracked
+ *   no longer exists.
+ * @MIGTRACK_COUNTER_FLAGS_BARRIER: A mapping of the file exists that can't be
+ *   write-protected (private, or opened read-only); memory near it is reported
+ *   whole at each sync.
+ * @MIGTRACK_COUNTER_FLAGS_HUGE: Huge page table entries were found in the
+ *   tracked memory.
+ * @MIGTRACK_COUNTER_FLAGS_HELD: Pages are held by references beyond their
+ *   mappings (long-term pins, I/O under way) and are reported at each sync
+ *   until they are let go.
+ */
+enum migtrack_counter_flags {
+	MIGTRACK_COUNTER_FLAGS_EXACT = 1,
+	MIGTRACK_COUNTER_FLAGS_CLAMPED = 2,
+	MIGTRACK_COUNTER_FLAGS_STALE = 4,
+	MIGTRACK_COUNTER_FLAGS_GONE = 8,
+	MIGTRACK_COUNTER_FLAGS_BARRIER = 16,
+	MIGTRACK_COUNTER_FLAGS_HUGE = 32,
+	MIGTRACK_COUNTER_FLAGS_HELD = 64,
+};
+
+enum {
+	MIGTRACK_A_SESSION_ID = 1,
+	MIGTRACK_A_SESSION_FD,
+	MIGTRACK_A_SESSION_ITERATION,
+	MIGTRACK_A_SESSION_PRECOPY,
+	MIGTRACK_A_SESSION_POSTCOPY,
+	MIGTRACK_A_SESSION_STOPCOPY,
+	MIGTRACK_A_SESSION_TOTAL,
+	MIGTRACK_A_SESSION_FLAGS,
+	MIGTRACK_A_SESSION_SOURCES,
+	MIGTRACK_A_SESSION_SYNCS,
+	MIGTRACK_A_SESSION_SYNC_KIND,
+	MIGTRACK_A_SESSION_SYNC_TIME,
+	MIGTRACK_A_SESSION_SYNC_DURATION,
+	MIGTRACK_A_SESSION_SYNC_ERROR,
+	MIGTRACK_A_SESSION_DIRTY_PAGES,
+	MIGTRACK_A_SESSION_DIRTY_RATE,
+	MIGTRACK_A_SESSION_MEMORY,
+	MIGTRACK_A_SESSION_EVENT_SEQ,
+
+	__MIGTRACK_A_SESSION_MAX,
+	MIGTRACK_A_SESSION_MAX = (__MIGTRACK_A_SESSION_MAX - 1)
+};
+
+enum {
+	MIGTRACK_A_SOURCE_SESSION_ID = 1,
+	MIGTRACK_A_SOURCE_SESSION_FD,
+	MIGTRACK_A_SOURCE_ID,
+	MIGTRACK_A_SOURCE_TYPE,
+	MIGTRACK_A_SOURCE_PID,
+	MIGTRACK_A_SOURCE_MEM_FD,
+	MIGTRACK_A_SOURCE_OFFSET,
+	MIGTRACK_A_SOURCE_LENGTH,
+	MIGTRACK_A_SOURCE_MAP_OFFSET,
+	MIGTRACK_A_SOURCE_MAP_LENGTH,
+	MIGTRACK_A_SOURCE_PAGE_SIZE,
+	MIGTRACK_A_SOURCE_PRECOPY,
+	MIGTRACK_A_SOURCE_POSTCOPY,
+	MIGTRACK_A_SOURCE_STOPCOPY,
+	MIGTRACK_A_SOURCE_TOTAL,
+	MIGTRACK_A_SOURCE_FLAGS,
+	MIGTRACK_A_SOURCE_DIRTY_PAGES,
+	MIGTRACK_A_SOURCE_DIRTY_RATE,
+	MIGTRACK_A_SOURCE_HELD_PAGES,
+	MIGTRACK_A_SOURCE_WHOLE_CHUNKS,
+	MIGTRACK_A_SOURCE_PROTECTED_PAGES,
+	MIGTRACK_A_SOURCE_PROTECT_CALLS,
+	MIGTRACK_A_SOURCE_PROCESSES,
+	MIGTRACK_A_SOURCE_MEMORY,
+	MIGTRACK_A_SOURCE_EVENT_SEQ,
+
+	__MIGTRACK_A_SOURCE_MAX,
+	MIGTRACK_A_SOURCE_MAX = (__MIGTRACK_A_SOURCE_MAX - 1)
+};
+
+enum {
+	MIGTRACK_CMD_SESSION_NEW = 1,
+	MIGTRACK_CMD_SESSION_DEL,
+	MIGTRACK_CMD_SESSION_GET,
+	MIGTRACK_CMD_SESSION_NEW_NTF,
+	MIGTRACK_CMD_SESSION_ITERATION_NTF,
+	MIGTRACK_CMD_SESSION_DEL_NTF,
+	MIGTRACK_CMD_SOURCE_ADD,
+	MIGTRACK_CMD_SOURCE_DEL,
+	MIGTRACK_CMD_SOURCE_GET,
+	MIGTRACK_CMD_SOURCE_CHANGE_NTF,
+	MIGTRACK_CMD_SYNC,
+
+	__MIGTRACK_CMD_MAX,
+	MIGTRACK_CMD_MAX = (__MIGTRACK_CMD_MAX - 1)
+};
+
+#define MIGTRACK_MCGRP_EVENTS	"events"
+
+#endif /* _UAPI_LINUX_MIGTRACK_H */
