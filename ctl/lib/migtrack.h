@@ -102,7 +102,11 @@ int migtrack_session_del(struct migtrack *mt, int fd);
 int migtrack_session_get(struct migtrack *mt, uint64_t id,
 			 struct migtrack_session *session);
 
-/* A callback that returns nonzero ends the dump, which returns that value. */
+/*
+ * A callback that returns nonzero ends the dump, which returns that value. A
+ * dump that changed underneath is taken again before the first callback;
+ * -EAGAIN if it never held still. Callbacks may use the handle.
+ */
 typedef int migtrack_session_fn(const struct migtrack_session *s, void *data);
 typedef int migtrack_source_fn(const struct migtrack_source *s, void *data);
 int migtrack_session_dump(struct migtrack *mt, migtrack_session_fn *fn,
@@ -143,7 +147,8 @@ void migtrack_bitmap_unmap(const struct migtrack_source_map *map,
 
 /*
  * Events. A handle that subscribed is used for nothing else.
- * migtrack_event_read() returns 0, -EAGAIN (the descriptor does not block),
+ * migtrack_event_read() returns 0, -EAGAIN (migtrack_subscribe() makes the
+ * descriptor non-blocking: read until -EAGAIN, then poll),
  * -ENOBUFS (events were lost: dump to catch up), or another negative errno.
  * Several events can arrive at once; it hands out one at a time.
  */

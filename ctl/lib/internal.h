@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Shared by the files of libmigtrack; not installed. */
+#ifndef LIBMIGTRACK_INTERNAL_H
+#define LIBMIGTRACK_INTERNAL_H
+
+#include <libmnl/libmnl.h>
+
+#include "migtrack.h"
+
+#define MIGTRACK_BUFFER_SIZE	(32 * 1024)
+
+/**
+ * struct migtrack - a connection to the kernel's migtrack family
+ * @nl: the netlink socket
+ * @portid: its address
+ * @seq: of the last request
+ * @family: number of the generic netlink family
+ * @group: number of its multicast group "events", 0 if there is none
+ * @message: what the kernel said about the last call that failed
+ * @event: next message to hand out by migtrack_event_read()
+ * @event_bytes: bytes of messages left from @event on
+ * @buffer: what was received last
+ */
+struct migtrack {
+	struct mnl_socket *nl;
+	unsigned int portid;
+	unsigned int seq;
+	uint16_t family;
+	uint32_t group;
+	char message[256];
+	const struct nlmsghdr *event;
+	int event_bytes;
+	char buffer[MIGTRACK_BUFFER_SIZE] __attribute__((aligned(8)));
+};
+
+/* A request under construction. */
+struct request {
+	struct nlmsghdr *nlh;
+	char buffer[512] __attribute__((aligned(8)));
+};
+
+/* Where an attribute goes in a struct: a member of 4 or 8 bytes. */
+struct field {
+	uint16_t attr;
+	uint16_t size;
+	uint16_t offset;
+};
+
+#define FIELD(type, member, attribute) {				\
+	.attr = (attribute),						\
+	.size = sizeof(((type *)NULL)->member),				\
+	.offset = offsetof(type, member),				\
+}
+
+/**
+ * struct layout - how a reply becomes a struct
+ * @size: of the struct
+ * @fields: its members
+ * @n: how many
+ */
+struct layout {
+	size_t size;
+	const struct field *fields;
+	size_t n;
+};
+
+extern const struct layout migtrack_session_layout;
+extern const struct layout migtrack_source_layout;
+
+void request_init(struct migtrack *mt, struct request *req, uint8_t cmd,
+		  uint16_t flags);
+void request_put_uint(struct request *req, uint16_t attr, uint64_t value);
+void request_put_u32(struct request *req, uint16_t attr, uint32_t value);
+
+/* Send, wait for the acknowledgement; a reply fills @object if there is one. */
+int request_do(struct migtrack *mt, struct request *req,
+	       const struct layout *layout, void *object);
+
+/* Collects a consistent dump, then calls @fn with each object. */
+int request_dump(struct migtrack *mt, const struct request *req,
+		 const struct layout *layout,
+		 int (*fn)(const void *object, void *data), void *data);
+
+int message_parse(const struct nlmsghdr *nlh, const struct layout *layout,
+		  void *object);
+int family_resolve(struct migtrack *mt);
+
+#endif /* LIBMIGTRACK_INTERNAL_H */

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Commands on sources. */
+#include "internal.h"
+
+#define SOURCE(member, attribute) \
+	FIELD(struct migtrack_source, member, MIGTRACK_A_SOURCE_##attribute)
+
+static const struct field source_fields[] = {
+	SOURCE(session_id, SESSION_ID),
+	SOURCE(id, ID),
+	SOURCE(type, TYPE),
+	SOURCE(pid, PID),
+	SOURCE(offset, OFFSET),
+	SOURCE(length, LENGTH),
+	SOURCE(page_size, PAGE_SIZE),
+	SOURCE(bytes.precopy, PRECOPY),
+	SOURCE(bytes.postcopy, POSTCOPY),
+	SOURCE(bytes.stopcopy, STOPCOPY),
+	SOURCE(bytes.total, TOTAL),
+	SOURCE(flags, FLAGS),
+	SOURCE(dirty_pages, DIRTY_PAGES),
+	SOURCE(dirty_rate, DIRTY_RATE),
+	SOURCE(held_pages, HELD_PAGES),
+	SOURCE(whole_chunks, WHOLE_CHUNKS),
+	SOURCE(protected_pages, PROTECTED_PAGES),
+	SOURCE(protect_calls, PROTECT_CALLS),
+	SOURCE(processes, PROCESSES),
+	SOURCE(memory, MEMORY),
+	SOURCE(event_seq, EVENT_SEQ),
+};
+
+const struct layout migtrack_source_layout = {
+	.size = sizeof(struct migtrack_source),
+	.fields = source_fields,
+	.n = sizeof(source_fields) / sizeof(source_fields[0]),
+};
+
+#define MAP(member, attribute) \
+	FIELD(struct migtrack_source_map, member, MIGTRACK_A_SOURCE_##attribute)
+
+static const struct field map_fields[] = {
+	MAP(session_id, SESSION_ID),
+	MAP(id, ID),
+	MAP(length, LENGTH),
+	MAP(map_offset, MAP_OFFSET),
+	MAP(map_length, MAP_LENGTH),
+	MAP(page_size, PAGE_SIZE),
+};
+
+static const struct layout map_layout = {
+	.size = sizeof(struct migtrack_source_map),
+	.fields = map_fields,
+	.n = sizeof(map_fields) / sizeof(map_fields[0]),
+};
+
+/**
+ * migtrack_source_add_ram() - track shared, file-backed memory of a process
+ * @mt: the handle
+ * @session_fd: the session's descriptor
+ * @pid: the process, which has to map the file
+ * @mem_fd: the file, open for reading and writing
+ * @offset: where the range starts in the file
+ * @length: its bytes, 0 for all up to the file's end
+ * @map: filled on success: what migtrack_bitmap_map() needs
+ *
+ * Return: 0 or a negative errno; migtrack_message() says why.
+ */
+int migtrack_source_add_ram(struct migtrack *mt, int session_fd, pid_t pid,
+			    int mem_fd, uint64_t offset, uint64_t length,
+			    struct migtrack_source_map *map)
+{
+	struct request req;
+
+	request_init(mt, &req, MIGTRACK_CMD_SOURCE_ADD, 0);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
+			(uint32_t)session_fd);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_TYPE,
+			MIGTRACK_SOURCE_TYPE_RAM);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_PID, (uint32_t)pid);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_MEM_FD, (uint32_t)mem_fd);
+	if (offset)
+		request_put_uint(&req, MIGTRACK_A_SOURCE_OFFSET, offset);
+	if (length)
+		request_put_uint(&req, MIGTRACK_A_SOURCE_LENGTH, length);
+	return request_do(mt, &req, &map_layout, map);
+}
+
+/**
+ * migtrack_source_del() - take a source out of a session
+ * @mt: the handle
+ * @session_fd: the session's descriptor
+ * @id: number of the source
+ *
+ * Return: 0 or a negative errno.
+ */
+int migtrack_source_del(struct migtrack *mt, int session_fd, uint32_t id)
+{
+	struct request req;
+
+	request_init(mt, &req, MIGTRACK_CMD_SOURCE_DEL, 0);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
+			(uint32_t)session_fd);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	return request_do(mt, &req, NULL, NULL);
+}
+
+/**
+ * migtrack_source_get() - what the last sync found in a source
+ * @mt: the handle
+ * @session_id: number of the session
+ * @id: number of the source
+ * @source: filled on success
+ *
+ * Return: 0, -ENOENT if there is no such source, or another negative errno.
+ */
+int migtrack_source_get(struct migtrack *mt, uint64_t session_id, uint32_t id,
+			struct migtrack_source *source)
+{
+	struct request req;
+
+	request_init(mt, &req, MIGTRACK_CMD_SOURCE_GET, 0);
+	request_put_uint(&req, MIGTRACK_A_SOURCE_SESSION_ID, session_id);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	return request_do(mt, &req, &migtrack_source_layout, source);
+}
+
+struct source_visit {
+	migtrack_source_fn *fn;
+	void *data;
+};
+
+static int source_visit(const void *object, void *data)
+{
+	const struct source_visit *visit = data;
+
+	return visit->fn(object, visit->data);
+}
+
+/**
+ * migtrack_source_dump() - all sources of a session, without their pids
+ * @mt: the handle
+ * @session_id: number of the session
+ * @fn: called with each; nonzero ends the dump
+ * @data: its argument
+ *
+ * As consistent as migtrack_session_dump(). @fn may use @mt.
+ *
+ * Return: 0, what @fn returned, or a negative errno.
+ */
+int migtrack_source_dump(struct migtrack *mt, uint64_t session_id,
+			 migtrack_source_fn *fn, void *data)
+{
+	struct source_visit visit = { .fn = fn, .data = data };
+	struct request req;
+
+	request_init(mt, &req, MIGTRACK_CMD_SOURCE_GET, 0);
+	request_put_uint(&req, MIGTRACK_A_SOURCE_SESSION_ID, session_id);
+	return request_dump(mt, &req, &migtrack_source_layout, source_visit,
+			    &visit);
+}
