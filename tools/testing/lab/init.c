@@ -113,7 +113,7 @@ static void mount_root(void)
 static void session(int in, int out)
 {
 	static char *const env[] = {
-		"PATH=/build/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH=/build/lab:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "LC_ALL=C.UTF-8", NULL
 	};
 	static char *const argv[] = { "bash", SESSION, NULL };

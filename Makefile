@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# "make help" lists the targets.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+KERNEL ?= 6.12
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+LAB := tools/testing/lab/lab
+release := $(or $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null),unknown)
+modules_out := build/host/$(release)
+installed := $(DESTDIR)/lib/modules/$(release)/updates/kmod/migtrack.ko
+
+export KERNEL
+
+.PHONY: all check-kernel modules migctl install modules_install uninstall \
+	lab lab-build lab-shell check demo checkpatch netlink clean distclean help
+
+all: check-kernel
+	@$(MAKE) --no-print-directory modules migctl
+
+help:
+	@echo 'On a hypervisor host:'
+	@echo '  all              modules for the running kernel, and migctl (default)'
+	@echo '                   KDIR=... another kernel'
+	@echo '  install          modules, migctl, headers, manual page; PREFIX, DESTDIR'
+	@echo '  uninstall        take them away again'
+	@echo 'In a throwaway VM (a Debian is unpacked into the cache once, the host is not touched):'
+	@echo '  demo             a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
+	@echo '  check            all tests, on both kernels'
+	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
+	@echo 'For development:'
+	@echo '  lab              only make the lab'
+	@echo '  lab-build        only build everything in it'
+	@echo '  checkpatch       the kernel style checker on kmod/ and uapi/'
+	@echo '  netlink          generate the netlink code from its specification'
+	@echo '  clean            remove build/'
+	@echo '  distclean        remove build/ and the lab from the cache'
+
+check-kernel:
+	@tools/check-kernel.sh $(KDIR)
+
+modules: check-kernel
+	@tools/build-modules.sh $(KDIR) $(modules_out)
+
+migctl:
+	@$(MAKE) --no-print-directory -C ctl O=$(CURDIR)/build/host PREFIX=$(PREFIX)
+
+install: all modules_install
+	@$(MAKE) --no-print-directory -C ctl O=$(CURDIR)/build/host \
+		PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
+
+# With a DESTDIR the package that is made of it runs depmod.
+modules_install: modules
+	install -D -m 644 $(modules_out)/kmod/migtrack.ko $(installed)
+	$(if $(DESTDIR),,depmod $(release))
+
+uninstall:
+	@$(MAKE) --no-print-directory -C ctl O=$(CURDIR)/build/host \
+		PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) uninstall
+	rm -f $(installed)
+	$(if $(DESTDIR),,depmod $(release))
+
+lab:
+	@$(LAB) make
+
+lab-build:
+	@$(LAB) enter /src/tools/testing/lab/build 6.12 7.2
+
+lab-shell:
+	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
+	@tools/testing/lab/vm shell $(KERNEL)
+
+check:
+	@tools/testing/lab/check
+
+demo:
+	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
+	@tools/testing/demo/demo $(KERNEL)
+
+checkpatch:
+	@$(LAB) enter /src/tools/testing/lab/checkpatch
+
+netlink:
+	@$(LAB) edit /src/tools/netlink/regen.sh /opt/linux
+
+clean:
+	@echo 'removing $(CURDIR)/build (the lab stays in the cache; make distclean removes it too)'
+	@rm -rf build
+
+distclean: clean
+	@$(LAB) remove
