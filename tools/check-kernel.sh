@@ -14,8 +14,8 @@ no() {
 
 # How this distribution's package for a kernel's headers is called.
 headers_package() {
-	id=$(sed -n 's/^\(ID\|ID_LIKE\)=//p' "${OS_RELEASE:-/etc/os-release}" 2>/dev/null | tr -d '"')
-	case " $(echo $id) " in
+	id=$(sed -n 's/^\(ID\|ID_LIKE\)=//p' "${OS_RELEASE:-/etc/os-release}" 2>/dev/null | tr -s '"\n' ' ')
+	case " $id " in
 	*" debian "* | *" ubuntu "*)
 		echo "apt-get install linux-headers-$1" ;;
 	*" fedora "* | *" rhel "* | *" centos "*)
