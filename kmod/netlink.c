@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The hand-written half of the netlink family; policies and ops are generated
+ * from Documentation/netlink/specs/migtrack.yaml. Nothing here walks page
+ * tables, asks a device or waits for a sync: generic netlink holds a lock
+ * across a doit.
+ */
+
+#include <linux/file.h>
+#include <linux/pid_namespace.h>
+#include <net/genetlink.h>
+#include <net/sock.h>
+
+#include "map.h"
+#include "netlink.h"
+#include "netlink-gen.h"
+#include "ram.h"
+#include "session.h"
+
+/* ---- messages ---- */
+
+static int migtrack_put_bytes(struct sk_buff *msg, int precopy, int postcopy,
+			      int stopcopy, int total,
+			      const struct migtrack_counters *bytes)
+{
+	return nla_put_uint(msg, precopy, bytes->precopy) ||
+	       nla_put_uint(msg, postcopy, bytes->postcopy) ||
+	       nla_put_uint(msg, stopcopy, bytes->stopcopy) ||
+	       nla_put_uint(msg, total, migtrack_counters_total(bytes)) ?
+		       -EMSGSIZE : 0;
+}
+
+static int migtrack_fill_session(struct sk_buff *msg,
+				 const struct migtrack_session *session,
+				 const struct migtrack_snapshot *snap)
+{
+	struct migtrack_totals totals;
+
+	migtrack_snapshot_totals(session, snap, &totals);
+
+	if (nla_put_uint(msg, MIGTRACK_A_SESSION_ID, session->id) ||
+	    nla_put_uint(msg, MIGTRACK_A_SESSION_ITERATION, snap->iteration) ||
+	    migtrack_put_bytes(msg, MIGTRACK_A_SESSION_PRECOPY,
+			       MIGTRACK_A_SESSION_POSTCOPY,
+			       MIGTRACK_A_SESSION_STOPCOPY,
+			       MIGTRACK_A_SESSION_TOTAL, &totals.bytes) ||
+	    nla_put_u32(msg, MIGTRACK_A_SESSION_FLAGS, totals.flags) ||
+	    nla_put_u32(msg, MIGTRACK_A_SESSION_SOURCES, snap->nsources) ||
+	    nla_put_uint(msg, MIGTRACK_A_SESSION_SYNCS, snap->syncs) ||
+	    nla_put_uint(msg, MIGTRACK_A_SESSION_DIRTY_PAGES, totals.dirty_pages) ||
+	    nla_put_uint(msg, MIGTRACK_A_SESSION_DIRTY_RATE, totals.dirty_rate) ||
+	    nla_put_uint(msg, MIGTRACK_A_SESSION_MEMORY, totals.memory))
+		return -EMSGSIZE;
+
+	if (snap->syncs &&
+	    (nla_put_u32(msg, MIGTRACK_A_SESSION_SYNC_KIND, snap->kind) ||
+	     nla_put_uint(msg, MIGTRACK_A_SESSION_SYNC_TIME, snap->time) ||
+	     nla_put_uint(msg, MIGTRACK_A_SESSION_SYNC_DURATION, snap->duration)))
+		return -EMSGSIZE;
+	if (snap->error &&
+	    nla_put_u32(msg, MIGTRACK_A_SESSION_SYNC_ERROR, snap->error))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int migtrack_fill_source(struct sk_buff *msg,
+				const struct migtrack_session *session,
+				const struct migtrack_source_snapshot *source,
+				u32 flags)
+{
+	const struct migtrack_source_stats *stats = &source->stats;
+	struct migtrack_counters bytes;
+
+	migtrack_snapshot_bytes(session, source, &bytes);
+
+	if (nla_put_uint(msg, MIGTRACK_A_SOURCE_SESSION_ID, session->id) ||
+	    nla_put_u32(msg, MIGTRACK_A_SOURCE_ID, source->id) ||
+	    nla_put_u32(msg, MIGTRACK_A_SOURCE_TYPE, source->type) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_OFFSET, source->offset) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_LENGTH, source->length) ||
+	    nla_put_u32(msg, MIGTRACK_A_SOURCE_PAGE_SIZE, PAGE_SIZE) ||
+	    migtrack_put_bytes(msg, MIGTRACK_A_SOURCE_PRECOPY,
+			       MIGTRACK_A_SOURCE_POSTCOPY,
+			       MIGTRACK_A_SOURCE_STOPCOPY,
+			       MIGTRACK_A_SOURCE_TOTAL, &bytes) ||
+	    nla_put_u32(msg, MIGTRACK_A_SOURCE_FLAGS, stats->flags | flags) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_DIRTY_PAGES, stats->dirty_pages) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_DIRTY_RATE, stats->dirty_rate) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_HELD_PAGES, stats->held_pages) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_WHOLE_CHUNKS, stats->whole_chunks) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_PROTECTED_PAGES, stats->protected_pages) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_PROTECT_CALLS, stats->protect_calls) ||
+	    nla_put_u32(msg, MIGTRACK_A_SOURCE_PROCESSES, stats->processes) ||
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_MEMORY, stats->memory))
+		return -EMSGSIZE;
+	return 0;
+}
+
+/* ---- notifications ---- */
+
+static void migtrack_notify(struct migtrack_session *session, u8 cmd, int seq_attr,
+			    const struct migtrack_source_snapshot *source,
+			    const struct migtrack_snapshot *snap, u32 flags)
+{
+	struct migtrack_net *mnet = migtrack_net(session->net);
+	struct sk_buff *msg;
+	void *hdr;
+	int err;
+
+	lockdep_assert_held(&session->lock);
+
+	mutex_lock(&mnet->event_lock);
+	/* One that can't be sent leaves a gap, which listeners see. */
+	mnet->event_seq++;
+
+	if (!genl_has_listeners(&migtrack_nl_family, session->net, MIGTRACK_NLGRP_EVENTS))
+		goto out;
+	msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!msg)
+		goto out;
+	hdr = genlmsg_put(msg, 0, 0, &migtrack_nl_family, 0, cmd);
+	if (!hdr)
+		goto err_free;
+	err = source ? migtrack_fill_source(msg, session, source, flags) :
+		       migtrack_fill_session(msg, session, snap);
+	if (err || nla_put_uint(msg, seq_attr, mnet->event_seq))
+		goto err_free;
+	genlmsg_end(msg, hdr);
+	genlmsg_multicast_netns(&migtrack_nl_family, session->net, msg, 0,
+				MIGTRACK_NLGRP_EVENTS, GFP_KERNEL);
+	goto out;
+
+err_free:
+	nlmsg_free(msg);
+out:
+	mutex_unlock(&mnet->event_lock);
+}
+
+/**
+ * migtrack_netlink_notify_session - tell listeners about a session
+ * @session: locked, and has not ended
+ * @cmd: enum of the notification
+ */
+void migtrack_netlink_notify_session(struct migtrack_session *session, u8 cmd)
+{
+	migtrack_notify(session, cmd, MIGTRACK_A_SESSION_EVENT_SEQ, NULL,
+			rcu_dereference_protected(session->snap,
+						  lockdep_is_held(&session->lock)), 0);
+}
+
+/**
+ * migtrack_netlink_notify_source - tell listeners about a source
+ * @session: locked, and has not ended
+ * @id: of the source, in the snapshot that is published
+ * @flags: to add to the source's
+ */
+void migtrack_netlink_notify_source(struct migtrack_session *session, u32 id,
+				    u32 flags)
+{
+	const struct migtrack_snapshot *snap =
+		rcu_dereference_protected(session->snap, lockdep_is_held(&session->lock));
+	unsigned int i;
+
+	for (i = 0; i < snap->nsources; i++)
+		if (snap->sources[i].id == id)
+			migtrack_notify(session, MIGTRACK_CMD_SOURCE_CHANGE_NTF,
+					MIGTRACK_A_SOURCE_EVENT_SEQ,
+					&snap->sources[i], NULL, flags);
+}
+
+/* ---- the session that a command names by its descriptor ---- */
+
+static int migtrack_nl_get_file(struct genl_info *info, int attr)
+{
+	struct file *file;
+
+	if (GENL_REQ_ATTR_CHECK(info, attr))
+		return -EINVAL;
+
+	file = fget(nla_get_s32(info->attrs[attr]));
+	if (!file) {
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[attr],
+				    "not an open descriptor");
+		return -EBADF;
+	}
+	if (!migtrack_session_from_file(file)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[attr],
+				    "not the descriptor of a migtrack session");
+		fput(file);
+		return -EINVAL;
+	}
+	info->user_ptr[0] = file;
+	return 0;
+}
+
+int migtrack_nl_session_pre_doit(const struct genl_split_ops *ops,
+				 struct sk_buff *skb, struct genl_info *info)
+{
+	return migtrack_nl_get_file(info, MIGTRACK_A_SESSION_FD);
+}
+
+int migtrack_nl_source_pre_doit(const struct genl_split_ops *ops,
+				struct sk_buff *skb, struct genl_info *info)
+{
+	return migtrack_nl_get_file(info, MIGTRACK_A_SOURCE_SESSION_FD);
+}
+
+void migtrack_nl_session_post_doit(const struct genl_split_ops *ops,
+				   struct sk_buff *skb, struct genl_info *info)
+{
+	fput(info->user_ptr[0]);
+}
+
+static struct migtrack_session *migtrack_nl_session(struct genl_info *info)
+{
+	return migtrack_session_from_file(info->user_ptr[0]);
+}
+
+/* ---- commands ---- */
+
+static struct sk_buff *migtrack_nl_reply_new(struct genl_info *info, void **hdr)
+{
+	struct sk_buff *msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+
+	if (!msg)
+		return NULL;
+	*hdr = genlmsg_iput(msg, info);
+	if (!*hdr) {
+		nlmsg_free(msg);
+		return NULL;
+	}
+	return msg;
+}
+
+int migtrack_nl_session_new_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct migtrack_session *session;
+	struct sk_buff *msg;
+	struct file *file;
+	void *hdr;
+	int fd, err;
+
+	file = migtrack_session_new(genl_info_net(info), info->extack);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	session = migtrack_session_from_file(file);
+
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0) {
+		err = fd;
+		goto err_fput;
+	}
+
+	err = -ENOMEM;
+	msg = migtrack_nl_reply_new(info, &hdr);
+	if (!msg)
+		goto err_put_fd;
+	if (nla_put_uint(msg, MIGTRACK_A_SESSION_ID, session->id) ||
+	    nla_put_s32(msg, MIGTRACK_A_SESSION_FD, fd)) {
+		nlmsg_free(msg);
+		goto err_put_fd;
+	}
+	genlmsg_end(msg, hdr);
+
+	mutex_lock(&session->lock);
+	if (session->net)
+		migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_NEW_NTF);
+	mutex_unlock(&session->lock);
+
+	err = genlmsg_reply(msg, info);
+	if (err)
+		goto err_put_fd;
+	fd_install(fd, file);
+	return 0;
+
+err_put_fd:
+	put_unused_fd(fd);
+err_fput:
+	fput(file);
+	return err;
+}
+
+int migtrack_nl_session_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct migtrack_session *session = migtrack_nl_session(info);
+
+	if (migtrack_session_ended(session)) {
+		NL_SET_ERR_MSG(info->extack, "the session has ended");
+		return -ENODEV;
+	}
+	migtrack_session_end(session);
+	return 0;
+}
+
+int migtrack_nl_session_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct migtrack_net *mnet = migtrack_net(genl_info_net(info));
+	struct migtrack_session *session;
+	struct sk_buff *msg;
+	void *hdr;
+	int err;
+
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SESSION_ID))
+		return -EINVAL;
+
+	msg = migtrack_nl_reply_new(info, &hdr);
+	if (!msg)
+		return -ENOMEM;
+
+	rcu_read_lock();
+	session = xa_load(&mnet->sessions, nla_get_uint(info->attrs[MIGTRACK_A_SESSION_ID]));
+	if (session) {
+		err = migtrack_fill_session(msg, session, rcu_dereference(session->snap));
+	} else {
+		NL_SET_ERR_MSG(info->extack, "no such session in this network namespace");
+		err = -ENOENT;
+	}
+	rcu_read_unlock();
+	if (err) {
+		nlmsg_free(msg);
+		return err;
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+int migtrack_nl_session_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct migtrack_net *mnet = migtrack_net(sock_net(skb->sk));
+	struct migtrack_session *session;
+	unsigned long id;
+	void *hdr;
+	int err = 0;
+
+	cb->seq = atomic_read(&mnet->generation);
+
+	rcu_read_lock();
+	xa_for_each_start(&mnet->sessions, id, session, cb->args[0]) {
+		err = -EMSGSIZE;
+		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &migtrack_nl_family, NLM_F_MULTI,
+				  MIGTRACK_CMD_SESSION_GET);
+		if (!hdr)
+			break;
+		genl_dump_check_consistent(cb, hdr);
+		if (migtrack_fill_session(skb, session, rcu_dereference(session->snap))) {
+			genlmsg_cancel(skb, hdr);
+			break;
+		}
+		genlmsg_end(skb, hdr);
+		cb->args[0] = id + 1;
+		err = 0;
+	}
+	rcu_read_unlock();
+	return err && !skb->len ? err : skb->len;
+}
+
+static int migtrack_nl_source_add_ram(struct sk_buff *skb, struct genl_info *info,
+				      struct migtrack_source **source)
+{
+	struct nlattr **attrs = info->attrs;
+	struct migtrack_ram_args args = {};
+
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_PID) ||
+	    GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_MEM_FD))
+		return -EINVAL;
+
+	args.pid = nla_get_s32(attrs[MIGTRACK_A_SOURCE_PID]);
+	args.fd = nla_get_s32(attrs[MIGTRACK_A_SOURCE_MEM_FD]);
+	if (attrs[MIGTRACK_A_SOURCE_OFFSET])
+		args.offset = nla_get_uint(attrs[MIGTRACK_A_SOURCE_OFFSET]);
+	if (attrs[MIGTRACK_A_SOURCE_LENGTH]) {
+		args.length = nla_get_uint(attrs[MIGTRACK_A_SOURCE_LENGTH]);
+		if (!args.length) {
+			NL_SET_ERR_MSG_ATTR(info->extack, attrs[MIGTRACK_A_SOURCE_LENGTH],
+					    "length is 0; leave it out for up to the end");
+			return -EINVAL;
+		}
+	}
+
+	*source = migtrack_ram_new(&args, skb, info->extack);
+	return PTR_ERR_OR_ZERO(*source);
+}
+
+int migtrack_nl_source_add_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct migtrack_session *session = migtrack_nl_session(info);
+	struct migtrack_source *source;
+	u64 length, map_length;
+	struct sk_buff *msg;
+	void *hdr;
+	u32 id;
+	int err;
+
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_TYPE))
+		return -EINVAL;
+
+	/* The policy lets no other type through. */
+	err = migtrack_nl_source_add_ram(skb, info, &source);
+	if (err)
+		return err;
+
+	err = -ENOMEM;
+	msg = migtrack_nl_reply_new(info, &hdr);
+	if (!msg)
+		goto err_put;
+
+	/* Once it is in the session, another thread can take it out. */
+	length = source->length;
+	map_length = source->map->size;
+	err = migtrack_session_add(session, source, info->extack, &id);
+	if (err)
+		goto err_free;
+
+	/* The message has room for these. */
+	nla_put_uint(msg, MIGTRACK_A_SOURCE_SESSION_ID, session->id);
+	nla_put_u32(msg, MIGTRACK_A_SOURCE_ID, id);
+	nla_put_uint(msg, MIGTRACK_A_SOURCE_LENGTH, length);
+	nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_OFFSET, (id + 1) * MIGTRACK_SLOT_SIZE);
+	nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_LENGTH, map_length);
+	nla_put_u32(msg, MIGTRACK_A_SOURCE_PAGE_SIZE, PAGE_SIZE);
+	genlmsg_end(msg, hdr);
+
+	err = genlmsg_reply(msg, info);
+	if (err)
+		migtrack_session_del(session, id, info->extack);
+	return err;
+
+err_free:
+	nlmsg_free(msg);
+err_put:
+	migtrack_source_put(source);
+	return err;
+}
+
+int migtrack_nl_source_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_ID))
+		return -EINVAL;
+
+	return migtrack_session_del(migtrack_nl_session(info),
+				    nla_get_u32(info->attrs[MIGTRACK_A_SOURCE_ID]),
+				    info->extack);
+}
+
+/* In the reader's pid namespace; 0 if the process has no number there. */
+static pid_t migtrack_source_pid(const struct migtrack_source_snapshot *source)
+{
+	return pid_nr_ns(source->pid, task_active_pid_ns(current));
+}
+
+int migtrack_nl_source_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct migtrack_net *mnet = migtrack_net(genl_info_net(info));
+	const struct migtrack_source_snapshot *source = NULL;
+	const struct migtrack_snapshot *snap;
+	struct migtrack_session *session;
+	struct sk_buff *msg;
+	unsigned int i;
+	void *hdr;
+	int err;
+	pid_t pid;
+	u32 id;
+
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_SESSION_ID) ||
+	    GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_ID))
+		return -EINVAL;
+	id = nla_get_u32(info->attrs[MIGTRACK_A_SOURCE_ID]);
+
+	msg = migtrack_nl_reply_new(info, &hdr);
+	if (!msg)
+		return -ENOMEM;
+
+	err = -ENOENT;
+	rcu_read_lock();
+	session = xa_load(&mnet->sessions,
+			  nla_get_uint(info->attrs[MIGTRACK_A_SOURCE_SESSION_ID]));
+	if (!session) {
+		NL_SET_ERR_MSG(info->extack, "no such session in this network namespace");
+		goto out;
+	}
+	snap = rcu_dereference(session->snap);
+	for (i = 0; i < snap->nsources; i++)
+		if (snap->sources[i].id == id)
+			source = &snap->sources[i];
+	if (!source) {
+		NL_SET_ERR_MSG(info->extack, "no such source in this session");
+		goto out;
+	}
+	err = migtrack_fill_source(msg, session, source, 0);
+	pid = migtrack_source_pid(source);
+	if (!err && pid)
+		err = nla_put_s32(msg, MIGTRACK_A_SOURCE_PID, pid);
+out:
+	rcu_read_unlock();
+	if (err) {
+		nlmsg_free(msg);
+		return err;
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+int migtrack_nl_source_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	const struct genl_info *info = genl_info_dump(cb);
+	struct migtrack_net *mnet = migtrack_net(sock_net(skb->sk));
+	const struct migtrack_snapshot *snap;
+	struct migtrack_session *session;
+	void *hdr;
+	int err = 0;
+	unsigned int i;
+
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_SESSION_ID))
+		return -EINVAL;
+
+	rcu_read_lock();
+	session = xa_load(&mnet->sessions,
+			  nla_get_uint(info->attrs[MIGTRACK_A_SOURCE_SESSION_ID]));
+	if (!session) {
+		NL_SET_ERR_MSG(cb->extack, "no such session in this network namespace");
+		err = -ENOENT;
+		goto out;
+	}
+
+	snap = rcu_dereference(session->snap);
+	/* The sources of one sync: a new one makes the dump inconsistent. */
+	cb->seq = (unsigned int)snap->syncs + 1;
+	for (i = 0; i < snap->nsources; i++) {
+		if (snap->sources[i].id < cb->args[0])
+			continue;
+		err = -EMSGSIZE;
+		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &migtrack_nl_family, NLM_F_MULTI,
+				  MIGTRACK_CMD_SOURCE_GET);
+		if (!hdr)
+			break;
+		genl_dump_check_consistent(cb, hdr);
+		if (migtrack_fill_source(skb, session, &snap->sources[i], 0)) {
+			genlmsg_cancel(skb, hdr);
+			break;
+		}
+		genlmsg_end(skb, hdr);
+		cb->args[0] = snap->sources[i].id + 1;
+		err = 0;
+	}
+out:
+	rcu_read_unlock();
+	return err && !skb->len ? err : skb->len;
+}
+
+int migtrack_nl_sync_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SESSION_SYNC_KIND))
+		return -EINVAL;
+
+	return migtrack_session_sync(migtrack_nl_session(info),
+				     nla_get_u32(info->attrs[MIGTRACK_A_SESSION_SYNC_KIND]),
+				     info->extack);
+}

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Source type ram: a range of a shared, file-backed guest memory. */
+
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <net/netlink.h>
+
+#include "compat.h"
+#include "map.h"
+#include "ram.h"
+#include "trace.h"
+#include "tracker.h"
+#include "walk.h"
+
+static struct migtrack_ram *to_ram(struct migtrack_source *source)
+{
+	return container_of(source, struct migtrack_ram, source);
+}
+
+/* ---- what a sync of the tracker found ---- */
+
+/* Set @n bits of @dst from @pos on where @src, from 0 on, has them. */
+static unsigned long migtrack_or_bits(unsigned long *dst, unsigned long pos,
+				      const unsigned long *src, unsigned int n)
+{
+	unsigned int shift = pos % BITS_PER_LONG, i;
+	unsigned long fresh = 0;
+
+	dst += pos / BITS_PER_LONG;
+	for (i = 0; i < BITS_TO_LONGS(n); i++, dst++) {
+		unsigned long word = src[i], low = word << shift;
+		unsigned long high = shift ? word >> (BITS_PER_LONG - shift) : 0;
+
+		if (low)
+			fresh += hweight_long(low & ~atomic_long_fetch_or(low,
+							(atomic_long_t *)dst));
+		if (high)
+			fresh += hweight_long(high & ~atomic_long_fetch_or(high,
+							(atomic_long_t *)(dst + 1)));
+	}
+	return fresh;
+}
+
+/**
+ * migtrack_ram_report - hand a chunk's pages to all sources that track it
+ * @tracker: the tracker
+ * @asker: the source whose sync this is
+ * @chunk_first: first page of the chunk
+ * @bits: pages of the chunk that may have been written
+ */
+void migtrack_ram_report(struct migtrack_tracker *tracker,
+			 struct migtrack_ram *asker, pgoff_t chunk_first,
+			 const unsigned long *bits)
+{
+	pgoff_t chunk_end = chunk_first + MIGTRACK_CHUNK_PAGES;
+	DECLARE_BITMAP(part, MIGTRACK_CHUNK_PAGES);
+	struct migtrack_ram *ram;
+	unsigned long fresh;
+
+	lockdep_assert_held(&tracker->sync_lock);
+
+	list_for_each_entry(ram, &tracker->sources, node) {
+		pgoff_t from = max(chunk_first, ram->first);
+		pgoff_t to = min(chunk_end, ram->first + ram->npages);
+
+		if (from >= to)
+			continue;
+
+		bitmap_shift_right(part, bits, from - chunk_first,
+				   MIGTRACK_CHUNK_PAGES);
+		if (to - from < MIGTRACK_CHUNK_PAGES)
+			bitmap_clear(part, to - from,
+				     MIGTRACK_CHUNK_PAGES - (to - from));
+		fresh = migtrack_or_bits(ram->source.map->addr, from - ram->first,
+					 part, to - from);
+		/* What others' syncs found again has been counted already. */
+		ram->found += ram == asker ?
+			      bitmap_weight(part, MIGTRACK_CHUNK_PAGES) : fresh;
+	}
+}
+
+/**
+ * migtrack_ram_hull - the chunks that are tracked
+ * @tracker: the tracker, with at least one source
+ * @first: out: the first one
+ * @last: out: the last one
+ */
+void migtrack_ram_hull(struct migtrack_tracker *tracker, unsigned long *first,
+		       unsigned long *last)
+{
+	struct migtrack_ram *ram;
+
+	lockdep_assert_held(&tracker->sync_lock);
+
+	*first = tracker->nchunks;
+	*last = 0;
+	list_for_each_entry(ram, &tracker->sources, node) {
+		*first = min(*first, ram->first >> MIGTRACK_CHUNK_SHIFT);
+		*last = max(*last, (ram->first + ram->npages - 1) >> MIGTRACK_CHUNK_SHIFT);
+	}
+}
+
+/**
+ * migtrack_ram_mm_gone - an address space ended
+ * @tracker: the tracker
+ * @mm: the address space
+ */
+void migtrack_ram_mm_gone(struct migtrack_tracker *tracker, struct mm_struct *mm)
+{
+	struct migtrack_ram *ram;
+
+	lockdep_assert_held(&tracker->sync_lock);
+
+	list_for_each_entry(ram, &tracker->sources, node) {
+		if (ram->mm == mm && !ram->gone) {
+			WRITE_ONCE(ram->gone, true);
+			trace_migtrack_source_gone(&ram->source);
+			migtrack_source_retire(&ram->source);
+		}
+	}
+}
+
+/**
+ * migtrack_ram_is_target - is an address space that of a source's VMM?
+ * @tracker: the tracker
+ * @mm: the address space
+ *
+ * Return: true if it is, even if it maps nothing at the moment.
+ */
+bool migtrack_ram_is_target(struct migtrack_tracker *tracker, struct mm_struct *mm)
+{
+	struct migtrack_ram *ram;
+
+	lockdep_assert_held(&tracker->sync_lock);
+
+	list_for_each_entry(ram, &tracker->sources, node)
+		if (ram->mm == mm)
+			return true;
+	return false;
+}
+
+/* ---- the source's ops ---- */
+
+static u64 migtrack_ram_weight(struct migtrack_ram *ram)
+{
+	const unsigned long *bits = ram->source.map->addr;
+	const unsigned long step = 1UL << 20;
+	unsigned long pos;
+	u64 n = 0;
+
+	for (pos = 0; pos < ram->npages; pos += step) {
+		n += bitmap_weight(bits + pos / BITS_PER_LONG,
+				   min(step, ram->npages - pos));
+		cond_resched();
+	}
+	return n;
+}
+
+/* A VMM that died before its notifier was registered. */
+static bool migtrack_ram_is_gone(struct migtrack_ram *ram)
+{
+	return READ_ONCE(ram->gone) || !atomic_read(&ram->mm->mm_users);
+}
+
+static void migtrack_ram_set_gone(struct migtrack_ram *ram)
+{
+	struct migtrack_source_stats *stats = &ram->source.stats;
+
+	stats->flags &= ~MIGTRACK_COUNTER_FLAGS_EXACT;
+	stats->flags |= MIGTRACK_COUNTER_FLAGS_GONE | MIGTRACK_COUNTER_FLAGS_STALE;
+	stats->dirty_pages = 0;
+	stats->dirty_rate = 0;
+}
+
+static void migtrack_ram_stop(struct migtrack_source *source)
+{
+	struct migtrack_ram *ram = to_ram(source);
+
+	lockdep_assert_held(&source->lock);
+
+	if (ram->tracker)
+		migtrack_tracker_detach(ram->tracker, ram);
+	ram->tracker = NULL;
+	if (ram->file)
+		fput(ram->file);
+	ram->file = NULL;
+	if (ram->gone)
+		migtrack_ram_set_gone(ram);
+}
+
+static int migtrack_ram_sync(struct migtrack_source *source,
+			     enum migtrack_sync_kind kind, const bool *cancel)
+{
+	struct migtrack_ram *ram = to_ram(source);
+	struct migtrack_sync_stats sync = { .cancel = cancel };
+	struct migtrack_source_stats *stats = &source->stats;
+	bool everything = kind == MIGTRACK_SYNC_KIND_SETUP || !ram->armed;
+	struct migtrack_tracker *tracker;
+	u64 now;
+	int err;
+
+	lockdep_assert_held(&source->lock);
+
+	if (migtrack_ram_is_gone(ram)) {
+		WRITE_ONCE(ram->gone, true);
+		migtrack_ram_stop(source);
+		return 0;
+	}
+
+	if (!ram->tracker) {
+		tracker = migtrack_tracker_attach(ram->file, ram);
+		if (IS_ERR(tracker))
+			return PTR_ERR(tracker);
+		ram->tracker = tracker;
+	}
+
+	err = migtrack_tracker_sync(ram->tracker, ram, &sync);
+	if (err)
+		return err;
+
+	if (!ram->armed && (sync.flags & MIGTRACK_COUNTER_FLAGS_HUGE)) {
+		migtrack_tracker_detach(ram->tracker, ram);
+		ram->tracker = NULL;
+		return -EOPNOTSUPP;
+	}
+
+	if (everything) {
+		bitmap_fill(source->map->addr, ram->npages);
+		ram->found = ram->npages;
+	}
+
+	now = ktime_get_ns();
+	stats->bytes.precopy = migtrack_ram_weight(ram) << PAGE_SHIFT;
+	stats->flags = sync.flags | MIGTRACK_COUNTER_FLAGS_EXACT;
+	stats->dirty_pages = ram->found;
+	stats->dirty_rate = everything ? 0 :
+		mul_u64_u64_div_u64(ram->found, NSEC_PER_SEC,
+				    max(now - ram->synced_at, 1));
+	stats->held_pages = sync.held;
+	stats->whole_chunks = sync.whole;
+	stats->protected_pages = sync.protected;
+	stats->protect_calls = sync.calls;
+	stats->processes = migtrack_tracker_processes(ram->tracker);
+	stats->memory = source->map->size + migtrack_tracker_memory(ram->tracker);
+	ram->found = 0;
+	ram->synced_at = now;
+	ram->armed = true;
+	return 0;
+}
+
+static void migtrack_ram_free(struct migtrack_source *source)
+{
+	struct migtrack_ram *ram = to_ram(source);
+
+	if (ram->file)
+		fput(ram->file);
+	mmdrop(ram->mm);
+	kfree(ram);
+}
+
+static const struct migtrack_source_ops migtrack_ram_ops = {
+	.sync	= migtrack_ram_sync,
+	.stop	= migtrack_ram_stop,
+	.free	= migtrack_ram_free,
+};
+
+/* ---- making one ---- */
+
+static int migtrack_ram_check_file(struct file *file, const struct migtrack_ram_args *args,
+				   struct netlink_ext_ack *extack)
+{
+	struct inode *inode = file_inode(file);
+	u64 size = i_size_read(inode);
+
+	if (S_ISDIR(inode->i_mode)) {
+		NL_SET_ERR_MSG(extack, "mem-fd is a directory, not the guest's memory");
+		return -EINVAL;
+	}
+	if (inode->i_sb->s_magic == HUGETLBFS_MAGIC) {
+		NL_SET_ERR_MSG(extack, "mem-fd is on hugetlbfs; huge pages can't be tracked yet");
+		return -EOPNOTSUPP;
+	}
+	if (!S_ISREG(inode->i_mode) || !shmem_mapping(file->f_mapping)) {
+		NL_SET_ERR_MSG(extack, "mem-fd is neither a tmpfs file nor a memfd");
+		return -EINVAL;
+	}
+	if ((file->f_mode & (FMODE_READ | FMODE_WRITE)) != (FMODE_READ | FMODE_WRITE)) {
+		NL_SET_ERR_MSG(extack, "mem-fd is not open for reading and writing");
+		return -EBADF;
+	}
+	if (!size) {
+		NL_SET_ERR_MSG(extack, "mem-fd is an empty file");
+		return -EINVAL;
+	}
+	if (!PAGE_ALIGNED(args->offset) || !PAGE_ALIGNED(args->length)) {
+		NL_SET_ERR_MSG(extack, "offset or length is not a multiple of the page size");
+		return -EINVAL;
+	}
+	if (args->offset >= size) {
+		NL_SET_ERR_MSG(extack, "offset is past the end of the file");
+		return -EINVAL;
+	}
+	if (args->length > PAGE_ALIGN(size) - args->offset) {
+		NL_SET_ERR_MSG(extack, "offset and length reach past the end of the file");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/*
+ * The process must map the file. Asked of the file and not of the process, as
+ * its mmap_lock may be held for long, and a doit must not wait.
+ */
+static int migtrack_ram_check_mapped(struct migtrack_ram *ram,
+				     struct netlink_ext_ack *extack)
+{
+	struct address_space *mapping = ram->file->f_mapping;
+	bool shared = false, readonly = false, private = false;
+	struct vm_area_struct *vma;
+
+	i_mmap_lock_read(mapping);
+	migtrack_for_each_vma(vma, mapping, ram->first, ram->first + ram->npages - 1) {
+		vm_flags_t flags = READ_ONCE(vma->vm_flags);
+
+		if (vma->vm_mm != ram->mm)
+			continue;
+		if ((flags & VM_SHARED) && (flags & VM_MAYWRITE))
+			shared = true;
+		else if (flags & VM_MAYSHARE)
+			readonly = true;
+		else
+			private = true;
+	}
+	i_mmap_unlock_read(mapping);
+
+	if (shared)
+		return 0;
+	if (readonly) {
+		NL_SET_ERR_MSG(extack, "the process maps that file read-only");
+		return -EINVAL;
+	}
+	if (private) {
+		NL_SET_ERR_MSG(extack, "the process maps that file privately; the memory must be shared (share=on)");
+		return -EINVAL;
+	}
+	NL_SET_ERR_MSG(extack, "the process does not map that range of the file");
+	return -ENXIO;
+}
+
+static int migtrack_ram_find_mm(struct migtrack_ram *ram,
+				const struct migtrack_ram_args *args,
+				struct sk_buff *skb,
+				struct netlink_ext_ack *extack)
+{
+	struct user_namespace *ns;
+	struct task_struct *task;
+	struct mm_struct *mm;
+	int err = 0;
+
+	ram->source.pid = find_get_pid(args->pid);
+	task = get_pid_task(ram->source.pid, PIDTYPE_TGID);
+	if (!task) {
+		NL_SET_ERR_MSG(extack, "no such process");
+		return -ESRCH;
+	}
+	mm = get_task_mm(task);
+	if (!mm) {
+		NL_SET_ERR_MSG(extack, "the process is exiting or a kernel thread");
+		err = -ESRCH;
+		goto out;
+	}
+	ns = migtrack_user_ns(task, mm);
+	if (netlink_ns_capable(skb, ns, CAP_SYS_PTRACE)) {
+		mmgrab(mm);
+		ram->mm = mm;
+	} else {
+		NL_SET_ERR_MSG(extack, "CAP_SYS_PTRACE over that process is required");
+		err = -EPERM;
+	}
+	put_user_ns(ns);
+	mmput_async(mm);
+out:
+	put_task_struct(task);
+	return err;
+}
+
+/**
+ * migtrack_ram_new - make a source for a range of guest memory
+ * @args: what to track
+ * @skb: the request, for the caller's capabilities
+ * @extack: says why not
+ *
+ * Nothing is tracked before the first sync.
+ *
+ * Return: the source, or an ERR_PTR.
+ */
+struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
+					 struct sk_buff *skb,
+					 struct netlink_ext_ack *extack)
+{
+	struct migtrack_ram *ram;
+	u64 length;
+	int err;
+
+	ram = kzalloc(sizeof(*ram), GFP_KERNEL_ACCOUNT);
+	if (!ram)
+		return ERR_PTR(-ENOMEM);
+	migtrack_source_init(&ram->source, &migtrack_ram_ops,
+			     MIGTRACK_SOURCE_TYPE_RAM);
+
+	err = migtrack_ram_find_mm(ram, args, skb, extack);
+	if (err)
+		goto err_put_pid;
+
+	ram->file = fget(args->fd);
+	if (!ram->file) {
+		NL_SET_ERR_MSG(extack, "mem-fd is not an open file");
+		err = -EBADF;
+		goto err_drop_mm;
+	}
+	err = migtrack_ram_check_file(ram->file, args, extack);
+	if (err)
+		goto err_put_file;
+
+	length = args->length;
+	if (!length)
+		length = PAGE_ALIGN(i_size_read(file_inode(ram->file))) - args->offset;
+	ram->source.offset = args->offset;
+	ram->source.length = length;
+	ram->first = args->offset >> PAGE_SHIFT;
+	ram->npages = length >> PAGE_SHIFT;
+
+	err = migtrack_ram_check_mapped(ram, extack);
+	if (err)
+		goto err_put_file;
+
+	ram->source.map = migtrack_map_alloc(BITS_TO_LONGS(ram->npages) * sizeof(long));
+	if (!ram->source.map) {
+		NL_SET_ERR_MSG(extack, "no memory for the bitmap");
+		err = -ENOMEM;
+		goto err_put_file;
+	}
+	return &ram->source;
+
+err_put_file:
+	fput(ram->file);
+err_drop_mm:
+	mmdrop(ram->mm);
+err_put_pid:
+	put_pid(ram->source.pid);
+	kfree(ram);
+	return ERR_PTR(err);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MIGTRACK_RAM_H
+#define _MIGTRACK_RAM_H
+
+#include <linux/list.h>
+
+#include "source.h"
+
+struct migtrack_tracker;
+struct sk_buff;
+struct netlink_ext_ack;
+
+/**
+ * struct migtrack_ram - a range of a guest memory file, in one VMM
+ * @source: what all sources have
+ * @mm: the VMM's address space; its memory is not kept from being freed
+ * @first: first page of the range
+ * @npages: pages of the range
+ * @file: the memory, NULL when stopped. source.lock
+ * @tracker: of the file, NULL before the first sync and when stopped. source.lock
+ * @armed: a sync succeeded. source.lock
+ * @synced_at: CLOCK_MONOTONIC of the last sync in ns. source.lock
+ * @node: in the tracker's sources, under its sync_lock
+ * @found: pages found since the last sync of this source, under the tracker's
+ *	sync_lock
+ * @gone: the VMM's address space ended
+ */
+struct migtrack_ram {
+	struct migtrack_source source;
+	struct mm_struct *mm;
+	pgoff_t first;
+	unsigned long npages;
+	struct file *file;
+	struct migtrack_tracker *tracker;
+	bool armed;
+	u64 synced_at;
+	struct list_head node;
+	u64 found;
+	bool gone;
+};
+
+/**
+ * struct migtrack_ram_args - what to track
+ * @pid: the VMM, in the caller's pid namespace
+ * @fd: the memory, a descriptor of the caller
+ * @offset: bytes
+ * @length: bytes, 0 for up to the end of the file
+ */
+struct migtrack_ram_args {
+	pid_t pid;
+	int fd;
+	u64 offset;
+	u64 length;
+};
+
+struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
+					 struct sk_buff *skb,
+					 struct netlink_ext_ack *extack);
+
+/* For the tracker, with its sync_lock held. */
+void migtrack_ram_report(struct migtrack_tracker *tracker,
+			 struct migtrack_ram *asker, pgoff_t chunk_first,
+			 const unsigned long *bits);
+void migtrack_ram_hull(struct migtrack_tracker *tracker, unsigned long *first,
+		       unsigned long *last);
+void migtrack_ram_mm_gone(struct migtrack_tracker *tracker, struct mm_struct *mm);
+bool migtrack_ram_is_target(struct migtrack_tracker *tracker, struct mm_struct *mm);
+
+#endif /* _MIGTRACK_RAM_H */

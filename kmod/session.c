@@ -1,0 +1,689 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Sessions: their file, their life, their syncs. */
+
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <net/netlink.h>
+
+#include "main.h"
+#include "map.h"
+#include "netlink.h"
+#include "session.h"
+#include "source.h"
+#include "trace.h"
+
+static atomic64_t migtrack_last_id = ATOMIC64_INIT(0);
+
+static struct migtrack_map_header *migtrack_session_header(const struct migtrack_session *session)
+{
+	return session->header->addr;
+}
+
+/**
+ * migtrack_session_moved - what the owner says that it has moved
+ * @session: the session
+ * @id: of one of its sources
+ *
+ * Return: bytes; anything, as the owner can write there.
+ */
+u64 migtrack_session_moved(const struct migtrack_session *session, u32 id)
+{
+	return READ_ONCE(migtrack_session_header(session)->moved_bytes[id]);
+}
+
+/* ---- publishing ---- */
+
+static struct migtrack_snapshot *migtrack_session_snap(struct migtrack_session *session)
+{
+	return rcu_dereference_protected(session->snap, lockdep_is_held(&session->lock));
+}
+
+static unsigned int migtrack_session_count(const struct migtrack_session *session)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < ARRAY_SIZE(session->sources); i++)
+		n += !!session->sources[i];
+	return n;
+}
+
+static void migtrack_session_write_header(struct migtrack_session *session,
+					  const struct migtrack_snapshot *snap)
+{
+	struct migtrack_map_header *header = migtrack_session_header(session);
+	struct migtrack_totals totals;
+	u32 seq = READ_ONCE(header->seq);
+
+	migtrack_snapshot_totals(session, snap, &totals);
+
+	WRITE_ONCE(header->seq, seq | 1);
+	smp_wmb();
+	WRITE_ONCE(header->version, MIGTRACK_MAP_VERSION);
+	WRITE_ONCE(header->syncs, snap->syncs);
+	WRITE_ONCE(header->iteration, snap->iteration);
+	WRITE_ONCE(header->sync_time_ns, snap->time);
+	WRITE_ONCE(header->sync_duration_ns, snap->duration);
+	WRITE_ONCE(header->sync_kind, snap->kind);
+	WRITE_ONCE(header->sync_error, snap->error);
+	WRITE_ONCE(header->flags, totals.flags);
+	WRITE_ONCE(header->sources, snap->nsources);
+	WRITE_ONCE(header->precopy_bytes, totals.bytes.precopy);
+	WRITE_ONCE(header->postcopy_bytes, totals.bytes.postcopy);
+	WRITE_ONCE(header->stopcopy_bytes, totals.bytes.stopcopy);
+	WRITE_ONCE(header->total_bytes, migtrack_counters_total(&totals.bytes));
+	WRITE_ONCE(header->dirty_pages, totals.dirty_pages);
+	smp_wmb();
+	WRITE_ONCE(header->seq, (seq | 1) + 1);
+}
+
+static void migtrack_session_publish(struct migtrack_session *session,
+				     struct migtrack_snapshot *snap)
+{
+	struct migtrack_snapshot *old = migtrack_session_snap(session);
+
+	lockdep_assert_held(&session->lock);
+
+	rcu_assign_pointer(session->snap, snap);
+	migtrack_session_write_header(session, snap);
+	migtrack_snapshot_free_rcu(old);
+}
+
+static const struct migtrack_source_snapshot *
+migtrack_snapshot_find(const struct migtrack_snapshot *snap,
+		       const struct migtrack_source *source)
+{
+	unsigned int i;
+
+	for (i = 0; i < snap->nsources; i++)
+		if (snap->sources[i].source == source)
+			return &snap->sources[i];
+	return NULL;
+}
+
+/*
+ * The sources have changed, not the sync: the same numbers, but for @changed,
+ * whose stats are stable.
+ */
+static int migtrack_session_republish(struct migtrack_session *session,
+				      const struct migtrack_source *changed)
+{
+	struct migtrack_snapshot *old = migtrack_session_snap(session), *snap;
+	const struct migtrack_source_snapshot *was;
+	unsigned int i, n = 0;
+
+	lockdep_assert_held(&session->lock);
+
+	snap = migtrack_snapshot_new(migtrack_session_count(session));
+	if (!snap)
+		return -ENOMEM;
+
+	snap->iteration = old->iteration;
+	snap->syncs = old->syncs;
+	snap->time = old->time;
+	snap->duration = old->duration;
+	snap->kind = old->kind;
+	snap->error = old->error;
+	for (i = 0; i < ARRAY_SIZE(session->sources); i++) {
+		const struct migtrack_source *source = session->sources[i];
+
+		if (!source)
+			continue;
+		was = migtrack_snapshot_find(old, source);
+		migtrack_snapshot_set(&snap->sources[n++], source,
+				      source == changed || !was ? &source->stats : &was->stats,
+				      was ? was->moved : migtrack_session_moved(session, i));
+	}
+	migtrack_session_publish(session, snap);
+	return 0;
+}
+
+/* ---- syncs ---- */
+
+static int migtrack_session_may_change(struct migtrack_session *session,
+				       struct netlink_ext_ack *extack)
+{
+	lockdep_assert_held(&session->lock);
+
+	if (!session->net) {
+		NL_SET_ERR_MSG(extack, "the session has ended");
+		return -ENODEV;
+	}
+	if (session->syncing) {
+		NL_SET_ERR_MSG(extack, "a sync of this session runs already; wait for its end");
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* After a sync of all sources: collect what they say. */
+static void migtrack_session_fill(struct migtrack_session *session,
+				  struct migtrack_snapshot *snap)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < ARRAY_SIZE(session->sources); i++) {
+		struct migtrack_source *source = session->sources[i];
+
+		if (!source)
+			continue;
+		mutex_lock(&source->lock);
+		migtrack_snapshot_set(&snap->sources[n++], source, &source->stats,
+				      migtrack_session_moved(session, i));
+		mutex_unlock(&source->lock);
+	}
+}
+
+static void migtrack_session_finish(struct migtrack_session *session,
+				    struct migtrack_snapshot *snap, int err)
+{
+	struct migtrack_snapshot *old;
+	u64 now = ktime_get_ns();
+
+	mutex_lock(&session->lock);
+	old = migtrack_session_snap(session);
+	snap->iteration = old->iteration;
+	snap->syncs = old->syncs + 1;
+	snap->time = now;
+	snap->duration = now - session->sync_started;
+	snap->kind = session->sync_kind;
+	snap->error = -err;
+	if (!err && session->sync_kind == MIGTRACK_SYNC_KIND_SETUP)
+		snap->iteration = 1;
+	else if (!err && session->sync_kind == MIGTRACK_SYNC_KIND_ITERATION)
+		snap->iteration++;
+
+	trace_migtrack_sync_end(session, snap);
+	migtrack_session_publish(session, snap);
+	session->syncing = false;
+	if (!err && session->sync_kind == MIGTRACK_SYNC_KIND_ITERATION && session->net)
+		migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_ITERATION_NTF);
+	mutex_unlock(&session->lock);
+
+	atomic64_inc(&session->unread);
+	wake_up_interruptible_poll(&session->wait, EPOLLIN);
+}
+
+static void migtrack_session_sync_work(struct work_struct *work)
+{
+	struct migtrack_session *session =
+		container_of(work, struct migtrack_session, sync_work);
+	unsigned int i;
+	int err = 0, ret;
+
+	trace_migtrack_sync_start(session);
+
+	/* A source that fails keeps its numbers, and the others go on. */
+	for (i = 0; i < ARRAY_SIZE(session->sources); i++) {
+		if (!session->sources[i])
+			continue;
+		ret = migtrack_source_sync(session->sources[i], session->sync_kind,
+					   &session->cancel);
+		if (ret && !err)
+			err = ret;
+	}
+	migtrack_session_fill(session, session->sync_snap);
+	migtrack_session_finish(session, session->sync_snap, err);
+	migtrack_session_put(session);
+}
+
+/**
+ * migtrack_session_sync - start a sync of all sources
+ * @session: the session
+ * @kind: what for
+ * @extack: says why not
+ *
+ * Return: 0 when it is started; -EBUSY, -EINVAL or -ENODEV.
+ */
+int migtrack_session_sync(struct migtrack_session *session,
+			  enum migtrack_sync_kind kind,
+			  struct netlink_ext_ack *extack)
+{
+	int err;
+
+	mutex_lock(&session->lock);
+	err = migtrack_session_may_change(session, extack);
+	if (err)
+		goto out;
+
+	if (kind == MIGTRACK_SYNC_KIND_ITERATION &&
+	    !migtrack_session_snap(session)->iteration) {
+		NL_SET_ERR_MSG(extack, "an iteration needs a setup sync before it");
+		err = -EINVAL;
+		goto out;
+	}
+
+	session->sync_snap = migtrack_snapshot_new(migtrack_session_count(session));
+	if (!session->sync_snap) {
+		err = -ENOMEM;
+		goto out;
+	}
+	session->syncing = true;
+	session->sync_kind = kind;
+	session->sync_started = ktime_get_ns();
+	refcount_inc(&session->refs);
+	queue_work(migtrack_wq, &session->sync_work);
+out:
+	mutex_unlock(&session->lock);
+	return err;
+}
+
+/* ---- sources ---- */
+
+/**
+ * migtrack_session_add - add a source
+ * @session: the session
+ * @source: the source; the session takes the caller's reference if it succeeds
+ * @extack: says why not
+ * @id: out: its slot
+ *
+ * Return: 0, or -ENODEV, -EBUSY, -ENOSPC or -ENOMEM.
+ */
+int migtrack_session_add(struct migtrack_session *session,
+			 struct migtrack_source *source,
+			 struct netlink_ext_ack *extack, u32 *id)
+{
+	unsigned int max = min(READ_ONCE(migtrack_max_sources),
+			       ARRAY_SIZE(session->sources));
+	unsigned int slot;
+	int err;
+
+	mutex_lock(&session->lock);
+	err = migtrack_session_may_change(session, extack);
+	if (err)
+		goto out;
+
+	for (slot = 0; slot < max && session->sources[slot]; slot++)
+		;
+	if (slot == max) {
+		NL_SET_ERR_MSG(extack, "too many sources; see the module parameter max_sources");
+		err = -ENOSPC;
+		goto out;
+	}
+
+	source->id = slot;
+	session->sources[slot] = source;
+	err = migtrack_session_republish(session, source);
+	if (err) {
+		session->sources[slot] = NULL;
+		goto out;
+	}
+	refcount_inc(&session->refs);
+	source->session = session;
+	trace_migtrack_source_add(session, source);
+	migtrack_netlink_notify_source(session, slot, 0);
+	*id = slot;
+out:
+	mutex_unlock(&session->lock);
+	return err;
+}
+
+/**
+ * migtrack_session_del - take a source out
+ * @session: the session
+ * @id: of the source
+ * @extack: says why not
+ *
+ * Tracking is stopped by a work item, as that may wait for another's sync.
+ *
+ * Return: 0; -ENODEV, -EBUSY, -ENOENT or -ENOMEM.
+ */
+int migtrack_session_del(struct migtrack_session *session, u32 id,
+			 struct netlink_ext_ack *extack)
+{
+	struct migtrack_source *source;
+	int err;
+
+	mutex_lock(&session->lock);
+	err = migtrack_session_may_change(session, extack);
+	if (err)
+		goto out;
+
+	source = id < ARRAY_SIZE(session->sources) ? session->sources[id] : NULL;
+	if (!source) {
+		NL_SET_ERR_MSG(extack, "no such source in this session");
+		err = -ENOENT;
+		goto out;
+	}
+
+	migtrack_netlink_notify_source(session, id, MIGTRACK_COUNTER_FLAGS_GONE);
+	session->sources[id] = NULL;
+	err = migtrack_session_republish(session, NULL);
+	if (err) {
+		session->sources[id] = source;
+		goto out;
+	}
+	migtrack_source_retire(source);
+	migtrack_source_put(source);
+out:
+	mutex_unlock(&session->lock);
+	return err;
+}
+
+/**
+ * migtrack_session_source_gone - tell that what a source tracked is gone
+ * @session: the session
+ * @source: the source; stopped. May have left the session
+ */
+void migtrack_session_source_gone(struct migtrack_session *session,
+				  const struct migtrack_source *source)
+{
+	mutex_lock(&session->lock);
+	if (session->net && session->sources[source->id] == source &&
+	    !migtrack_session_republish(session, source))
+		migtrack_netlink_notify_source(session, source->id, 0);
+	mutex_unlock(&session->lock);
+}
+
+/* ---- life ---- */
+
+static void migtrack_session_free(struct work_struct *work)
+{
+	struct migtrack_session *session =
+		container_of(to_rcu_work(work), struct migtrack_session, free_work);
+
+	migtrack_snapshot_free(rcu_dereference_protected(session->snap, true));
+	migtrack_map_put(session->header);
+	kfree(session);
+}
+
+/**
+ * migtrack_session_put - drop a reference
+ * @session: the session
+ */
+void migtrack_session_put(struct migtrack_session *session)
+{
+	if (refcount_dec_and_test(&session->refs))
+		queue_rcu_work(migtrack_wq, &session->free_work);
+}
+
+static void migtrack_session_end_work(struct work_struct *work)
+{
+	struct migtrack_session *session =
+		container_of(work, struct migtrack_session, end_work);
+	unsigned int i;
+
+	flush_work(&session->sync_work);
+	for (i = 0; i < ARRAY_SIZE(session->sources); i++) {
+		struct migtrack_source *source = session->sources[i];
+
+		if (!source)
+			continue;
+		migtrack_source_stop(source);
+		memset(source->map->addr, 0, source->map->size);
+
+		mutex_lock(&session->lock);
+		session->sources[i] = NULL;
+		mutex_unlock(&session->lock);
+		migtrack_source_put(source);
+	}
+	migtrack_session_put(session);
+}
+
+/**
+ * migtrack_session_end - end a session
+ * @session: the session; the caller has a reference
+ *
+ * A sync that runs is cancelled. Does nothing if it has ended already. Does not
+ * wait: the sources are stopped by a work item.
+ */
+void migtrack_session_end(struct migtrack_session *session)
+{
+	struct migtrack_net *mnet;
+
+	mutex_lock(&session->lock);
+	if (!session->net) {
+		mutex_unlock(&session->lock);
+		return;
+	}
+	mnet = migtrack_net(session->net);
+	WRITE_ONCE(session->cancel, true);
+	migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_DEL_NTF);
+	trace_migtrack_session_del(session);
+	atomic_inc(&mnet->generation);
+	atomic_dec(&mnet->count);
+	/* Last: a namespace that ends waits for the sessions it can find. */
+	xa_erase(&mnet->sessions, session->id);
+	WRITE_ONCE(session->net, NULL);
+	mutex_unlock(&session->lock);
+
+	wake_up_poll(&session->wait, EPOLLHUP | EPOLLIN);
+	refcount_inc(&session->refs);
+	queue_work(migtrack_wq, &session->end_work);
+}
+
+/**
+ * migtrack_session_ended - has a session ended?
+ * @session: the session
+ *
+ * Return: true if so; that does not change again.
+ */
+bool migtrack_session_ended(const struct migtrack_session *session)
+{
+	return !READ_ONCE(session->net);
+}
+
+/**
+ * migtrack_session_next - iterate over the sessions of a network namespace
+ * @mnet: of the namespace
+ * @id: in: the first id to look at; out: that of the session
+ *
+ * Return: a session with a reference, or NULL.
+ */
+struct migtrack_session *migtrack_session_next(struct migtrack_net *mnet,
+					       unsigned long *id)
+{
+	struct migtrack_session *session;
+
+	rcu_read_lock();
+	do {
+		session = xa_find(&mnet->sessions, id, ULONG_MAX, XA_PRESENT);
+	} while (session && !refcount_inc_not_zero(&session->refs));
+	rcu_read_unlock();
+	return session;
+}
+
+/* ---- the file ---- */
+
+static int migtrack_session_release(struct inode *inode, struct file *file)
+{
+	struct migtrack_session *session = file->private_data;
+
+	migtrack_session_end(session);
+	migtrack_session_put(session);
+	return 0;
+}
+
+static __poll_t migtrack_session_poll(struct file *file, poll_table *wait)
+{
+	struct migtrack_session *session = file->private_data;
+	__poll_t mask = 0;
+
+	poll_wait(file, &session->wait, wait);
+	if (atomic64_read(&session->unread))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	if (migtrack_session_ended(session))
+		mask |= EPOLLHUP;
+	return mask;
+}
+
+/* As an eventfd: the number of syncs that ended since the last read. */
+static ssize_t migtrack_session_read(struct file *file, char __user *buf,
+				     size_t count, loff_t *pos)
+{
+	struct migtrack_session *session = file->private_data;
+	u64 n;
+	int err;
+
+	if (count < sizeof(n))
+		return -EINVAL;
+
+	while (!(n = atomic64_xchg(&session->unread, 0))) {
+		if (migtrack_session_ended(session))
+			return -ENODEV;
+		if (file->f_flags & O_NONBLOCK)
+			return -EAGAIN;
+		err = wait_event_interruptible(session->wait,
+					       atomic64_read(&session->unread) ||
+					       migtrack_session_ended(session));
+		if (err)
+			return err;
+	}
+	return copy_to_user(buf, &n, sizeof(n)) ? -EFAULT : (ssize_t)sizeof(n);
+}
+
+static int migtrack_session_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct migtrack_session *session = file->private_data;
+	unsigned long slot = vma->vm_pgoff >> (MIGTRACK_SLOT_SHIFT - PAGE_SHIFT);
+	struct migtrack_source *source;
+	int err = -ENODEV;
+
+	mutex_lock(&session->lock);
+	if (!session->net)
+		goto out;
+
+	err = -EINVAL;
+	if (!slot) {
+		err = migtrack_map_mmap(session->header, vma);
+	} else if (slot <= ARRAY_SIZE(session->sources)) {
+		source = session->sources[slot - 1];
+		if (source)
+			err = migtrack_map_mmap(source->map, vma);
+	}
+out:
+	mutex_unlock(&session->lock);
+	return err;
+}
+
+static void migtrack_session_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct migtrack_session *session = file->private_data;
+	const struct migtrack_snapshot *snap;
+	struct migtrack_totals totals;
+
+	rcu_read_lock();
+	snap = rcu_dereference(session->snap);
+	migtrack_snapshot_totals(session, snap, &totals);
+	seq_printf(m, "migtrack-id:\t%llu\n", session->id);
+	seq_printf(m, "migtrack-ended:\t%d\n", migtrack_session_ended(session));
+	seq_printf(m, "iteration:\t%llu\n", snap->iteration);
+	seq_printf(m, "syncs:\t%llu\n", snap->syncs);
+	seq_printf(m, "sources:\t%u\n", snap->nsources);
+	seq_printf(m, "precopy:\t%llu\n", totals.bytes.precopy);
+	seq_printf(m, "postcopy:\t%llu\n", totals.bytes.postcopy);
+	seq_printf(m, "stopcopy:\t%llu\n", totals.bytes.stopcopy);
+	seq_printf(m, "total:\t%llu\n", migtrack_counters_total(&totals.bytes));
+	seq_printf(m, "flags:\t0x%x\n", totals.flags);
+	rcu_read_unlock();
+}
+
+static const struct file_operations migtrack_session_fops = {
+	.owner		= THIS_MODULE,
+	.release	= migtrack_session_release,
+	.poll		= migtrack_session_poll,
+	.read		= migtrack_session_read,
+	.mmap		= migtrack_session_mmap,
+	.show_fdinfo	= migtrack_session_show_fdinfo,
+};
+
+/**
+ * migtrack_session_from_file - the session that a file stands for
+ * @file: any file
+ *
+ * Return: the session, which lives as long as @file; NULL if it is no session.
+ */
+struct migtrack_session *migtrack_session_from_file(struct file *file)
+{
+	return file->f_op == &migtrack_session_fops ? file->private_data : NULL;
+}
+
+static struct migtrack_session *migtrack_session_alloc(struct net *net)
+{
+	struct migtrack_session *session;
+	struct migtrack_snapshot *snap;
+
+	session = kzalloc(sizeof(*session), GFP_KERNEL_ACCOUNT);
+	if (!session)
+		return NULL;
+	session->header = migtrack_map_alloc(sizeof(struct migtrack_map_header));
+	if (!session->header)
+		goto err_free;
+	snap = migtrack_snapshot_new(0);
+	if (!snap)
+		goto err_put_header;
+
+	refcount_set(&session->refs, 1);
+	session->id = atomic64_inc_return(&migtrack_last_id);
+	session->net = net;
+	mutex_init(&session->lock);
+	init_waitqueue_head(&session->wait);
+	INIT_WORK(&session->sync_work, migtrack_session_sync_work);
+	INIT_WORK(&session->end_work, migtrack_session_end_work);
+	INIT_RCU_WORK(&session->free_work, migtrack_session_free);
+	RCU_INIT_POINTER(session->snap, snap);
+	migtrack_session_write_header(session, snap);
+	return session;
+
+err_put_header:
+	migtrack_map_put(session->header);
+err_free:
+	kfree(session);
+	return NULL;
+}
+
+/**
+ * migtrack_session_new - make a session
+ * @net: in this network namespace
+ * @extack: says why not
+ *
+ * Nobody is told yet; fput() undoes it.
+ *
+ * Return: its file, or an ERR_PTR: -ENOSPC, -ENOMEM, -ENFILE.
+ */
+struct file *migtrack_session_new(struct net *net, struct netlink_ext_ack *extack)
+{
+	struct migtrack_net *mnet = migtrack_net(net);
+	struct migtrack_session *session;
+	struct file *file;
+	int err;
+
+	if (atomic_inc_return(&mnet->count) > READ_ONCE(migtrack_max_sessions)) {
+		NL_SET_ERR_MSG(extack, "too many sessions; see the module parameter max_sessions");
+		err = -ENOSPC;
+		goto err_count;
+	}
+
+	err = -ENOMEM;
+	session = migtrack_session_alloc(net);
+	if (!session)
+		goto err_count;
+
+	err = xa_insert(&mnet->sessions, session->id, session, GFP_KERNEL_ACCOUNT);
+	if (err)
+		goto err_put;
+	atomic_inc(&mnet->generation);
+
+	file = anon_inode_getfile("[migtrack-session]", &migtrack_session_fops,
+				  session, O_RDWR | O_CLOEXEC);
+	if (IS_ERR(file)) {
+		err = PTR_ERR(file);
+		goto err_erase;
+	}
+	trace_migtrack_session_new(session);
+	return file;
+
+err_erase:
+	xa_erase(&mnet->sessions, session->id);
+	atomic_inc(&mnet->generation);
+err_put:
+	migtrack_session_put(session);
+err_count:
+	atomic_dec(&mnet->count);
+	return ERR_PTR(err);
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Sources: what all types have in common. */
+
+#include <linux/slab.h>
+
+#include "main.h"
+#include "map.h"
+#include "session.h"
+#include "source.h"
+
+static void migtrack_source_retire_work(struct work_struct *work)
+{
+	struct migtrack_source *source =
+		container_of(work, struct migtrack_source, retire_work);
+
+	migtrack_source_stop(source);
+	migtrack_session_source_gone(source->session, source);
+	migtrack_source_put(source);
+}
+
+/**
+ * migtrack_source_init - initialise what all sources have
+ * @source: zeroed
+ * @ops: of its type
+ * @type: for userspace
+ */
+void migtrack_source_init(struct migtrack_source *source,
+			  const struct migtrack_source_ops *ops,
+			  enum migtrack_source_type type)
+{
+	refcount_set(&source->refs, 1);
+	source->ops = ops;
+	source->type = type;
+	mutex_init(&source->lock);
+	INIT_WORK(&source->retire_work, migtrack_source_retire_work);
+}
+
+/**
+ * migtrack_source_put - drop a reference
+ * @source: the source; stopped before the last one is dropped, if it was synced
+ */
+void migtrack_source_put(struct migtrack_source *source)
+{
+	struct migtrack_session *session = source->session;
+
+	if (!refcount_dec_and_test(&source->refs))
+		return;
+
+	migtrack_map_put(source->map);
+	put_pid(source->pid);
+	source->ops->free(source);
+	if (session)
+		migtrack_session_put(session);
+}
+
+/**
+ * migtrack_source_sync - ask a source
+ * @source: the source
+ * @kind: what for
+ * @cancel: set by another task to give up early
+ *
+ * Return: 0, or a negative errno; the stats are then those of the sync before.
+ */
+int migtrack_source_sync(struct migtrack_source *source,
+			 enum migtrack_sync_kind kind, const bool *cancel)
+{
+	int err;
+
+	mutex_lock(&source->lock);
+	err = source->ops->sync(source, kind, cancel);
+	mutex_unlock(&source->lock);
+	return err;
+}
+
+/**
+ * migtrack_source_stop - let a source go of what it tracks
+ * @source: the source
+ *
+ * Waits for a sync of it that runs.
+ */
+void migtrack_source_stop(struct migtrack_source *source)
+{
+	mutex_lock(&source->lock);
+	source->ops->stop(source);
+	mutex_unlock(&source->lock);
+}
+
+/**
+ * migtrack_source_retire - stop a source in the background
+ * @source: the source
+ *
+ * For where one may not wait: what it tracked is gone, or it was taken out. If
+ * it is still in its session, listeners are told.
+ */
+void migtrack_source_retire(struct migtrack_source *source)
+{
+	refcount_inc(&source->refs);
+	if (!queue_work(migtrack_wq, &source->retire_work))
+		refcount_dec(&source->refs);
+}

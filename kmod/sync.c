@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A sync of a tracked file: find what may have been written, protect it again,
+ * and hand it to every source that tracks it, chunk by chunk.
+ */
+
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/sched.h>
+
+#include <linux/migtrack.h>
+
+#include "ram.h"
+#include "trace.h"
+#include "tracker.h"
+#include "walk.h"
+#include "watch.h"
+
+static void migtrack_tracker_clip(const struct migtrack_tracker *tracker,
+				  pgoff_t *first, unsigned long *npages)
+{
+	*first = min(*first, tracker->npages);
+	*npages = min(*npages, tracker->npages - *first);
+}
+
+/**
+ * migtrack_tracker_carry - let the next sync report pages
+ * @tracker: the tracker
+ * @first: first page; may be past the tracked ones, as may be
+ * @npages: how many
+ */
+void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
+			    unsigned long npages)
+{
+	lockdep_assert_held(&tracker->sync_lock);
+
+	migtrack_tracker_clip(tracker, &first, &npages);
+	bitmap_set(tracker->carry, first, npages);
+}
+
+/* Write-protect the hull of @bits. Returns how many entries that changed. */
+static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
+				      pgoff_t chunk_first,
+				      const unsigned long *bits)
+{
+	unsigned long first = find_first_bit(bits, MIGTRACK_CHUNK_PAGES);
+	unsigned long last = find_last_bit(bits, MIGTRACK_CHUNK_PAGES);
+	unsigned long n;
+
+	WRITE_ONCE(tracker->protecting, current);
+	n = wp_shared_mapping_range(tracker->mapping, chunk_first + first,
+				    last - first + 1);
+	WRITE_ONCE(tracker->protecting, NULL);
+	return n;
+}
+
+/*
+ * Somebody who looked the page up while it was writable may still write to it:
+ * a device, io_uring, a vhost worker. Not all of them pin, so any reference
+ * beyond those of the mappings and of the page cache counts.
+ */
+static bool migtrack_folio_held(struct folio *folio)
+{
+	int ours = 1;
+	int expected = folio_mapcount(folio) + folio_nr_pages(folio) +
+		       folio_test_private(folio) + !folio_test_lru(folio);
+
+	return folio_ref_count(folio) - ours > expected;
+}
+
+/* Pages of @bits that are held, to report again; @held is zeroed. */
+static void migtrack_find_held(struct migtrack_tracker *tracker,
+			       pgoff_t chunk_first, const unsigned long *bits,
+			       unsigned long *held)
+{
+	pgoff_t next = chunk_first + find_first_bit(bits, MIGTRACK_CHUNK_PAGES);
+	pgoff_t last = chunk_first + find_last_bit(bits, MIGTRACK_CHUNK_PAGES);
+	struct folio_batch batch;
+	unsigned int i;
+
+	folio_batch_init(&batch);
+	while (filemap_get_folios(tracker->mapping, &next, last, &batch)) {
+		for (i = 0; i < folio_batch_count(&batch); i++) {
+			struct folio *folio = batch.folios[i];
+			pgoff_t from = max(folio->index, chunk_first);
+			pgoff_t to = min(folio->index + folio_nr_pages(folio),
+					 chunk_first + MIGTRACK_CHUNK_PAGES);
+
+			if (from < to && migtrack_folio_held(folio))
+				bitmap_set(held, from - chunk_first, to - from);
+			folio_put(folio);
+		}
+		folio_batch_init(&batch);
+	}
+	bitmap_and(held, held, bits, MIGTRACK_CHUNK_PAGES);
+}
+
+/* Pages of processes that died meanwhile and whose marks are not made yet. */
+static void migtrack_add_dead(struct migtrack_tracker *tracker,
+			      pgoff_t chunk_first, unsigned long *bits)
+{
+	pgoff_t chunk_end = chunk_first + MIGTRACK_CHUNK_PAGES;
+	struct migtrack_watch *watch;
+	unsigned int bucket, i;
+
+	lockdep_assert_held(&tracker->lock);
+
+	hash_for_each(tracker->watches, bucket, watch, node) {
+		if (!watch->dead)
+			continue;
+		for (i = 0; i < watch->nsegs; i++) {
+			const struct migtrack_segment *seg = &watch->segs[i];
+			pgoff_t from = max(seg->pgoff, chunk_first);
+			pgoff_t to = min(migtrack_segment_page(seg, seg->end),
+					 chunk_end);
+
+			if (from < to)
+				bitmap_set(bits, from - chunk_first, to - from);
+		}
+	}
+}
+
+static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
+				struct migtrack_ram *ram, unsigned long nr,
+				struct migtrack_sync_stats *stats)
+{
+	struct migtrack_chunk *chunk = &tracker->chunks[nr];
+	unsigned long *marks = migtrack_chunk_bits(tracker->marks, nr);
+	unsigned long *echo = migtrack_chunk_bits(tracker->echo, nr);
+	unsigned long *carry = migtrack_chunk_bits(tracker->carry, nr);
+	unsigned long *pres = migtrack_chunk_bits(tracker->pres, nr);
+	struct migtrack_walk walk = { .first = nr << MIGTRACK_CHUNK_SHIFT };
+	DECLARE_BITMAP(held, MIGTRACK_CHUNK_PAGES) = {};
+	unsigned long *c = walk.found;
+	unsigned long protected = 0;
+	bool changed;
+	u32 seq;
+
+	spin_lock(&tracker->lock);
+	seq = chunk->seq;
+	spin_unlock(&tracker->lock);
+
+	migtrack_walk_chunk(tracker, &walk);
+	stats->flags |= walk.flags;
+
+	/*
+	 * A page that turned up may have been put there write-protected by
+	 * UFFDIO_COPY, which leaves no other trace.
+	 */
+	bitmap_or(c, c, carry, MIGTRACK_CHUNK_PAGES);
+	bitmap_andnot(held, walk.present, pres, MIGTRACK_CHUNK_PAGES);
+	bitmap_or(c, c, held, MIGTRACK_CHUNK_PAGES);
+	bitmap_copy(pres, walk.present, MIGTRACK_CHUNK_PAGES);
+
+	/*
+	 * Marks stay while an invalidation is under way, as its zap may come
+	 * after us, and are reported once more after that, as reclaim may flush
+	 * the TLB late.
+	 */
+	spin_lock(&tracker->lock);
+	bitmap_or(c, c, marks, MIGTRACK_CHUNK_PAGES);
+	bitmap_or(c, c, echo, MIGTRACK_CHUNK_PAGES);
+	bitmap_copy(echo, marks, MIGTRACK_CHUNK_PAGES);
+	if (!chunk->active)
+		bitmap_zero(marks, MIGTRACK_CHUNK_PAGES);
+	if (tracker->ndead)
+		migtrack_add_dead(tracker, walk.first, c);
+	spin_unlock(&tracker->lock);
+
+	/* Protecting costs the guest faults: never where nothing is writable. */
+	if (walk.flags & MIGTRACK_COUNTER_FLAGS_HUGE) {
+		walk.whole = true;
+	} else if (walk.writable) {
+		protected = migtrack_protect(tracker, walk.first, c);
+		stats->protected += protected;
+		stats->calls++;
+		if (protected != walk.writable)
+			walk.whole = true;
+	}
+
+	spin_lock(&tracker->lock);
+	changed = chunk->seq != seq || chunk->active;
+	spin_unlock(&tracker->lock);
+
+	if (walk.whole || changed) {
+		bitmap_fill(c, MIGTRACK_CHUNK_PAGES);
+		stats->whole++;
+	}
+
+	bitmap_zero(carry, MIGTRACK_CHUNK_PAGES);
+	if (bitmap_empty(c, MIGTRACK_CHUNK_PAGES))
+		return;
+
+	bitmap_zero(held, MIGTRACK_CHUNK_PAGES);
+	migtrack_find_held(tracker, walk.first, c, held);
+	bitmap_copy(carry, held, MIGTRACK_CHUNK_PAGES);
+	if (!bitmap_empty(held, MIGTRACK_CHUNK_PAGES)) {
+		stats->held += bitmap_weight(held, MIGTRACK_CHUNK_PAGES);
+		stats->flags |= MIGTRACK_COUNTER_FLAGS_HELD;
+	}
+
+	trace_migtrack_chunk(tracker, walk.first, c, walk.writable, protected,
+			     walk.whole || changed);
+	migtrack_ram_report(tracker, ram, walk.first, c);
+}
+
+/**
+ * migtrack_tracker_sync - find what was written since the last sync
+ * @tracker: the tracker
+ * @ram: the source that asked, attached to @tracker
+ * @stats: what was done
+ *
+ * Sets the bits of all sources of @tracker. Sleeps; takes the tracker's
+ * sync_lock, so another source's sync comes first.
+ *
+ * Return: 0; -EINTR if cancelled or -ENOMEM, and then the pages that were not
+ * looked at are found by the next one.
+ */
+int migtrack_tracker_sync(struct migtrack_tracker *tracker,
+			  struct migtrack_ram *ram,
+			  struct migtrack_sync_stats *stats)
+{
+	unsigned long chunk, first, last;
+	int err;
+
+	mutex_lock(&tracker->sync_lock);
+	err = migtrack_tracker_refresh(tracker, stats->cancel);
+	if (err)
+		goto out;
+
+	migtrack_ram_hull(tracker, &first, &last);
+	for (chunk = first; chunk <= last; chunk++) {
+		if (READ_ONCE(*stats->cancel)) {
+			err = -EINTR;
+			goto out;
+		}
+		migtrack_sync_chunk(tracker, ram, chunk, stats);
+		cond_resched();
+	}
+out:
+	mutex_unlock(&tracker->sync_lock);
+	return err;
+}

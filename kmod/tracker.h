@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MIGTRACK_TRACKER_H
+#define _MIGTRACK_TRACKER_H
+
+#include <linux/hashtable.h>
+#include <linux/mutex.h>
+#include <linux/pagemap.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+struct migtrack_ram;
+struct migtrack_watch;
+
+/* What one call protects, and what is reported whole when in doubt: 2 MiB. */
+#define MIGTRACK_CHUNK_SHIFT	9
+#define MIGTRACK_CHUNK_PAGES	(1UL << MIGTRACK_CHUNK_SHIFT)
+#define MIGTRACK_CHUNK_LONGS	(MIGTRACK_CHUNK_PAGES / BITS_PER_LONG)
+
+/**
+ * struct migtrack_chunk - what happens to the mappings of a chunk
+ * @seq: changes with every event
+ * @active: invalidations under way
+ */
+struct migtrack_chunk {
+	u32 seq;
+	u32 active;
+};
+
+/**
+ * struct migtrack_tracker - a tracked file, shared by all sources that track it
+ *
+ * Guarantee: a page written before a sync was called is reported by that sync
+ * at the latest; one written while it runs, by it or by the next. A page may
+ * be reported without need, never missed. Documentation/tracker.rst has the
+ * argument.
+ *
+ * Locking, outermost first::
+ *
+ *	sync_lock > mmap_lock (of another process) > i_mmap_rwsem > lock
+ *
+ * Notifiers run under i_mmap_rwsem, an mmap_lock, or in reclaim, and may not
+ * block: they take @lock only. Nothing under @lock allocates or sleeps, and
+ * there is no GFP_KERNEL allocation under i_mmap_rwsem.
+ *
+ * @node: in the list of all trackers, under migtrack_trackers_lock
+ * @users: sources, under migtrack_trackers_lock
+ * @file: keeps the inode
+ * @mapping: of @file
+ * @npages: pages of the file when the tracker was made
+ * @nchunks: chunks of the file
+ * @sync_lock: one sync at a time; also guards the members down to @protecting,
+ *	and changes of the watches' segments
+ * @sources: struct migtrack_ram
+ * @watches: struct migtrack_watch by mm
+ * @carry: pages to report at the next sync, whatever it finds
+ * @pres: pages that were present at the last walk
+ * @protecting: the task that is inside one of our own protect calls. Written by
+ *	that task only; a notifier compares it with current, without a lock
+ * @lock: guards what follows
+ * @marks: pages of events since the last sync
+ * @echo: marks of the last sync, reported once more
+ * @chunks: per chunk
+ * @ndead: watches that died and were not freed yet
+ * @reap_work: frees these
+ * @adopted: a watch left MIGTRACK_WATCH_PENDING
+ */
+struct migtrack_tracker {
+	struct list_head node;
+	unsigned int users;
+
+	struct file *file;
+	struct address_space *mapping;
+	pgoff_t npages;
+	unsigned long nchunks;
+
+	struct mutex sync_lock;
+	struct list_head sources;
+	DECLARE_HASHTABLE(watches, 6);
+	unsigned long *carry;
+	unsigned long *pres;
+	struct task_struct *protecting;
+
+	spinlock_t lock;
+	unsigned long *marks;
+	unsigned long *echo;
+	struct migtrack_chunk *chunks;
+	unsigned int ndead;
+
+	struct work_struct reap_work;
+	wait_queue_head_t adopted;
+};
+
+/**
+ * struct migtrack_sync_stats - what a sync of a tracker did
+ * @cancel: in: set by another task to end the sync early
+ * @flags: MIGTRACK_COUNTER_FLAGS_BARRIER, _HUGE and _HELD
+ * @held: pages with references beyond their mappings
+ * @whole: chunks reported whole
+ * @protected: page table entries write-protected
+ * @calls: ranges write-protected
+ */
+struct migtrack_sync_stats {
+	const bool *cancel;
+	u32 flags;
+	u64 held;
+	u64 whole;
+	u64 protected;
+	u64 calls;
+};
+
+struct migtrack_tracker *migtrack_tracker_attach(struct file *file,
+						 struct migtrack_ram *ram);
+void migtrack_tracker_detach(struct migtrack_tracker *tracker,
+			     struct migtrack_ram *ram);
+int migtrack_tracker_sync(struct migtrack_tracker *tracker,
+			  struct migtrack_ram *ram,
+			  struct migtrack_sync_stats *stats);
+u64 migtrack_tracker_memory(struct migtrack_tracker *tracker);
+unsigned int migtrack_tracker_processes(struct migtrack_tracker *tracker);
+void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
+			    unsigned long npages);
+int migtrack_tracker_refresh(struct migtrack_tracker *tracker, const bool *cancel);
+
+static inline unsigned long *migtrack_chunk_bits(unsigned long *bitmap,
+						 unsigned long chunk)
+{
+	return bitmap + chunk * MIGTRACK_CHUNK_LONGS;
+}
+
+#endif /* _MIGTRACK_TRACKER_H */
