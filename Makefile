@@ -76,7 +76,8 @@ check:
 	@tools/testing/lab/check
 
 demo:
-	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
+	@$(LAB) enter /src/tools/testing/lab/build-kernel $(KERNEL)
+	@$(LAB) enter /src/tools/testing/lab/build-user migctl guest
 	@tools/testing/demo/demo $(KERNEL)
 
 checkpatch:
