@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+
+#include "cmd/cmd.h"
+#include "vmm/memfile.h"
+
+int option_next(int argc, char **argv, const char *shorts,
+		const struct option *longs, struct error *err)
+{
+	int option;
+
+	opterr = 0;
+	option = getopt_long(argc, argv, shorts, longs, NULL);
+	if (option == -1)
+		return 0;
+	if (option != '?' && option != ':')
+		return option;
+	if (optopt && option == '?')
+		error_set(err, EXIT_USAGE, "%s: unknown option -%c", argv[0],
+			  optopt);
+	else
+		error_set(err, EXIT_USAGE, "%s: %s %s", argv[0],
+			  option == ':' ? "a value is missing after" :
+					  "unknown option", argv[optind - 1]);
+	return error_advise(err, "see migctl %s --help", argv[0]);
+}
+
+int option_end(int argc, char **argv, struct error *err)
+{
+	if (optind >= argc)
+		return 0;
+	error_set(err, EXIT_USAGE, "%s: unexpected argument %s", argv[0],
+		  argv[optind]);
+	return error_advise(err, "see migctl %s --help", argv[0]);
+}
+
+int option_time(const char *name, const char *value, uint64_t *ns,
+		struct error *err)
+{
+	if (parse_time(value, ns)) {
+		error_set(err, EXIT_USAGE, "%s %s: not a time", name, value);
+		return error_advise(err,
+				    "write it as 500ms, 1s, 2.5s, 10m or a number of seconds");
+	}
+	if (*ns >= NS_PER_MS)
+		return 0;
+	error_set(err, EXIT_USAGE, "%s %s: too short", name, value);
+	return error_advise(err, "the minimum is 1ms, 1s is usual");
+}
+
+int option_number(const char *name, const char *value, uint64_t min,
+		  uint64_t max, uint64_t *number, struct error *err)
+{
+	if (!parse_number(value, max, number) && *number >= min)
+		return 0;
+	error_set(err, EXIT_USAGE, "%s %s: not a number of at least %llu",
+		  name, value, (unsigned long long)min);
+	return error_advise(err, "give a decimal number of at most %llu",
+			    (unsigned long long)max);
+}
+
+int kernel_open(struct migtrack **mt, struct error *err)
+{
+	int ret;
+
+	ret = migtrack_open(mt);
+	if (!ret)
+		return 0;
+	if (ret == -ENOENT) {
+		error_set(err, EXIT_NO_MODULE,
+			  "the migtrack kernel module is not loaded");
+		return error_advise(err,
+				    "load it with: modprobe migtrack (migctl check says what is missing)");
+	}
+	return error_set(err, EXIT_FAILED, "can't talk to the kernel: %s",
+			 strerror(-ret));
+}
+
+static const char *kernel_advice(int error)
+{
+	switch (error) {
+	case EPERM:
+	case EACCES:
+		return "run migctl as root, or with CAP_NET_ADMIN and CAP_SYS_PTRACE";
+	case ESRCH:
+		return "the process may have exited; see ps, and mind pid namespaces";
+	case ENXIO:
+		return "see /proc/PID/maps for what it maps; for the memory of another mount namespace use --ram fd:N or --qmp";
+	case EINVAL:
+	case EOPNOTSUPP:
+	case EBADF:
+		return MEMFILE_ADVICE;
+	case ENOSPC:
+		return "end a session (migctl list), or raise the limit in /sys/module/migtrack/parameters";
+	case ENOENT:
+	case ENODEV:
+		return "see migctl list for the sessions that exist";
+	default:
+		return "";
+	}
+}
+
+static enum exit_code kernel_code(int error)
+{
+	switch (error) {
+	case EPERM:
+	case EACCES:
+		return EXIT_PERMISSION;
+	case ESRCH:
+	case ENOENT:
+	case ENODEV:
+		return EXIT_GONE;
+	case ENXIO:
+	case EINVAL:
+	case EOPNOTSUPP:
+	case EBADF:
+		return EXIT_UNTRACKABLE;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+int kernel_error(const struct migtrack *mt, int ret, const char *what,
+		 struct error *err)
+{
+	const char *message = migtrack_message(mt);
+
+	error_set(err, kernel_code(-ret), "%s: %s", what,
+		  *message ? message : strerror(-ret));
+	return error_advise(err, "%s", kernel_advice(-ret));
+}
+
+int signals_open(struct error *err)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return error_set(err, EXIT_FAILED, "signalfd: %s",
+				 strerror(errno));
+	return fd;
+}
+
+uint64_t clock_ns(int clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+const struct flag_text flag_texts[] = {
+	{ MIGTRACK_COUNTER_FLAGS_EXACT, "exact", NULL },
+	{ MIGTRACK_COUNTER_FLAGS_CLAMPED, "clamped",
+	  "a source reported an impossible size; a bound stands for it" },
+	{ MIGTRACK_COUNTER_FLAGS_STALE, "stale",
+	  "a source could not be asked; its last known numbers are shown" },
+	{ MIGTRACK_COUNTER_FLAGS_GONE, "gone",
+	  "what was tracked does not exist any more" },
+	{ MIGTRACK_COUNTER_FLAGS_BARRIER, "barrier",
+	  "a private or read-only mapping of the memory exists; 2 MiB around what it covers is reported whole, so the numbers are too high" },
+	{ MIGTRACK_COUNTER_FLAGS_HUGE, "huge",
+	  "huge pages appeared in the memory; each is reported whole, so the numbers are too high (see migctl check)" },
+	{ MIGTRACK_COUNTER_FLAGS_HELD, "held",
+	  "pages under I/O or pinned are reported at every sync until they are let go, so the numbers are too high" },
+	{ }
+};
+
+void out_flags(struct output *out, const struct out_field *field,
+	       uint32_t flags)
+{
+	const struct flag_text *text;
+	json_t *names = json_array();
+	char line[128] = "";
+
+	for (text = flag_texts; text->flag; text++) {
+		if (!(flags & text->flag))
+			continue;
+		json_array_append_new(names, json_string(text->name));
+		if (!text->meaning)
+			continue;
+		if (line[0])
+			strcat(line, ",");
+		strcat(line, text->name);
+	}
+	out_json(out, field, names, line[0] || out->layout == OUT_ROW ?
+		 line : "none");
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One print call for people and for programs: a command describes an object
+ * once, and it comes out as text (a line of a table, or a record of "label:
+ * value" lines) or as one JSON object on a line, in bytes and nanoseconds.
+ */
+#ifndef MIGCTL_OUTPUT_H
+#define MIGCTL_OUTPUT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/error.h"
+
+enum out_unit {
+	OUT_TEXT,
+	OUT_NUMBER,
+	OUT_BYTES,
+	OUT_RATE,		/* bytes per second */
+	OUT_TIME,		/* nanoseconds */
+};
+
+enum out_layout {
+	OUT_ROW,
+	OUT_RECORD,
+};
+
+/**
+ * struct out_field - a member of an object
+ * @key: its name in JSON, NULL to leave it out there
+ * @label: its name for people, NULL to leave it out there
+ * @width: of its column in a table
+ * @unit: how people read it
+ */
+struct out_field {
+	const char *key;
+	const char *label;
+	int width;
+	enum out_unit unit;
+};
+
+/**
+ * struct output - where a command's output goes
+ * @stream: the file
+ * @json: programs read it
+ * @failed: something could not be written
+ * @layout: of the object that is being written
+ * @first: nothing of it was written yet
+ * @object: it, in JSON
+ */
+struct output {
+	FILE *stream;
+	bool json;
+	bool failed;
+	enum out_layout layout;
+	bool first;
+	json_t *object;
+};
+
+void out_header(struct output *out, const struct out_field *fields, size_t n);
+void out_begin(struct output *out, enum out_layout layout, const char *type);
+void out_end(struct output *out);
+
+void out_uint(struct output *out, const struct out_field *field,
+	      uint64_t value);
+void out_text(struct output *out, const struct out_field *field,
+	      const char *value);
+void out_bool(struct output *out, const struct out_field *field, bool value);
+
+/* Unknown: "-" for people, null in JSON. */
+void out_none(struct output *out, const struct out_field *field);
+
+/* @json is used up; people see @text. */
+void out_json(struct output *out, const struct out_field *field, json_t *json,
+	      const char *text);
+
+/* A line for people only. */
+void out_say(struct output *out, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+void out_error(struct output *out, const struct error *err);
+
+#endif /* MIGCTL_OUTPUT_H */

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd/session.h"
+#include "vmm/memfile.h"
+
+struct visit {
+	struct migtrack *mt;
+	struct session_view *view;
+};
+
+static void view_add_pid(struct session_view *view, pid_t pid)
+{
+	size_t i;
+
+	for (i = 0; i < view->n_pids; i++) {
+		if (view->pids[i] == pid)
+			return;
+	}
+	if (pid && view->n_pids < SESSION_PIDS)
+		view->pids[view->n_pids++] = pid;
+}
+
+/* The dump has no pids, so each source is asked for. */
+static int view_add_source(const struct migtrack_source *entry, void *data)
+{
+	struct migtrack_source source;
+	struct visit *visit = data;
+	int ret;
+
+	ret = migtrack_source_get(visit->mt, entry->session_id, entry->id,
+				  &source);
+	if (ret)
+		return ret == -ENOENT ? 0 : ret;
+	view_add_pid(visit->view, source.pid);
+	visit->view->length += source.length;
+	visit->view->dirty_rate += source.dirty_rate * source.page_size;
+	return 0;
+}
+
+int session_view(struct migtrack *mt, const struct migtrack_session *session,
+		 struct session_view *view)
+{
+	struct visit visit = { .mt = mt, .view = view };
+
+	*view = (struct session_view) { .session = *session };
+	return migtrack_source_dump(mt, session->id, view_add_source, &visit);
+}
+
+void out_pids(struct output *out, const struct out_field *field,
+	      const struct session_view *view)
+{
+	json_t *pids = json_array();
+	char text[256] = "-", name[32];
+	size_t i, used = 0;
+
+	for (i = 0; i < view->n_pids; i++) {
+		json_array_append_new(pids, json_integer(view->pids[i]));
+		process_name(view->pids[i], name, sizeof(name));
+		if (used < sizeof(text))
+			used += (size_t)snprintf(text + used,
+						 sizeof(text) - used,
+						 "%s%d %s", i ? ", " : "",
+						 view->pids[i], name);
+	}
+	out_json(out, field, pids, text);
+}
+
+void out_age(struct output *out, const struct out_field *field,
+	     const struct migtrack_session *session)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	if (!session->syncs)
+		out_none(out, field);
+	else
+		out_uint(out, field, now > session->sync_time_ns ?
+				     now - session->sync_time_ns : 0);
+}
+
+const char *sync_kind_name(uint32_t kind)
+{
+	static const char * const names[] = {
+		[MIGTRACK_SYNC_KIND_SETUP] = "setup",
+		[MIGTRACK_SYNC_KIND_ITERATION] = "iteration",
+		[MIGTRACK_SYNC_KIND_HELPER] = "helper",
+		[MIGTRACK_SYNC_KIND_FINAL] = "final",
+	};
+
+	return kind < ARRAY_SIZE(names) && names[kind] ? names[kind] : "";
+}
+
+const char *source_type_name(uint32_t type)
+{
+	return type == MIGTRACK_SOURCE_TYPE_RAM ? "ram" : "unknown";
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What list, show and monitor have in common. */
+#ifndef MIGCTL_SESSION_H
+#define MIGCTL_SESSION_H
+
+#include "cmd/cmd.h"
+
+#define SESSION_PIDS	16
+
+/**
+ * struct session_view - a session with what its sources add to it
+ * @session: as the kernel tells it
+ * @pids: the processes of its sources, each once
+ * @n_pids: how many
+ * @length: bytes that its sources cover
+ * @dirty_rate: bytes per second, found by the last sync
+ */
+struct session_view {
+	struct migtrack_session session;
+	pid_t pids[SESSION_PIDS];
+	size_t n_pids;
+	uint64_t length;
+	uint64_t dirty_rate;
+};
+
+/* Returns 0, -ENOENT if the session ended meanwhile, or another errno. */
+int session_view(struct migtrack *mt, const struct migtrack_session *session,
+		 struct session_view *view);
+
+/* "1234 qemu-system-x86"; in JSON the pids alone. */
+void out_pids(struct output *out, const struct out_field *field,
+	      const struct session_view *view);
+
+/* How long ago the last sync ended; unknown before the first. */
+void out_age(struct output *out, const struct out_field *field,
+	     const struct migtrack_session *session);
+
+const char *sync_kind_name(uint32_t kind);
+const char *source_type_name(uint32_t type);
+
+#endif /* MIGCTL_SESSION_H */

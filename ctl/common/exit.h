@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* migctl's exit codes; migctl(8) documents them, scripts depend on them. */
+#ifndef MIGCTL_EXIT_H
+#define MIGCTL_EXIT_H
+
+enum exit_code {
+	EXIT_OK = 0,		/* done, or ended by the user as asked */
+	EXIT_FAILED = 1,	/* anything that has no code of its own */
+	EXIT_USAGE = 2,		/* the command line is wrong */
+	EXIT_NO_MODULE = 3,	/* the kernel module is not loaded */
+	EXIT_PERMISSION = 4,	/* the caller lacks a privilege */
+	EXIT_GONE = 5,		/* process, VM or session does not exist any more */
+	EXIT_UNTRACKABLE = 6,	/* memory of a kind that can't be tracked */
+	EXIT_VMM = 7,		/* the VMM can't be reached or talks nonsense */
+	EXIT_UNUSABLE = 8,	/* check: this host can't track */
+};
+
+/* The code's name in JSON. */
+const char *exit_code_name(enum exit_code code);
+
+#endif /* MIGCTL_EXIT_H */

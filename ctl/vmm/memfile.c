@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#include "vmm/memfile.h"
+
+/* One line of /proc/PID/maps. */
+struct mapping {
+	uint64_t start;
+	uint64_t end;
+	bool shared;
+	dev_t dev;
+	ino_t ino;
+	const char *path;
+	int path_length;
+};
+
+static bool mapping_parse(const char *line, struct mapping *map)
+{
+	unsigned long long start, end, ino;
+	unsigned int major_id, minor_id;
+	char mode[5];
+	int path = 0;
+
+	if (sscanf(line, "%llx-%llx %4s %*x %x:%x %llu %n", &start, &end, mode,
+		   &major_id, &minor_id, &ino, &path) < 6 || !path)
+		return false;
+	map->start = start;
+	map->end = end;
+	map->shared = mode[3] == 's';
+	map->dev = makedev(major_id, minor_id);
+	map->ino = ino;
+	map->path = line + path;
+	map->path_length = (int)strcspn(map->path, "\n");
+	return true;
+}
+
+static struct memfile *memfiles_find(const struct memfiles *all, dev_t dev,
+				     ino_t ino)
+{
+	size_t i;
+
+	for (i = 0; i < all->n; i++) {
+		if (all->files[i].dev == dev && all->files[i].ino == ino)
+			return &all->files[i];
+	}
+	return NULL;
+}
+
+static int memfiles_add(struct memfiles *all, const struct mapping *map,
+			struct error *err)
+{
+	struct memfile *files, *file;
+
+	file = memfiles_find(all, map->dev, map->ino);
+	if (file) {
+		file->bytes += map->end - map->start;
+		return 0;
+	}
+	files = reallocarray(all->files, all->n + 1, sizeof(*files));
+	if (!files)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	all->files = files;
+	file = &files[all->n++];
+	*file = (struct memfile) {
+		.dev = map->dev,
+		.ino = map->ino,
+		.bytes = map->end - map->start,
+		.start = map->start,
+		.end = map->end,
+	};
+	snprintf(file->path, sizeof(file->path), "%.*s", map->path_length,
+		 map->path);
+	return 0;
+}
+
+int memfiles_parse(struct memfiles *all, const char *maps, struct error *err)
+{
+	struct mapping map;
+	const char *line;
+
+	*all = (struct memfiles){};
+	for (line = maps; *line; line += strcspn(line, "\n"),
+				 line += *line == '\n') {
+		if (!mapping_parse(line, &map) || !map.shared || !map.ino)
+			continue;
+		if (memfiles_add(all, &map, err)) {
+			memfiles_free(all);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+void memfiles_free(struct memfiles *all)
+{
+	free(all->files);
+	*all = (struct memfiles){};
+}
+
+/* @verb what failed in /proc/PID, with errno. */
+static int process_error(pid_t pid, const char *verb, struct error *err)
+{
+	if (errno == ENOENT || errno == ESRCH) {
+		error_set(err, EXIT_GONE, "process %d does not exist", pid);
+		return error_advise(err,
+				    "it may have exited; see ps, and mind pid namespaces");
+	}
+	if (errno == EACCES || errno == EPERM) {
+		error_set(err, EXIT_PERMISSION, "can't %s process %d: %s", verb,
+			  pid, strerror(errno));
+		return error_advise(err,
+				    "run migctl as root, or with CAP_SYS_PTRACE and CAP_NET_ADMIN");
+	}
+	return error_set(err, EXIT_FAILED, "can't %s process %d: %s", verb, pid,
+			 strerror(errno));
+}
+
+int memfiles_read(struct memfiles *all, pid_t pid, struct error *err)
+{
+	char path[64], *text = NULL;
+	size_t room = 0;
+	FILE *file;
+	int ret;
+
+	*all = (struct memfiles){};
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return process_error(pid, "read the mappings of", err);
+	errno = 0;
+	if (getdelim(&text, &room, '\0', file) < 0) {
+		errno = errno ? errno : ESRCH;
+		ret = process_error(pid, "read the mappings of", err);
+	} else {
+		ret = memfiles_parse(all, text, err);
+	}
+	free(text);
+	fclose(file);
+	return ret;
+}
+
+static bool is_file(const struct memfile *file, const struct stat *st)
+{
+	return st->st_dev == file->dev && st->st_ino == file->ino;
+}
+
+/* The process's own descriptor of the file, which needs no CAP_SYS_ADMIN. */
+static int open_by_fd(const struct memfile *file, pid_t pid)
+{
+	struct dirent *entry;
+	struct stat st;
+	char path[64];
+	int fd = -1;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	if (!dir)
+		return -1;
+	while (fd < 0 && (entry = readdir(dir))) {
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) ||
+		    !S_ISREG(st.st_mode) || !is_file(file, &st))
+			continue;
+		fd = openat(dirfd(dir), entry->d_name, O_RDWR | O_CLOEXEC);
+	}
+	closedir(dir);
+	return fd;
+}
+
+static int open_by_mapping(const struct memfile *file, pid_t pid)
+{
+	struct stat st;
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", pid,
+		 (unsigned long long)file->start,
+		 (unsigned long long)file->end);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	if (!fstat(fd, &st) && is_file(file, &st))
+		return fd;
+	close(fd);
+	errno = ESTALE;
+	return -1;
+}
+
+int memfile_open(const struct memfile *file, pid_t pid, struct error *err)
+{
+	int fd;
+
+	fd = open_by_fd(file, pid);
+	if (fd < 0)
+		fd = open_by_mapping(file, pid);
+	if (fd < 0)
+		return process_error(pid, "open the memory of", err);
+	return fd;
+}
+
+void process_name(pid_t pid, char *name, size_t size)
+{
+	char path[64];
+	FILE *file;
+
+	name[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	if (fgets(name, (int)size, file))
+		name[strcspn(name, "\n")] = '\0';
+	fclose(file);
+}
+
+/**
+ * memfile_check() - whether the tracker takes a file's memory
+ * @fd: the file
+ *
+ * Looks at the kind of file only; the kernel looks at the mappings.
+ *
+ * Return: the verdict.
+ */
+struct memfile_verdict memfile_check(int fd)
+{
+	struct memfile_verdict verdict = { .advice = MEMFILE_ADVICE };
+	struct statfs fs;
+	struct stat st;
+
+	if (fstat(fd, &st) || fstatfs(fd, &fs))
+		verdict.reason = "it can't be examined";
+	else if (S_ISDIR(st.st_mode))
+		verdict.reason = "it is a directory, not the memory's file";
+	else if (!S_ISREG(st.st_mode))
+		verdict.reason = "it is not a regular file";
+	else if (fs.f_type == HUGETLBFS_MAGIC)
+		verdict.reason = "huge pages (hugetlbfs) are not supported yet";
+	else if (fs.f_type != TMPFS_MAGIC)
+		verdict.reason = "it is not on tmpfs and not a memfd";
+	else if (!st.st_size)
+		verdict.reason = "the file is empty";
+	return verdict;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The files that a process maps, and whether one can be tracked. */
+#ifndef MIGCTL_MEMFILE_H
+#define MIGCTL_MEMFILE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+
+/**
+ * struct memfile - a file that a process maps shared
+ * @dev: device of the inode
+ * @ino: its number
+ * @bytes: mapped of it, in all mappings together
+ * @start: address of the first mapping
+ * @end: its end
+ * @path: as the kernel shows it, with " (deleted)"
+ * @taken: for the caller: some back end was found to be this file
+ */
+struct memfile {
+	dev_t dev;
+	ino_t ino;
+	uint64_t bytes;
+	uint64_t start;
+	uint64_t end;
+	char path[PATH_MAX];
+	bool taken;
+};
+
+struct memfiles {
+	struct memfile *files;
+	size_t n;
+};
+
+/* Pure: the text of /proc/PID/maps in, one entry per shared file out. */
+int memfiles_parse(struct memfiles *all, const char *maps, struct error *err);
+
+int memfiles_read(struct memfiles *all, pid_t pid, struct error *err);
+void memfiles_free(struct memfiles *all);
+
+/* Opens it for reading and writing. Returns the descriptor or -1. */
+int memfile_open(const struct memfile *file, pid_t pid, struct error *err);
+
+/* What a process is called, "" if it is not there. */
+void process_name(pid_t pid, char *name, size_t size);
+
+/**
+ * struct memfile_verdict - why a file can't be tracked
+ * @reason: NULL if it can
+ * @advice: what to use instead
+ */
+struct memfile_verdict {
+	const char *reason;
+	const char *advice;
+};
+
+struct memfile_verdict memfile_check(int fd);
+
+#define MEMFILE_ADVICE \
+	"use a file on tmpfs, shared, in normal pages (QEMU: -object memory-backend-file,share=on,mem-path=/dev/shm/NAME)"
+
+#endif /* MIGCTL_MEMFILE_H */

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/qmp.h"
+
+#define GREETING_TIMEOUT_MS	3000
+#define REPLY_TIMEOUT_MS	10000
+
+/* query-qmp-schema, the longest reply, takes some 300 KiB. */
+#define LINE_MAX_BYTES		(8u << 20)
+
+
+/**
+ * struct qmp - a connection
+ * @fd: the socket
+ * @path: its name, for messages
+ * @version: of the QEMU behind it
+ * @buffer: bytes received, not yet taken as lines
+ * @used: how many
+ * @room: allocated
+ * @on_event: takes events, NULL to skip them
+ * @event_data: its argument
+ */
+struct qmp {
+	int fd;
+	char *path;
+	char version[64];
+	char *buffer;
+	size_t used;
+	size_t room;
+	qmp_event_fn *on_event;
+	void *event_data;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int not_qmp(const struct qmp *qmp, struct error *err, const char *what)
+{
+	error_set(err, EXIT_VMM, "%s: %s", qmp->path, what);
+	return error_advise(err,
+			    "give the socket of QEMU's -qmp option, not a human monitor, serial port or guest agent");
+}
+
+static int hung_up(const struct qmp *qmp, struct error *err)
+{
+	error_set(err, EXIT_VMM, "%s: the VMM closed the connection%s",
+		  qmp->path, qmp->used ? " in the middle of a message" : "");
+	return error_advise(err, "see whether QEMU still runs, and its log");
+}
+
+static int timed_out(const struct qmp *qmp, struct error *err,
+		     const char *command)
+{
+	if (command) {
+		error_set(err, EXIT_VMM,
+			  "%s: no reply to %s within %d s", qmp->path, command,
+			  REPLY_TIMEOUT_MS / 1000);
+		return error_advise(err, "QEMU may be stopped or stuck in I/O: see its process state and log");
+	}
+	error_set(err, EXIT_VMM, "%s: no QMP greeting within %d s", qmp->path,
+		  GREETING_TIMEOUT_MS / 1000);
+	return error_advise(err,
+			    "QMP takes one client at a time: libvirt, another migctl or a shell may hold this socket; end that one, give QEMU a second -qmp socket, or use --pid with --ram");
+}
+
+/* Says why before connect(2) does, which has one errno for several cases. */
+static int socket_check(const char *path, struct error *err)
+{
+	struct stat st;
+
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+		error_set(err, EXIT_USAGE,
+			  "%s: too long for the name of a socket", path);
+		return error_advise(err,
+				    "change to its directory and give a relative path");
+	}
+	if (stat(path, &st)) {
+		enum exit_code code = errno == EACCES ? EXIT_PERMISSION :
+							EXIT_VMM;
+
+		error_set(err, code, "%s: %s", path, strerror(errno));
+		return error_advise(err,
+				    "give the path of QEMU's -qmp unix: socket as this host names it");
+	}
+	if (!S_ISSOCK(st.st_mode)) {
+		error_set(err, EXIT_VMM, "%s is not a socket", path);
+		return error_advise(err,
+				    "give the path that follows unix: in QEMU's -qmp option");
+	}
+	return 0;
+}
+
+static int connect_error(const struct qmp *qmp, struct error *err)
+{
+	switch (errno) {
+	case EAGAIN:
+		return timed_out(qmp, err, NULL);
+	case ECONNREFUSED:
+		error_set(err, EXIT_VMM, "%s: nobody listens there", qmp->path);
+		return error_advise(err,
+				    "the QEMU that made this socket has ended, or it is not a stream socket");
+	case EACCES:
+	case EPERM:
+		error_set(err, EXIT_PERMISSION, "%s: %s", qmp->path,
+			  strerror(errno));
+		return error_advise(err,
+				    "run migctl as root or as the VMM's user");
+	default:
+		return error_set(err, EXIT_VMM, "%s: %s", qmp->path,
+				 strerror(errno));
+	}
+}
+
+static int socket_connect(struct qmp *qmp, struct error *err)
+{
+	struct timeval timeout = { .tv_sec = GREETING_TIMEOUT_MS / 1000 };
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (socket_check(qmp->path, err))
+		return -1;
+	qmp->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (qmp->fd < 0)
+		return error_set(err, EXIT_FAILED, "socket: %s",
+				 strerror(errno));
+	/* A full backlog makes connect(2) wait as long as a send may. */
+	setsockopt(qmp->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout,
+		   sizeof(timeout));
+	memcpy(address.sun_path, qmp->path, strlen(qmp->path));
+	if (connect(qmp->fd, (struct sockaddr *)&address, sizeof(address)))
+		return connect_error(qmp, err);
+	return 0;
+}
+
+static int buffer_grow(struct qmp *qmp, struct error *err)
+{
+	size_t room = qmp->room ? 2 * qmp->room : 4096;
+	char *buffer;
+
+	if (room > LINE_MAX_BYTES)
+		return not_qmp(qmp, err, "a message without end");
+	buffer = realloc(qmp->buffer, room);
+	if (!buffer)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	qmp->buffer = buffer;
+	qmp->room = room;
+	return 0;
+}
+
+/* Wait for more bytes until @deadline. */
+static int buffer_fill(struct qmp *qmp, int64_t deadline, const char *command,
+		       struct error *err)
+{
+	struct pollfd pfd = { .fd = qmp->fd, .events = POLLIN };
+	int64_t left = deadline - now_ms();
+	ssize_t len;
+	int ret;
+
+	if (qmp->used == qmp->room && buffer_grow(qmp, err))
+		return -1;
+	ret = poll(&pfd, 1, left > 0 ? (int)left : 0);
+	if (!ret)
+		return timed_out(qmp, err, command);
+	if (ret < 0)
+		return errno == EINTR ? 0 :
+		       error_set(err, EXIT_FAILED, "poll: %s", strerror(errno));
+	len = recv(qmp->fd, qmp->buffer + qmp->used, qmp->room - qmp->used,
+		   MSG_DONTWAIT);
+	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (len <= 0)
+		return hung_up(qmp, err);
+	qmp->used += (size_t)len;
+	return 0;
+}
+
+/* Take the first line out of the buffer; NULL if it is no JSON object. */
+static json_t *line_take(struct qmp *qmp, size_t length)
+{
+	json_t *message;
+
+	message = json_loadb(qmp->buffer, length, 0, NULL);
+	qmp->used -= length + 1;
+	memmove(qmp->buffer, qmp->buffer + length + 1, qmp->used);
+	if (!json_is_object(message)) {
+		json_decref(message);
+		return NULL;
+	}
+	return message;
+}
+
+static int message_read(struct qmp *qmp, int64_t deadline, const char *command,
+			json_t **message, struct error *err)
+{
+	size_t scanned = 0;
+	char *end = NULL;
+
+	for (;;) {
+		if (qmp->used > scanned)
+			end = memchr(qmp->buffer + scanned, '\n',
+				     qmp->used - scanned);
+		if (end)
+			break;
+		scanned = qmp->used;
+		if (buffer_fill(qmp, deadline, command, err))
+			return -1;
+	}
+	*message = line_take(qmp, (size_t)(end - qmp->buffer));
+	if (!*message)
+		return not_qmp(qmp, err, "what it sends is not QMP");
+	return 0;
+}
+
+static int greeting_read(struct qmp *qmp, struct error *err)
+{
+	int major = 0, minor = 0, micro = 0, ret;
+	json_t *greeting;
+
+	ret = message_read(qmp, now_ms() + GREETING_TIMEOUT_MS, NULL,
+			   &greeting, err);
+	if (ret)
+		return ret;
+	ret = json_unpack(greeting,
+			  "{s:{s:{s:{s:i, s:i, s:i}}}}", "QMP", "version",
+			  "qemu", "major", &major, "minor", &minor, "micro",
+			  &micro);
+	json_decref(greeting);
+	if (ret)
+		return not_qmp(qmp, err, "what it sends is not a QMP greeting");
+	snprintf(qmp->version, sizeof(qmp->version), "%d.%d.%d", major, minor,
+		 micro);
+	return 0;
+}
+
+static int command_send(struct qmp *qmp, const char *command, json_t *arguments,
+			struct error *err)
+{
+	json_t *request;
+	ssize_t sent;
+	char *text;
+	int ret = 0;
+
+	request = json_pack("{s:s, s:o*}", "execute", command, "arguments",
+			    arguments);
+	text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	json_decref(request);
+	if (!text)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	/* Commands are shorter than the socket's buffer: one send is all. */
+	sent = send(qmp->fd, text, strlen(text), MSG_NOSIGNAL);
+	if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
+		ret = hung_up(qmp, err);
+	else if (sent != (ssize_t)strlen(text))
+		ret = timed_out(qmp, err, command);
+	free(text);
+	return ret;
+}
+
+static int reply_take(struct qmp *qmp, const char *command, json_t *message,
+		      json_t **result, struct error *err)
+{
+	const char *text = "no reason given";
+	json_t *value;
+
+	value = json_object_get(message, "return");
+	if (value) {
+		if (result)
+			*result = json_incref(value);
+		return 0;
+	}
+	value = json_object_get(message, "error");
+	if (!value)
+		return not_qmp(qmp, err, "what it sends is not a QMP reply");
+	if (json_is_string(json_object_get(value, "desc")))
+		text = json_string_value(json_object_get(value, "desc"));
+	return error_set(err, EXIT_VMM, "%s: QEMU refused %s: %s", qmp->path,
+			 command, text);
+}
+
+static bool event_take(struct qmp *qmp, json_t *message)
+{
+	json_t *name = json_object_get(message, "event");
+
+	if (!json_is_string(name))
+		return false;
+	if (qmp->on_event)
+		qmp->on_event(json_string_value(name), message,
+			      qmp->event_data);
+	return true;
+}
+
+int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments,
+		json_t **result, struct error *err)
+{
+	int64_t deadline = now_ms() + REPLY_TIMEOUT_MS;
+	json_t *message;
+	bool event;
+	int ret;
+
+	if (command_send(qmp, command, arguments, err))
+		return -1;
+	do {
+		ret = message_read(qmp, deadline, command, &message, err);
+		if (ret)
+			return ret;
+		event = event_take(qmp, message);
+		if (!event)
+			ret = reply_take(qmp, command, message, result, err);
+		json_decref(message);
+		if (event && now_ms() > deadline)
+			return timed_out(qmp, err, command);
+	} while (event);
+	return ret;
+}
+
+/**
+ * qmp_open() - connect and negotiate
+ * @qmp: the connection, NULL on failure
+ * @path: of the UNIX socket
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int qmp_open(struct qmp **qmp, const char *path, struct error *err)
+{
+	struct qmp *new;
+
+	*qmp = NULL;
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	new->fd = -1;
+	new->path = strdup(path);
+	if (!new->path) {
+		error_set(err, EXIT_FAILED, "out of memory");
+		goto err_close;
+	}
+	if (socket_connect(new, err) || greeting_read(new, err))
+		goto err_close;
+	if (qmp_execute(new, "qmp_capabilities", NULL, NULL, err))
+		goto err_close;
+	*qmp = new;
+	return 0;
+
+err_close:
+	qmp_close(new);
+	return -1;
+}
+
+void qmp_close(struct qmp *qmp)
+{
+	if (!qmp)
+		return;
+	if (qmp->fd >= 0)
+		close(qmp->fd);
+	free(qmp->buffer);
+	free(qmp->path);
+	free(qmp);
+}
+
+void qmp_on_event(struct qmp *qmp, qmp_event_fn *fn, void *data)
+{
+	qmp->on_event = fn;
+	qmp->event_data = data;
+}
+
+pid_t qmp_peer(const struct qmp *qmp)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(qmp->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+		return 0;
+	return peer.pid;
+}
+
+const char *qmp_version(const struct qmp *qmp)
+{
+	return qmp->version;
+}

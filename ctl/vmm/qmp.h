@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A client of QEMU's machine protocol, on one UNIX socket. */
+#ifndef MIGCTL_QMP_H
+#define MIGCTL_QMP_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+
+struct qmp;
+
+/* Called with each event that arrives while a reply is awaited. */
+typedef void qmp_event_fn(const char *name, json_t *event, void *data);
+
+int qmp_open(struct qmp **qmp, const char *path, struct error *err);
+void qmp_close(struct qmp *qmp);
+
+void qmp_on_event(struct qmp *qmp, qmp_event_fn *fn, void *data);
+
+/*
+ * Run a command and wait for its reply, 10 s at most. @arguments is used up
+ * and may be NULL; so may @result, else the caller owns what it gets.
+ */
+int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments,
+		json_t **result, struct error *err);
+
+/* The process that listens on the socket, 0 if it has no number here. */
+pid_t qmp_peer(const struct qmp *qmp);
+
+/* "7.2.22" */
+const char *qmp_version(const struct qmp *qmp);
+
+#endif /* MIGCTL_QMP_H */
