@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+#include <err.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harvest.h"
+
+#define WORD_BITS	(8 * sizeof(unsigned long))
+
+static void check(struct harvest *h, int ret, const char *what)
+{
+	if (!ret)
+		return;
+	errno = -ret;
+	err(1, "%s: %s", what, migtrack_message(h->mt));
+}
+
+/**
+ * harvest_open() - make a session with one source
+ * @h: filled in
+ * @pid: of the process that maps the memory
+ * @mem_fd: the memory
+ */
+void harvest_open(struct harvest *h, pid_t pid, int mem_fd)
+{
+	memset(h, 0, sizeof(*h));
+	errno = -migtrack_open(&h->mt);
+	if (errno)
+		err(1, "migtrack_open");
+	check(h, migtrack_session_new(h->mt, &h->id, &h->fd), "session-new");
+	check(h, migtrack_source_add_ram(h->mt, h->fd, pid, mem_fd, 0, 0, &h->map),
+	      "source-add");
+	check(h, migtrack_header_map(h->fd, &h->header), "mmap of the header");
+	check(h, migtrack_bitmap_map(h->fd, &h->map, &h->bitmap),
+	      "mmap of the bitmap");
+	h->npages = h->map.length / h->map.page_size;
+	h->taken = calloc(1, h->map.map_length);
+}
+
+/**
+ * harvest_close() - end the session
+ * @h: opened
+ */
+void harvest_close(struct harvest *h)
+{
+	free(h->taken);
+	migtrack_bitmap_unmap(&h->map, h->bitmap);
+	migtrack_header_unmap(h->header);
+	close(h->fd);
+	migtrack_close(h->mt);
+}
+
+/**
+ * harvest_sync() - sync and wait for its end
+ * @h: opened
+ * @kind: what for
+ */
+void harvest_sync(struct harvest *h, enum migtrack_sync_kind kind)
+{
+	check(h, migtrack_sync(h->mt, h->fd, kind), "sync");
+	check(h, migtrack_sync_wait(h->fd, 60000), "waiting for the sync");
+	check(h, -(int)h->header->sync_error, "the sync");
+}
+
+/**
+ * harvest_take() - test and clear the bitmap, as a mover does before it reads
+ * @h: opened
+ *
+ * Return: how many pages were set.
+ */
+size_t harvest_take(struct harvest *h)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i * WORD_BITS < h->npages; i++) {
+		h->taken[i] = __atomic_exchange_n(&h->bitmap[i], 0, __ATOMIC_SEQ_CST);
+		n += __builtin_popcountl(h->taken[i]);
+	}
+	return n;
+}
+
+/**
+ * harvest_took() - did the last harvest_take() take a page?
+ * @h: opened
+ * @page: its number
+ */
+bool harvest_took(const struct harvest *h, size_t page)
+{
+	return h->taken[page / WORD_BITS] >> (page % WORD_BITS) & 1;
+}
+
+/**
+ * harvest_source() - what the kernel says about the source
+ * @h: opened
+ */
+struct migtrack_source harvest_source(struct harvest *h)
+{
+	struct migtrack_source source;
+
+	check(h, migtrack_source_get(h->mt, h->id, h->map.id, &source), "source-get");
+	return source;
+}

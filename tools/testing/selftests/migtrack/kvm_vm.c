@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kvm_vm.h"
+
+/* The low memory: page tables, code, a stack for each vCPU, the control block. */
+#define LOW_SIZE	(4UL << 20)
+#define LOW_PML4	0x10000
+#define LOW_PDPT	0x11000
+#define LOW_PD		0x12000		/* four pages: 4 GiB */
+#define LOW_CODE	0x20000
+#define LOW_STACKS	0x40000		/* a page for each vCPU, growing down */
+#define LOW_CONTROL	0x100000
+
+#define PTE_PRESENT	1
+#define PTE_WRITE	2
+#define PTE_HUGE	0x80
+
+static void vm_page_tables(struct vm *vm)
+{
+	uint64_t *pml4 = (void *)(vm->low + LOW_PML4);
+	uint64_t *pdpt = (void *)(vm->low + LOW_PDPT);
+	uint64_t *pd = (void *)(vm->low + LOW_PD);
+	uint64_t i;
+
+	pml4[0] = LOW_PDPT | PTE_PRESENT | PTE_WRITE;
+	for (i = 0; i < 4; i++)
+		pdpt[i] = (LOW_PD + i * GUEST_PAGE) | PTE_PRESENT | PTE_WRITE;
+	for (i = 0; i < 4 * 512; i++)
+		pd[i] = i << 21 | PTE_PRESENT | PTE_WRITE | PTE_HUGE;
+}
+
+static void vm_set_memory(struct vm *vm, unsigned int slot, uint32_t flags,
+			  uint64_t gpa, void *addr, size_t size)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.flags = flags,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)addr,
+	};
+
+	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region))
+		err(1, "KVM_SET_USER_MEMORY_REGION");
+}
+
+static void vcpu_registers(struct vm_vcpu *vcpu)
+{
+	struct kvm_segment code = {
+		.limit = ~0U, .selector = 8, .type = 11, .present = 1, .s = 1,
+		.l = 1, .g = 1,
+	};
+	struct kvm_segment data = {
+		.limit = ~0U, .selector = 16, .type = 3, .present = 1, .s = 1,
+		.db = 1, .g = 1,
+	};
+	size_t entry = (char *)guest_main - guest_image[0];
+	struct kvm_regs regs = {
+		.rip = LOW_CODE + entry,
+		/* As after a call: the ABI wants 8 modulo 16. */
+		.rsp = LOW_STACKS + (vcpu->id + 1) * GUEST_PAGE - 8,
+		.rflags = 2,
+		.rdi = LOW_CONTROL,
+		.rsi = vcpu->id,
+	};
+	struct kvm_sregs sregs;
+
+	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs))
+		err(1, "KVM_GET_SREGS");
+	sregs.cs = code;
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+	sregs.cr3 = LOW_PML4;
+	sregs.cr4 = 0x20;			/* PAE */
+	sregs.cr0 = 0x80000033;			/* PG, NE, ET, MP, PE */
+	sregs.efer = 0x500;			/* LMA, LME */
+	if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs))
+		err(1, "KVM_SET_SREGS");
+	if (ioctl(vcpu->fd, KVM_SET_REGS, &regs))
+		err(1, "KVM_SET_REGS");
+}
+
+static void vcpu_run(struct vm_vcpu *vcpu)
+{
+	while (ioctl(vcpu->fd, KVM_RUN, 0))
+		if (errno != EINTR && errno != EAGAIN)
+			err(1, "KVM_RUN");
+	if (vcpu->run->exit_reason != KVM_EXIT_HLT)
+		errx(1, "vCPU %u: exit reason %u", vcpu->id, vcpu->run->exit_reason);
+}
+
+static void *vcpu_thread(void *data)
+{
+	struct vm_vcpu *vcpu = data;
+
+	pthread_mutex_lock(&vcpu->lock);
+	for (;;) {
+		while (!vcpu->go && !vcpu->quit)
+			pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+		if (vcpu->quit)
+			break;
+		pthread_mutex_unlock(&vcpu->lock);
+		vcpu_run(vcpu);
+		pthread_mutex_lock(&vcpu->lock);
+		vcpu->go = false;
+		pthread_cond_broadcast(&vcpu->changed);
+	}
+	pthread_mutex_unlock(&vcpu->lock);
+	return NULL;
+}
+
+static void vcpu_create(struct vm *vm, unsigned int id, int run_size)
+{
+	struct vm_vcpu *vcpu = &vm->vcpus[id];
+
+	vcpu->vm = vm;
+	vcpu->id = id;
+	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, id);
+	if (vcpu->fd < 0)
+		err(1, "KVM_CREATE_VCPU");
+	vcpu->stats_fd = ioctl(vcpu->fd, KVM_GET_STATS_FD, NULL);
+	if (vcpu->stats_fd < 0)
+		err(1, "KVM_GET_STATS_FD");
+	vcpu->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 vcpu->fd, 0);
+	if (vcpu->run == MAP_FAILED)
+		err(1, "mmap of the vCPU");
+	vcpu_registers(vcpu);
+	vm->control->vcpus[id].stamper.random = 0x9e3779b97f4a7c15ULL * (id + 1);
+
+	pthread_mutex_init(&vcpu->lock, NULL);
+	pthread_cond_init(&vcpu->changed, NULL);
+	errno = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+	if (errno)
+		err(1, "pthread_create");
+}
+
+/**
+ * vm_create() - make a guest and its memory
+ * @vm: filled in
+ * @nvcpus: halted; vm_start() lets them run
+ * @size: bytes of the memory that is tracked, a memfd; a power of two
+ */
+void vm_create(struct vm *vm, unsigned int nvcpus, size_t size)
+{
+	unsigned int i;
+	int run_size;
+
+	memset(vm, 0, sizeof(*vm));
+	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vm->kvm < 0)
+		err(1, "/dev/kvm");
+	vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, 0);
+	if (vm->fd < 0)
+		err(1, "KVM_CREATE_VM");
+	run_size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+
+	vm->size = size;
+	vm->mem_fd = memfd_create("guest", MFD_CLOEXEC);
+	if (vm->mem_fd < 0 || ftruncate(vm->mem_fd, size))
+		err(1, "memfd");
+	vm->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  vm->mem_fd, 0);
+	vm->low = mmap(NULL, LOW_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (vm->memory == MAP_FAILED || vm->low == MAP_FAILED)
+		err(1, "mmap of guest memory");
+
+	vm_page_tables(vm);
+	memcpy(vm->low + LOW_CODE, guest_image[0], guest_image[1] - guest_image[0]);
+	vm->control = (void *)(vm->low + LOW_CONTROL);
+	vm->control->memory = VM_MEMORY_GPA;
+	vm->control->npages = size / GUEST_PAGE;
+	vm_set_memory(vm, 0, 0, 0, vm->low, LOW_SIZE);
+	vm_set_memory(vm, VM_MEMORY_SLOT, 0, VM_MEMORY_GPA, vm->memory, size);
+
+	vm->nvcpus = nvcpus;
+	for (i = 0; i < nvcpus; i++)
+		vcpu_create(vm, i, run_size);
+}
+
+/**
+ * vm_destroy() - end a guest and free its memory
+ * @vm: its vCPUs have halted
+ */
+void vm_destroy(struct vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nvcpus; i++) {
+		struct vm_vcpu *vcpu = &vm->vcpus[i];
+
+		pthread_mutex_lock(&vcpu->lock);
+		vcpu->quit = true;
+		pthread_cond_broadcast(&vcpu->changed);
+		pthread_mutex_unlock(&vcpu->lock);
+		pthread_join(vcpu->thread, NULL);
+		close(vcpu->stats_fd);
+		close(vcpu->fd);
+	}
+	close(vm->fd);
+	close(vm->kvm);
+	munmap(vm->memory, vm->size);
+	munmap(vm->low, LOW_SIZE);
+	close(vm->mem_fd);
+}
+
+/**
+ * vm_start() - let a vCPU run a command
+ * @vm: the guest
+ * @vcpu: halted
+ * @command: what to do
+ */
+void vm_start(struct vm *vm, unsigned int vcpu, enum guest_command command)
+{
+	struct vm_vcpu *v = &vm->vcpus[vcpu];
+
+	vm->control->vcpus[vcpu].command = command;
+	pthread_mutex_lock(&v->lock);
+	v->go = true;
+	pthread_cond_broadcast(&v->changed);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/**
+ * vm_wait() - wait until a vCPU halts
+ * @vm: the guest
+ * @vcpu: started
+ */
+void vm_wait(struct vm *vm, unsigned int vcpu)
+{
+	struct vm_vcpu *v = &vm->vcpus[vcpu];
+
+	pthread_mutex_lock(&v->lock);
+	while (v->go)
+		pthread_cond_wait(&v->changed, &v->lock);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/**
+ * vm_run() - run a command to its end
+ * @vm: the guest
+ * @vcpu: halted
+ * @command: what to do
+ */
+void vm_run(struct vm *vm, unsigned int vcpu, enum guest_command command)
+{
+	vm_start(vm, vcpu, command);
+	vm_wait(vm, vcpu);
+}
+
+/**
+ * vm_stat() - one of KVM's binary statistics of a vCPU
+ * @vm: the guest
+ * @vcpu: any
+ * @name: as in KVM's documentation
+ *
+ * Return: its value.
+ */
+uint64_t vm_stat(struct vm *vm, unsigned int vcpu, const char *name)
+{
+	int fd = vm->vcpus[vcpu].stats_fd;
+	struct kvm_stats_header header;
+	struct kvm_stats_desc *desc;
+	size_t desc_size;
+	uint64_t value;
+	uint32_t i;
+
+	if (pread(fd, &header, sizeof(header), 0) != sizeof(header))
+		err(1, "KVM's statistics");
+	desc_size = sizeof(*desc) + header.name_size;
+	desc = malloc(desc_size);
+	for (i = 0; i < header.num_desc; i++) {
+		if (pread(fd, desc, desc_size, header.desc_offset + i * desc_size) !=
+		    (ssize_t)desc_size)
+			err(1, "KVM's statistics");
+		if (!strcmp(desc->name, name))
+			break;
+	}
+	if (i == header.num_desc)
+		errx(1, "KVM has no statistic %s", name);
+	if (pread(fd, &value, sizeof(value), header.data_offset + desc->offset) !=
+	    sizeof(value))
+		err(1, "KVM's statistics");
+	free(desc);
+	return value;
+}
+
+/**
+ * vm_dirty_log() - switch KVM's own dirty log of the tracked memory
+ * @vm: the guest
+ * @on: or off
+ */
+void vm_dirty_log(struct vm *vm, bool on)
+{
+	vm_set_memory(vm, VM_MEMORY_SLOT, on ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+		      VM_MEMORY_GPA, vm->memory, vm->size);
+}
+
+/**
+ * vm_get_dirty_log() - read and clear KVM's dirty log
+ * @vm: the guest
+ * @bitmap: a bit per page
+ */
+void vm_get_dirty_log(struct vm *vm, unsigned long *bitmap)
+{
+	struct kvm_dirty_log log = {
+		.slot = VM_MEMORY_SLOT,
+		.dirty_bitmap = bitmap,
+	};
+
+	if (ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log))
+		err(1, "KVM_GET_DIRTY_LOG");
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A VMM of our own: as little as it takes to run guest.c on KVM. */
+#ifndef KVM_VM_H
+#define KVM_VM_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "guest.h"
+
+/* Guest-physical address of the memory that is tracked. */
+#define VM_MEMORY_GPA	(1ULL << 30)
+#define VM_MEMORY_SLOT	1
+
+struct vm_vcpu {
+	struct vm *vm;
+	unsigned int id;
+	int fd;
+	int stats_fd;
+	struct kvm_run *run;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool go, quit;
+};
+
+struct vm {
+	int kvm, fd;
+	int mem_fd;			/* the tracked memory */
+	char *memory;			/* its mapping */
+	size_t size;
+	char *low;			/* memory that is not tracked */
+	struct guest_control *control;
+	unsigned int nvcpus;
+	struct vm_vcpu vcpus[GUEST_MAX_VCPUS];
+};
+
+/* All end the test program with a message if they can't. */
+void vm_create(struct vm *vm, unsigned int nvcpus, size_t size);
+void vm_destroy(struct vm *vm);
+void vm_start(struct vm *vm, unsigned int vcpu, enum guest_command command);
+void vm_wait(struct vm *vm, unsigned int vcpu);
+void vm_run(struct vm *vm, unsigned int vcpu, enum guest_command command);
+uint64_t vm_stat(struct vm *vm, unsigned int vcpu, const char *name);
+void vm_dirty_log(struct vm *vm, bool on);
+void vm_get_dirty_log(struct vm *vm, unsigned long *bitmap);
+
+#endif /* KVM_VM_H */
