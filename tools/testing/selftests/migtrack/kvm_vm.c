@@ -89,6 +89,21 @@ static void vcpu_registers(struct vm_vcpu *vcpu)
 		err(1, "KVM_SET_REGS");
 }
 
+/* Without it, what the guest may put into its registers is next to nothing. */
+static void vcpu_cpuid(struct vm_vcpu *vcpu)
+{
+	unsigned int n = 256;
+	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) +
+					  n * sizeof(cpuid->entries[0]));
+
+	cpuid->nent = n;
+	if (ioctl(vcpu->vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid))
+		err(1, "KVM_GET_SUPPORTED_CPUID");
+	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid))
+		err(1, "KVM_SET_CPUID2");
+	free(cpuid);
+}
+
 static void vcpu_run(struct vm_vcpu *vcpu)
 {
 	while (ioctl(vcpu->fd, KVM_RUN, 0))
@@ -134,6 +149,7 @@ static void vcpu_create(struct vm *vm, unsigned int id, int run_size)
 			 vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		err(1, "mmap of the vCPU");
+	vcpu_cpuid(vcpu);
 	vcpu_registers(vcpu);
 	vm->control->vcpus[id].stamper.random = 0x9e3779b97f4a7c15ULL * (id + 1);
 

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Whoever dies, and however: nothing is left behind. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "harvest.h"
+
+#define MEMORY	(64UL << 20)
+
+/* A VMM for our purposes: maps the memory and writes to it until killed. */
+static pid_t fake_vmm(int mem_fd)
+{
+	int pipefd[2];
+	pid_t pid;
+	char c;
+
+	if (pipe(pipefd))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		char *memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
+				    MAP_SHARED, mem_fd, 0);
+
+		close(mem_fd);
+		memset(memory, 1, MEMORY);
+		if (write(pipefd[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			memory[(rand() % (MEMORY / 4096)) * 4096]++;
+	}
+	close(pipefd[1]);
+	if (read(pipefd[0], &c, 1) != 1)
+		pid = -1;
+	close(pipefd[0]);
+	return pid;
+}
+
+static void kill_wait(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* A number from a file such as /proc/meminfo, in its unit; -1: not there. */
+static long file_number(const char *path, const char *key)
+{
+	char line[256];
+	long n = -1;
+	FILE *f = fopen(path, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)))
+			sscanf(line + strlen(key), "%ld", &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static long module_refs(void)
+{
+	return file_number("/sys/module/migtrack/refcnt", "");
+}
+
+#define EVENTUALLY(condition) ({						\
+	int _i;									\
+	for (_i = 0; _i < 500 && !(condition); _i++)				\
+		usleep(10000);							\
+	_i < 500;								\
+})
+
+FIXTURE(lifetime) {
+	struct harvest h;
+	pid_t vmm;
+	long refs, shmem_kib;
+};
+
+FIXTURE_SETUP(lifetime)
+{
+	int mem_fd = memfd_create("guest", MFD_CLOEXEC);
+
+	ASSERT_EQ(0, ftruncate(mem_fd, MEMORY));
+	self->refs = module_refs();
+	self->shmem_kib = file_number("/proc/meminfo", "Shmem:");
+	self->vmm = fake_vmm(mem_fd);
+	ASSERT_LT(0, self->vmm);
+	harvest_open(&self->h, self->vmm, mem_fd);
+	close(mem_fd);
+}
+
+FIXTURE_TEARDOWN(lifetime)
+{
+	kill_wait(self->vmm);
+	harvest_close(&self->h);
+	EXPECT_TRUE(EVENTUALLY(module_refs() == self->refs));
+	/* The guest's memory is gone: within 8 MiB of where it was. */
+	EXPECT_TRUE(EVENTUALLY(file_number("/proc/meminfo", "Shmem:") <
+			       self->shmem_kib + 8192));
+}
+
+/* Without a sync, the owner and all listeners are told; memory is let go of. */
+TEST_F(lifetime, vmm_killed_while_tracked)
+{
+	struct migtrack_event event;
+	struct migtrack *events;
+	int ret;
+
+	ASSERT_EQ(0, migtrack_open(&events));
+	ASSERT_EQ(0, migtrack_subscribe(events));
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);
+	kill_wait(self->vmm);
+
+	do {
+		poll(&(struct pollfd){ migtrack_fd(events), POLLIN, 0 }, 1, 2000);
+		ret = migtrack_event_read(events, &event);
+		ASSERT_EQ(0, ret);
+	} while (event.type != MIGTRACK_EVENT_SOURCE_CHANGE);
+	EXPECT_EQ(self->h.id, event.source.session_id);
+	EXPECT_TRUE(event.source.flags & MIGTRACK_COUNTER_FLAGS_GONE);
+	EXPECT_FALSE(event.source.flags & MIGTRACK_COUNTER_FLAGS_EXACT);
+	migtrack_close(events);
+
+	EXPECT_TRUE(EVENTUALLY(file_number("/proc/meminfo", "Shmem:") <
+			       self->shmem_kib + 8192));
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);
+	EXPECT_TRUE(self->h.header->flags & MIGTRACK_COUNTER_FLAGS_GONE);
+}
+
+TEST_F(lifetime, vmm_killed_before_the_setup)
+{
+	kill_wait(self->vmm);
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+	EXPECT_TRUE(self->h.header->flags & MIGTRACK_COUNTER_FLAGS_GONE);
+}
+
+TEST_F(lifetime, vmm_killed_during_syncs)
+{
+	unsigned int i;
+
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+	for (i = 0; i < 50; i++) {
+		ASSERT_EQ(0, migtrack_sync(self->h.mt, self->h.fd,
+					   MIGTRACK_SYNC_KIND_ITERATION));
+		if (i == 25)
+			kill(self->vmm, SIGKILL);
+		ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 10000));
+	}
+	waitpid(self->vmm, NULL, 0);
+	EXPECT_TRUE(EVENTUALLY(self->h.header->flags & MIGTRACK_COUNTER_FLAGS_GONE));
+}
+
+static int session_is(const struct migtrack_session *session, void *data)
+{
+	return session->id == *(uint64_t *)data;
+}
+
+/* A controller that is killed, in the middle of a sync. */
+TEST_F(lifetime, controller_killed)
+{
+	uint64_t id, *shared;
+	pid_t pid;
+
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int mem_fd = memfd_create("own", 0);
+		struct harvest h;
+
+		if (ftruncate(mem_fd, MEMORY) ||
+		    mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 mem_fd, 0) == MAP_FAILED)
+			_exit(1);
+		harvest_open(&h, getpid(), mem_fd);
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
+		__atomic_store_n(shared, h.id, __ATOMIC_SEQ_CST);
+		for (;;)
+			harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+	}
+	ASSERT_TRUE(EVENTUALLY(__atomic_load_n(shared, __ATOMIC_SEQ_CST)));
+	id = *shared;
+	EXPECT_EQ(1, migtrack_session_dump(self->h.mt, session_is, &id));
+	usleep(50000);
+	kill_wait(pid);
+	EXPECT_TRUE(EVENTUALLY(!migtrack_session_dump(self->h.mt, session_is, &id)));
+	munmap(shared, 4096);
+}
+
+/* session-del while a sync runs: cancelled, and all is let go of. */
+TEST_F(lifetime, deleted_during_a_sync)
+{
+	unsigned int i;
+
+	for (i = 0; i < 50; i++) {
+		ASSERT_EQ(0, migtrack_sync(self->h.mt, self->h.fd,
+					   i ? MIGTRACK_SYNC_KIND_ITERATION :
+					       MIGTRACK_SYNC_KIND_SETUP));
+		if (i == 49)
+			break;
+		ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 10000));
+	}
+	ASSERT_EQ(0, migtrack_session_del(self->h.mt, self->h.fd));
+	EXPECT_EQ(-ENODEV, migtrack_sync(self->h.mt, self->h.fd,
+					 MIGTRACK_SYNC_KIND_ITERATION));
+}
+
+TEST_HARNESS_MAIN
