@@ -193,6 +193,5 @@ void out_flags(struct output *out, const struct out_field *field,
 			strcat(line, ",");
 		strcat(line, text->name);
 	}
-	out_json(out, field, names, line[0] || out->layout == OUT_ROW ?
-		 line : "none");
+	out_json(out, field, names, line[0] ? line : "-");
 }

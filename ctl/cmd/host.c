@@ -124,8 +124,8 @@ static void check_module(const struct host *host, struct finding *finding)
 		finding_set(finding, FINDING_OK, "", "migtrack%s%s is loaded",
 			    version[0] ? " " : "", version);
 	} else if (module_installed(host)) {
-		finding_set(finding, FINDING_MISSING, "modprobe migtrack",
-			    "migtrack is installed, but not loaded");
+		finding_set(finding, FINDING_ADVICE, "modprobe migtrack",
+			    "migtrack is installed; the first session loads it");
 	} else {
 		finding_set(finding, FINDING_MISSING,
 			    "in the source tree: make && make install, then modprobe migtrack",

@@ -17,7 +17,7 @@ const char monitor_usage[] =
 	"  -n, --count N   end after N events";
 
 enum {
-	TIME, EVENT, SESSION, SOURCE, ITERATION, DIRTY, REMAINING, FLAGS, SYNC,
+	TIME, EVENT, SESSION, SOURCE, ITERATION, DIRTY, REMAINING, SYNC, FLAGS,
 	SEQ, FIELDS
 };
 
@@ -77,7 +77,10 @@ static void out_session_event(struct output *out, const char *name,
 	out_uint(out, &fields[ITERATION], session->iteration);
 	out_uint(out, &fields[DIRTY], session->dirty_pages);
 	out_uint(out, &fields[REMAINING], session->bytes.total);
-	out_uint(out, &fields[SYNC], session->sync_duration_ns);
+	if (session->syncs)
+		out_uint(out, &fields[SYNC], session->sync_duration_ns);
+	else
+		out_none(out, &fields[SYNC]);
 	out_flags(out, &fields[FLAGS], session->flags);
 	out_uint(out, &fields[SEQ], session->event_seq);
 	out_end(out);

@@ -31,9 +31,9 @@ static const struct out_field session_fields[] = {
 	[S_FLAGS] = { "flags", "flags", 0, OUT_TEXT },
 	[S_SYNCS] = { "syncs", "syncs", 0, OUT_NUMBER },
 	[S_KIND] = { "sync_kind", "last sync", 0, OUT_TEXT },
-	[S_AGE] = { "sync_age_ns", "  ended before", 0, OUT_TIME },
+	[S_AGE] = { "sync_age_ns", "  age", 0, OUT_TIME },
 	[S_DURATION] = { "sync_ns", "  took", 0, OUT_TIME },
-	[S_ERROR] = { "sync_errno", "  error number", 0, OUT_NUMBER },
+	[S_ERROR] = { "sync_errno", "  failed, errno", 0, OUT_NUMBER },
 	[S_MEMORY] = { "memory_bytes", "kernel memory", 0, OUT_BYTES },
 };
 
@@ -89,7 +89,8 @@ static void out_session(struct output *out, const struct session_view *view)
 	out_text(out, &f[S_KIND], sync_kind_name(s->sync_kind));
 	out_age(out, &f[S_AGE], s);
 	out_uint(out, &f[S_DURATION], s->sync_duration_ns);
-	out_uint(out, &f[S_ERROR], s->sync_error);
+	if (out->json || s->sync_error)
+		out_uint(out, &f[S_ERROR], s->sync_error);
 	out_uint(out, &f[S_MEMORY], s->memory);
 	out_end(out);
 }

@@ -180,7 +180,7 @@ static void out_track_start(struct output *out,
 
 	process_name(target->pid, name, sizeof(name));
 	format_time(interval, options->interval_ns);
-	out_say(out, "Process %d (%s), session %llu, a line every %s.\n",
+	out_say(out, "Process %d (%s), session %llu, interval %s.\n",
 		target->pid, name, (unsigned long long)tracker->id, interval);
 	if (!out->json)
 		return;
