@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,16 +61,29 @@ void out_end(struct output *out)
 	out_flush(out);
 }
 
+/* Names of processes and files come from others: no control characters. */
 static void out_value(struct output *out, const struct out_field *field,
 		      const char *text)
 {
+	char *copy, *c;
+
 	if (!field->label)
 		return;
+	copy = strdup(text);
+	if (!copy) {
+		out->failed = true;
+		return;
+	}
+	for (c = copy; *c; c++) {
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	}
 	if (out->layout == OUT_ROW)
-		out_cell(out, field, text);
+		out_cell(out, field, copy);
 	else
 		fprintf(out->stream, "%-*s %s\n", LABEL_WIDTH, field->label,
-			text);
+			copy);
+	free(copy);
 }
 
 void out_json(struct output *out, const struct out_field *field, json_t *json,

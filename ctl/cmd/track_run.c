@@ -242,9 +242,12 @@ static int run_open(struct run *run, struct error *err)
 	fd = (int)syscall(SYS_pidfd_open, run->pid, 0);
 	if (fd < 0 && errno == ESRCH)
 		return run_gone(run, err);
-	if (fd < 0)
-		return error_set(err, EXIT_FAILED, "pidfd_open: %s",
-				 strerror(errno));
+	if (fd < 0) {
+		error_set(err, EXIT_USAGE, "%d: %s", run->pid,
+			  strerror(errno));
+		return error_advise(err,
+				    "give the number of the process, not of one of its threads");
+	}
 	run->fds[FD_PROCESS].fd = fd;
 	return 0;
 }

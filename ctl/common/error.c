@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -21,6 +22,15 @@ const char *exit_code_name(enum exit_code code)
 	return exit_code_names[code];
 }
 
+/* Messages quote files, processes and VMMs: nothing for the terminal to obey. */
+static void text_clean(char *text)
+{
+	for (; *text; text++) {
+		if (iscntrl((unsigned char)*text))
+			*text = ' ';
+	}
+}
+
 /**
  * error_set() - say what failed
  * @err: filled; its advice is emptied
@@ -38,6 +48,7 @@ int error_set(struct error *err, enum exit_code code, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(err->message, sizeof(err->message), format, args);
 	va_end(args);
+	text_clean(err->message);
 	return -1;
 }
 
@@ -55,5 +66,6 @@ int error_advise(struct error *err, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(err->advice, sizeof(err->advice), format, args);
 	va_end(args);
+	text_clean(err->advice);
 	return -1;
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -211,7 +212,7 @@ int memfile_open(const struct memfile *file, pid_t pid, struct error *err)
 
 void process_name(pid_t pid, char *name, size_t size)
 {
-	char path[64];
+	char path[64], *c;
 	FILE *file;
 
 	name[0] = '\0';
@@ -222,6 +223,10 @@ void process_name(pid_t pid, char *name, size_t size)
 	if (fgets(name, (int)size, file))
 		name[strcspn(name, "\n")] = '\0';
 	fclose(file);
+	for (c = name; *c; c++) {
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	}
 }
 
 /**

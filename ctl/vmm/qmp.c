@@ -24,7 +24,7 @@
  * @fd: the socket
  * @path: its name, for messages
  * @version: of the QEMU behind it
- * @buffer: bytes received, not yet taken as lines
+ * @buffer: bytes received, not yet taken as messages
  * @used: how many
  * @room: allocated
  * @on_event: takes events, NULL to skip them
@@ -188,41 +188,51 @@ static int buffer_fill(struct qmp *qmp, int64_t deadline, const char *command,
 	return 0;
 }
 
-/* Take the first line out of the buffer; NULL if it is no JSON object. */
-static json_t *line_take(struct qmp *qmp, size_t length)
+/*
+ * Take a message out of the first @length bytes of the buffer, which end with
+ * a line. Returns 1 with it, 0 if it goes on in the next line (QEMU's
+ * pretty=on), or -1 if this is no JSON object.
+ */
+static int message_take(struct qmp *qmp, size_t length, json_t **message)
 {
-	json_t *message;
+	json_error_t error;
 
-	message = json_loadb(qmp->buffer, length, 0, NULL);
-	qmp->used -= length + 1;
-	memmove(qmp->buffer, qmp->buffer + length + 1, qmp->used);
-	if (!json_is_object(message)) {
-		json_decref(message);
-		return NULL;
-	}
-	return message;
+	*message = json_loadb(qmp->buffer, length, 0, &error);
+	if (!*message && json_error_code(&error) ==
+			 json_error_premature_end_of_input)
+		return 0;
+	qmp->used -= length;
+	memmove(qmp->buffer, qmp->buffer + length, qmp->used);
+	if (json_is_object(*message))
+		return 1;
+	json_decref(*message);
+	return -1;
 }
 
 static int message_read(struct qmp *qmp, int64_t deadline, const char *command,
 			json_t **message, struct error *err)
 {
 	size_t scanned = 0;
-	char *end = NULL;
+	char *end;
+	int ret;
 
 	for (;;) {
+		end = NULL;
 		if (qmp->used > scanned)
 			end = memchr(qmp->buffer + scanned, '\n',
 				     qmp->used - scanned);
-		if (end)
-			break;
-		scanned = qmp->used;
-		if (buffer_fill(qmp, deadline, command, err))
-			return -1;
+		scanned = end ? (size_t)(end + 1 - qmp->buffer) : qmp->used;
+		if (!end) {
+			if (buffer_fill(qmp, deadline, command, err))
+				return -1;
+			continue;
+		}
+		ret = message_take(qmp, scanned, message);
+		if (ret < 0)
+			return not_qmp(qmp, err, "what it sends is not QMP");
+		if (ret)
+			return 0;
 	}
-	*message = line_take(qmp, (size_t)(end - qmp->buffer));
-	if (!*message)
-		return not_qmp(qmp, err, "what it sends is not QMP");
-	return 0;
 }
 
 static int greeting_read(struct qmp *qmp, struct error *err)
