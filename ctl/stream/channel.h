@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A connection that carries frames. */
+#ifndef MIGCTL_CHANNEL_H
+#define MIGCTL_CHANNEL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "common/error.h"
+#include "stream/wire.h"
+
+/**
+ * struct channel - a connection
+ *
+ * Any thread may send; one thread receives. Both wait for the peer, but end
+ * with an error within a second after channel_stop(), from any thread or a
+ * signal handler.
+ *
+ * @fd: the socket
+ * @peer: for messages
+ * @stop: set by channel_stop()
+ * @lock: one frame at a time; guards @sent
+ * @sent: bytes sent, headers included
+ */
+struct channel {
+	int fd;
+	char peer[128];
+	volatile bool stop;
+	pthread_mutex_t lock;
+	uint64_t sent;
+};
+
+/*
+ * An address: "unix:PATH", or "HOST:PORT" ("[::1]:4444", ":4444" to listen on
+ * all). TCP is neither encrypted nor authenticated, so it is refused unless
+ * @insecure. A unix peer must be of the same user or root (SO_PEERCRED).
+ */
+int channel_listen(int *fd, const char *address, bool insecure, struct error *err);
+/* Waits; @interrupt is a descriptor that ends the wait when readable, or -1. */
+int channel_accept(struct channel *channel, int listen_fd, int interrupt,
+		   struct error *err);
+int channel_connect(struct channel *channel, const char *address, bool insecure,
+		    struct error *err);
+void channel_stop(struct channel *channel);
+void channel_close(struct channel *channel);
+
+/* @payload has frame->length bytes. */
+int channel_send(struct channel *channel, const struct wire_frame *frame,
+		 const void *payload, struct error *err);
+int channel_send_text(struct channel *channel, enum wire_type type,
+		      const char *text, struct error *err);
+/* @payload has room for WIRE_MAX_PAYLOAD bytes and one more, set to 0. */
+int channel_receive(struct channel *channel, struct wire_frame *frame,
+		    void *payload, struct error *err);
+uint64_t channel_sent(struct channel *channel);
+
+#endif /* MIGCTL_CHANNEL_H */

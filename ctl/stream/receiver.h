@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The destination's half of moving memory: frames become pages of files. */
+#ifndef MIGCTL_RECEIVER_H
+#define MIGCTL_RECEIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "stream/wire.h"
+
+/**
+ * struct receiver_block - a block of guest memory
+ * @fd: its file, open for reading and writing
+ * @offset: where it starts there
+ * @size: bytes
+ * @hashes: one per page, of what was last written there; the hash of a zero
+ *	page at the start if the file was empty
+ */
+struct receiver_block {
+	int fd;
+	uint64_t offset;
+	uint64_t size;
+	uint64_t *hashes;
+};
+
+struct receiver {
+	struct receiver_block *blocks;
+	size_t nblocks;
+	uint64_t pages;
+	uint64_t zero_pages;
+	uint64_t bytes;
+};
+
+/* Takes the blocks' fd, offset and size; allocates the hashes. */
+int receiver_open(struct receiver *receiver, struct receiver_block *blocks,
+		  size_t nblocks, struct error *err);
+void receiver_close(struct receiver *receiver);
+
+/* Has the block's range no data (SEEK_DATA)? */
+int receiver_is_empty(const struct receiver_block *block);
+
+/*
+ * Apply a WIRE_PAGES or WIRE_ZERO frame. pwrite in large runs; zero runs are
+ * punched (FALLOC_FL_PUNCH_HOLE). A frame that reaches outside of its block, is
+ * not page-aligned or names no block is refused: -1, EXIT_PROTOCOL.
+ */
+int receiver_apply(struct receiver *receiver, const struct wire_frame *frame,
+		   const void *payload, struct error *err);
+
+#endif /* MIGCTL_RECEIVER_H */

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a migration in drive mode asks of a VMM: it moves device and CPU state
+ * through its own stream, migctl moves the memory.
+ */
+#ifndef MIGCTL_MIGRATION_H
+#define MIGCTL_MIGRATION_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+#include "vmm/vmm.h"
+
+/* Where the VMM's own migration stands. */
+enum vmm_phase {
+	VMM_NONE,		/* never started */
+	VMM_SETUP,
+	VMM_ACTIVE,		/* moving */
+	VMM_PRE_SWITCHOVER,	/* the guest has stopped, and it waits for us */
+	VMM_DEVICE,		/* saving the devices */
+	VMM_COMPLETED,
+	VMM_FAILED,
+	VMM_CANCELLING,
+	VMM_CANCELLED,
+};
+
+/**
+ * struct vmm_status - what the VMM is doing
+ * @phase: of its migration
+ * @running: the guest's vCPUs run
+ * @state: the VMM's own name of the guest's state
+ * @reason: why the migration failed, "" if it did not
+ */
+struct vmm_status {
+	enum vmm_phase phase;
+	bool running;
+	char state[32];
+	char reason[256];
+};
+
+/**
+ * struct vmm_migration_ops - a driver's part in a migration
+ *
+ * All return 0, or -1 with the error filled in.
+ *
+ * @describe: the VM as JSON, to be compared by vmm_compare(): machine type and
+ *	its version, CPU model and count, UUID, and each memory block (name,
+ *	size, shared, file-backed, kind) in a fixed order
+ * @check_source: refuse what can't be moved, with the reason: blocked
+ *	migration, a migration under way, a memory back end that the VMM would
+ *	skip or move itself (memfd, private), a VFIO device, a balloon with
+ *	free-page-hint
+ * @check_destination: it waits for an incoming migration (-incoming defer) and
+ *	will not start the guest by itself (-S)
+ * @save: read the capabilities and parameters that @prepare_* change, for @restore
+ * @prepare_source: capabilities and parameters for our kind of migration
+ * @prepare_destination: likewise
+ * @restore: put back what @save read
+ * @start: begin the migration, the VMM's stream goes to @fd (a socket; the VMM
+ *	gets a duplicate)
+ * @incoming: load the VMM's stream from @fd
+ * @status: see struct vmm_status
+ * @go_on: leave VMM_PRE_SWITCHOVER
+ * @cancel: cancel the migration; returns when it is over. The guest runs if it
+ *	ran before
+ * @run: let the guest run (cont)
+ * @quit: end the VMM
+ */
+struct vmm_migration_ops {
+	int (*describe)(struct vmm *vmm, json_t **description, struct error *err);
+	int (*check_source)(struct vmm *vmm, struct error *err);
+	int (*check_destination)(struct vmm *vmm, struct error *err);
+	int (*save)(struct vmm *vmm, json_t **saved, struct error *err);
+	int (*prepare_source)(struct vmm *vmm, struct error *err);
+	int (*prepare_destination)(struct vmm *vmm, struct error *err);
+	int (*restore)(struct vmm *vmm, json_t *saved, struct error *err);
+	int (*start)(struct vmm *vmm, int fd, struct error *err);
+	int (*incoming)(struct vmm *vmm, int fd, struct error *err);
+	int (*status)(struct vmm *vmm, struct vmm_status *status, struct error *err);
+	int (*go_on)(struct vmm *vmm, struct error *err);
+	int (*cancel)(struct vmm *vmm, struct error *err);
+	int (*run)(struct vmm *vmm, struct error *err);
+	int (*quit)(struct vmm *vmm, struct error *err);
+};
+
+extern const struct vmm_migration_ops vmm_qemu_migration;
+
+/* Pure: are these two descriptions of VMs that can take each other's state? */
+int vmm_compare(const json_t *source, const json_t *destination, struct error *err);
+
+struct guard;
+
+/*
+ * The guard: a child process that undoes what was done to the VMM if this
+ * process dies, however. Forked before the first command that changes the VMM;
+ * it shares @vmm's connection and uses it only when this process is dead (its
+ * end of a pipe says so). It then cancels the VMM's migration, waits until the
+ * guest runs again if it ran when the guard was made, restores @saved, and
+ * exits. It never resumes a guest that was handed over.
+ */
+int guard_start(struct guard **guard, struct vmm *vmm,
+		const struct vmm_migration_ops *ops, json_t *saved,
+		struct error *err);
+/* The guest was handed over: the guard has nothing to do any more. */
+void guard_handed_over(struct guard *guard);
+/* All was undone by ourselves, or nothing is left to undo: end it. */
+void guard_stop(struct guard *guard);
+
+#endif /* MIGCTL_MIGRATION_H */
