@@ -54,6 +54,16 @@ static const struct nla_policy migtrack_sync_nl_policy[MIGTRACK_A_SESSION_SYNC_K
 	[MIGTRACK_A_SESSION_SYNC_KIND] = NLA_POLICY_RANGE(NLA_U32, 1, 4),
 };
 
+/* MIGTRACK_CMD_SESSION_SET - do */
+static const struct nla_policy migtrack_session_set_nl_policy[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME + 1] = {
+	[MIGTRACK_A_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
+	[MIGTRACK_A_SESSION_PHASE] = NLA_POLICY_MAX(NLA_U32, 9),
+	[MIGTRACK_A_SESSION_DOWNTIME_LIMIT] = { .type = NLA_UINT, },
+	[MIGTRACK_A_SESSION_BANDWIDTH] = { .type = NLA_UINT, },
+	[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE] = NLA_POLICY_MAX(NLA_U32, 3),
+	[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME] = { .type = NLA_UINT, },
+};
+
 /* Ops table for migtrack */
 static const struct genl_split_ops migtrack_nl_ops[] = {
 	{
@@ -121,6 +131,15 @@ static const struct genl_split_ops migtrack_nl_ops[] = {
 		.post_doit	= migtrack_nl_session_post_doit,
 		.policy		= migtrack_sync_nl_policy,
 		.maxattr	= MIGTRACK_A_SESSION_SYNC_KIND,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MIGTRACK_CMD_SESSION_SET,
+		.pre_doit	= migtrack_nl_session_pre_doit,
+		.doit		= migtrack_nl_session_set_doit,
+		.post_doit	= migtrack_nl_session_post_doit,
+		.policy		= migtrack_session_set_nl_policy,
+		.maxattr	= MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

@@ -30,6 +30,28 @@ static int migtrack_put_bytes(struct sk_buff *msg, int precopy, int postcopy,
 		       -EMSGSIZE : 0;
 }
 
+static int migtrack_fill_published(struct sk_buff *msg,
+				   const struct migtrack_published *published)
+{
+	if (published->phase &&
+	    nla_put_u32(msg, MIGTRACK_A_SESSION_PHASE, published->phase))
+		return -EMSGSIZE;
+	if (published->downtime_limit &&
+	    nla_put_uint(msg, MIGTRACK_A_SESSION_DOWNTIME_LIMIT,
+			 published->downtime_limit))
+		return -EMSGSIZE;
+	if (published->bandwidth &&
+	    (nla_put_uint(msg, MIGTRACK_A_SESSION_BANDWIDTH, published->bandwidth) ||
+	     nla_put_u32(msg, MIGTRACK_A_SESSION_BANDWIDTH_SOURCE,
+			 published->bandwidth_source)))
+		return -EMSGSIZE;
+	if (published->expected_downtime != U64_MAX &&
+	    nla_put_uint(msg, MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
+			 published->expected_downtime))
+		return -EMSGSIZE;
+	return 0;
+}
+
 static int migtrack_fill_session(struct sk_buff *msg,
 				 const struct migtrack_session *session,
 				 const struct migtrack_snapshot *snap)
@@ -60,7 +82,7 @@ static int migtrack_fill_session(struct sk_buff *msg,
 	if (snap->error &&
 	    nla_put_u32(msg, MIGTRACK_A_SESSION_SYNC_ERROR, snap->error))
 		return -EMSGSIZE;
-	return 0;
+	return migtrack_fill_published(msg, &snap->published);
 }
 
 static int migtrack_fill_source(struct sk_buff *msg,
@@ -557,4 +579,29 @@ int migtrack_nl_sync_doit(struct sk_buff *skb, struct genl_info *info)
 	return migtrack_session_sync(migtrack_nl_session(info),
 				     nla_get_u32(info->attrs[MIGTRACK_A_SESSION_SYNC_KIND]),
 				     info->extack);
+}
+
+int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct migtrack_session *session = migtrack_nl_session(info);
+	struct nlattr **attrs = info->attrs;
+	struct migtrack_published published;
+
+	migtrack_session_published(session, &published);
+	if (attrs[MIGTRACK_A_SESSION_PHASE])
+		published.phase = nla_get_u32(attrs[MIGTRACK_A_SESSION_PHASE]);
+	if (attrs[MIGTRACK_A_SESSION_DOWNTIME_LIMIT])
+		published.downtime_limit =
+			nla_get_uint(attrs[MIGTRACK_A_SESSION_DOWNTIME_LIMIT]);
+	if (attrs[MIGTRACK_A_SESSION_BANDWIDTH])
+		published.bandwidth = nla_get_uint(attrs[MIGTRACK_A_SESSION_BANDWIDTH]);
+	if (attrs[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE])
+		published.bandwidth_source =
+			nla_get_u32(attrs[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE]);
+	published.expected_downtime = U64_MAX;
+	if (attrs[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME])
+		published.expected_downtime =
+			nla_get_uint(attrs[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME]);
+
+	return migtrack_session_set(session, &published, info->extack);
 }

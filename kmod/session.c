@@ -107,11 +107,12 @@ migtrack_snapshot_find(const struct migtrack_snapshot *snap,
 }
 
 /*
- * The sources have changed, not the sync: the same numbers, but for @changed,
- * whose stats are stable.
+ * No sync, but something else has changed: the sources, and of these the stats
+ * of @changed, which are stable, or what the controller says, if not NULL.
  */
 static int migtrack_session_republish(struct migtrack_session *session,
-				      const struct migtrack_source *changed)
+				      const struct migtrack_source *changed,
+				      const struct migtrack_published *published)
 {
 	struct migtrack_snapshot *old = migtrack_session_snap(session), *snap;
 	const struct migtrack_source_snapshot *was;
@@ -129,6 +130,7 @@ static int migtrack_session_republish(struct migtrack_session *session,
 	snap->duration = old->duration;
 	snap->kind = old->kind;
 	snap->error = old->error;
+	snap->published = published ? *published : old->published;
 	for (i = 0; i < ARRAY_SIZE(session->sources); i++) {
 		const struct migtrack_source *source = session->sources[i];
 
@@ -193,6 +195,7 @@ static void migtrack_session_finish(struct migtrack_session *session,
 	snap->duration = now - session->sync_started;
 	snap->kind = session->sync_kind;
 	snap->error = -err;
+	snap->published = old->published;
 	if (!err && session->sync_kind == MIGTRACK_SYNC_KIND_SETUP)
 		snap->iteration = 1;
 	else if (!err && session->sync_kind == MIGTRACK_SYNC_KIND_ITERATION)
@@ -308,7 +311,7 @@ int migtrack_session_add(struct migtrack_session *session,
 
 	source->id = slot;
 	session->sources[slot] = source;
-	err = migtrack_session_republish(session, source);
+	err = migtrack_session_republish(session, source, NULL);
 	if (err) {
 		session->sources[slot] = NULL;
 		goto out;
@@ -353,7 +356,7 @@ int migtrack_session_del(struct migtrack_session *session, u32 id,
 
 	migtrack_netlink_notify_source(session, id, MIGTRACK_COUNTER_FLAGS_GONE);
 	session->sources[id] = NULL;
-	err = migtrack_session_republish(session, NULL);
+	err = migtrack_session_republish(session, NULL, NULL);
 	if (err) {
 		session->sources[id] = source;
 		goto out;
@@ -375,9 +378,74 @@ void migtrack_session_source_gone(struct migtrack_session *session,
 {
 	mutex_lock(&session->lock);
 	if (session->net && session->sources[source->id] == source &&
-	    !migtrack_session_republish(session, source))
+	    !migtrack_session_republish(session, source, NULL))
 		migtrack_netlink_notify_source(session, source->id, 0);
 	mutex_unlock(&session->lock);
+}
+
+/* ---- what the controller publishes ---- */
+
+/* A migration moves forward, and does not leave its end. */
+static bool migtrack_phase_may_follow(u32 old, u32 new)
+{
+	if (new == old)
+		return true;
+	if (old >= MIGTRACK_PHASE_COMPLETED)
+		return false;
+	/* Once the destination was told, it can't be called off. */
+	if (new == MIGTRACK_PHASE_CANCELLED)
+		return old < MIGTRACK_PHASE_HANDOVER;
+	return new > old;
+}
+
+/**
+ * migtrack_session_published - what the controller has published
+ * @session: the session
+ * @published: out
+ */
+void migtrack_session_published(struct migtrack_session *session,
+				struct migtrack_published *published)
+{
+	rcu_read_lock();
+	*published = rcu_dereference(session->snap)->published;
+	rcu_read_unlock();
+}
+
+/**
+ * migtrack_session_set - publish what the controller says
+ * @session: the session
+ * @published: all of it
+ * @extack: says why not
+ *
+ * Return: 0; -EINVAL if the phase can't follow the present one, -ENODEV or
+ * -ENOMEM.
+ */
+int migtrack_session_set(struct migtrack_session *session,
+			 const struct migtrack_published *published,
+			 struct netlink_ext_ack *extack)
+{
+	struct migtrack_snapshot *snap;
+	int err = 0;
+
+	mutex_lock(&session->lock);
+	if (!session->net) {
+		NL_SET_ERR_MSG(extack, "the session has ended");
+		err = -ENODEV;
+		goto out;
+	}
+	snap = migtrack_session_snap(session);
+	if (!migtrack_phase_may_follow(snap->published.phase, published->phase)) {
+		NL_SET_ERR_MSG(extack, "that phase can't follow the present one");
+		err = -EINVAL;
+		goto out;
+	}
+	err = migtrack_session_republish(session, NULL, published);
+	if (err)
+		goto out;
+	migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_CHANGE_NTF);
+out:
+	mutex_unlock(&session->lock);
+	return err;
 }
 
 /* ---- life ---- */
@@ -617,6 +685,7 @@ static struct migtrack_session *migtrack_session_alloc(struct net *net)
 	snap = migtrack_snapshot_new(0);
 	if (!snap)
 		goto err_put_header;
+	snap->published.expected_downtime = U64_MAX;
 
 	refcount_set(&session->refs, 1);
 	session->id = atomic64_inc_return(&migtrack_last_id);

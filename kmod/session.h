@@ -83,6 +83,11 @@ void migtrack_session_source_gone(struct migtrack_session *session,
 int migtrack_session_sync(struct migtrack_session *session,
 			  enum migtrack_sync_kind kind,
 			  struct netlink_ext_ack *extack);
+int migtrack_session_set(struct migtrack_session *session,
+			 const struct migtrack_published *published,
+			 struct netlink_ext_ack *extack);
+void migtrack_session_published(struct migtrack_session *session,
+				struct migtrack_published *published);
 u64 migtrack_session_moved(const struct migtrack_session *session, u32 id);
 
 #endif /* _MIGTRACK_SESSION_H */

@@ -31,6 +31,22 @@ struct migtrack_source_snapshot {
 };
 
 /**
+ * struct migtrack_published - what a session's controller says
+ * @phase: of the migration
+ * @downtime_limit: ns; 0 for not said
+ * @bandwidth: bytes per second; 0 for not said
+ * @bandwidth_source: where it comes from
+ * @expected_downtime: ns; U64_MAX for unknown
+ */
+struct migtrack_published {
+	u32 phase;
+	u32 bandwidth_source;
+	u64 downtime_limit;
+	u64 bandwidth;
+	u64 expected_downtime;
+};
+
+/**
  * struct migtrack_snapshot - what readers see of a session
  *
  * Never changed once published: swapped by RCU, so that nobody sees iteration
@@ -43,6 +59,7 @@ struct migtrack_source_snapshot {
  * @duration: of the last sync, in ns
  * @kind: of the last sync, 0 before the first
  * @error: errno of the last sync, or 0
+ * @published: by the controller
  * @nsources: how many
  * @sources: by slot
  */
@@ -54,6 +71,7 @@ struct migtrack_snapshot {
 	u64 duration;
 	u32 kind;
 	u32 error;
+	struct migtrack_published published;
 	u32 nsources;
 	struct migtrack_source_snapshot sources[] __counted_by(nsources);
 };

@@ -17,8 +17,8 @@ const char monitor_usage[] =
 	"  -n, --count N   end after N events";
 
 enum {
-	TIME, EVENT, SESSION, SOURCE, ITERATION, DIRTY, REMAINING, SYNC, FLAGS,
-	SEQ, FIELDS
+	TIME, EVENT, SESSION, SOURCE, PHASE, ITERATION, DIRTY, REMAINING, SYNC,
+	FLAGS, SEQ, BANDWIDTH, LIMIT, EXPECTED, FIELDS
 };
 
 static const struct out_field fields[FIELDS] = {
@@ -26,12 +26,16 @@ static const struct out_field fields[FIELDS] = {
 	[EVENT] = { "event", "EVENT", 17, OUT_TEXT },
 	[SESSION] = { "session_id", "SESSION", 7, OUT_NUMBER },
 	[SOURCE] = { "source_id", "SOURCE", 6, OUT_NUMBER },
+	[PHASE] = { "phase", "PHASE", 10, OUT_TEXT },
 	[ITERATION] = { "iteration", "ITERATION", 9, OUT_NUMBER },
 	[DIRTY] = { "dirty_pages", "DIRTY PAGES", 11, OUT_NUMBER },
 	[REMAINING] = { "remaining_bytes", "REMAINING", 10, OUT_BYTES },
 	[SYNC] = { "sync_ns", "SYNC", 9, OUT_TIME },
 	[FLAGS] = { "flags", "FLAGS", 0, OUT_TEXT },
 	[SEQ] = { "event_seq", NULL, 0, OUT_NUMBER },
+	[BANDWIDTH] = { "bandwidth_bytes_per_second", NULL, 0, OUT_RATE },
+	[LIMIT] = { "downtime_limit_ns", NULL, 0, OUT_TIME },
+	[EXPECTED] = { "expected_downtime_ns", NULL, 0, OUT_TIME },
 };
 
 /**
@@ -66,6 +70,28 @@ static void out_wallclock(struct output *out)
 	out_json(out, &fields[TIME], json_integer((json_int_t)now), text);
 }
 
+static void out_phase(struct output *out, const struct migtrack_session *session)
+{
+	if (session->phase)
+		out_text(out, &fields[PHASE], phase_name(session->phase));
+	else
+		out_none(out, &fields[PHASE]);
+}
+
+/* What a controller decides by: for programs only. */
+static void out_published(struct output *out,
+			  const struct migtrack_session *session)
+{
+	if (!out->json || !session->phase)
+		return;
+	out_uint(out, &fields[BANDWIDTH], session->bandwidth);
+	out_uint(out, &fields[LIMIT], session->downtime_limit_ns);
+	if (session->expected_downtime_ns == UINT64_MAX)
+		out_none(out, &fields[EXPECTED]);
+	else
+		out_uint(out, &fields[EXPECTED], session->expected_downtime_ns);
+}
+
 static void out_session_event(struct output *out, const char *name,
 			      const struct migtrack_session *session)
 {
@@ -74,6 +100,7 @@ static void out_session_event(struct output *out, const char *name,
 	out_text(out, &fields[EVENT], name);
 	out_uint(out, &fields[SESSION], session->id);
 	out_none(out, &fields[SOURCE]);
+	out_phase(out, session);
 	out_uint(out, &fields[ITERATION], session->iteration);
 	out_uint(out, &fields[DIRTY], session->dirty_pages);
 	out_uint(out, &fields[REMAINING], session->bytes.total);
@@ -83,6 +110,7 @@ static void out_session_event(struct output *out, const char *name,
 		out_none(out, &fields[SYNC]);
 	out_flags(out, &fields[FLAGS], session->flags);
 	out_uint(out, &fields[SEQ], session->event_seq);
+	out_published(out, session);
 	out_end(out);
 }
 
@@ -94,6 +122,7 @@ static void out_source_event(struct output *out,
 	out_text(out, &fields[EVENT], "source-change");
 	out_uint(out, &fields[SESSION], source->session_id);
 	out_uint(out, &fields[SOURCE], source->id);
+	out_none(out, &fields[PHASE]);
 	out_none(out, &fields[ITERATION]);
 	out_uint(out, &fields[DIRTY], source->dirty_pages);
 	out_uint(out, &fields[REMAINING], source->bytes.total);
@@ -115,6 +144,7 @@ static void out_event(struct output *out, const struct migtrack_event *event)
 		[MIGTRACK_EVENT_SESSION_NEW] = "session-new",
 		[MIGTRACK_EVENT_SESSION_ITERATION] = "session-iteration",
 		[MIGTRACK_EVENT_SESSION_DEL] = "session-del",
+		[MIGTRACK_EVENT_SESSION_CHANGE] = "session-change",
 	};
 
 	if (event->type == MIGTRACK_EVENT_SOURCE_CHANGE)

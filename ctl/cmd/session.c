@@ -93,6 +93,36 @@ const char *sync_kind_name(uint32_t kind)
 	return kind < ARRAY_SIZE(names) && names[kind] ? names[kind] : "";
 }
 
+const char *phase_name(uint32_t phase)
+{
+	static const char * const names[] = {
+		[MIGTRACK_PHASE_NONE] = "none",
+		[MIGTRACK_PHASE_SETUP] = "setup",
+		[MIGTRACK_PHASE_PRECOPY] = "precopy",
+		[MIGTRACK_PHASE_SWITCHOVER] = "switchover",
+		[MIGTRACK_PHASE_HANDOVER] = "handover",
+		[MIGTRACK_PHASE_IN_DOUBT] = "in-doubt",
+		[MIGTRACK_PHASE_VERIFY] = "verify",
+		[MIGTRACK_PHASE_COMPLETED] = "completed",
+		[MIGTRACK_PHASE_CANCELLED] = "cancelled",
+		[MIGTRACK_PHASE_FAILED] = "failed",
+	};
+
+	return phase < ARRAY_SIZE(names) ? names[phase] : "unknown";
+}
+
+const char *bandwidth_source_name(uint32_t source)
+{
+	static const char * const names[] = {
+		[MIGTRACK_BANDWIDTH_SOURCE_UNKNOWN] = "unknown",
+		[MIGTRACK_BANDWIDTH_SOURCE_MEASURED] = "measured",
+		[MIGTRACK_BANDWIDTH_SOURCE_KEPT] = "kept",
+		[MIGTRACK_BANDWIDTH_SOURCE_USER] = "user",
+	};
+
+	return source < ARRAY_SIZE(names) ? names[source] : "unknown";
+}
+
 const char *source_type_name(uint32_t type)
 {
 	return type == MIGTRACK_SOURCE_TYPE_RAM ? "ram" : "unknown";

@@ -13,7 +13,8 @@ const char show_usage[] =
 enum {
 	S_ID, S_PIDS, S_SOURCES, S_ITERATION, S_REMAINING, S_PRECOPY,
 	S_POSTCOPY, S_STOPCOPY, S_COVERED, S_DIRTY, S_RATE, S_FLAGS, S_SYNCS,
-	S_KIND, S_AGE, S_DURATION, S_ERROR, S_MEMORY,
+	S_KIND, S_AGE, S_DURATION, S_ERROR, S_MEMORY, S_PHASE, S_BANDWIDTH,
+	S_BANDWIDTH_SOURCE, S_LIMIT, S_EXPECTED,
 };
 
 static const struct out_field session_fields[] = {
@@ -35,6 +36,11 @@ static const struct out_field session_fields[] = {
 	[S_DURATION] = { "sync_ns", "  took", 0, OUT_TIME },
 	[S_ERROR] = { "sync_errno", "  failed, errno", 0, OUT_NUMBER },
 	[S_MEMORY] = { "memory_bytes", "kernel memory", 0, OUT_BYTES },
+	[S_PHASE] = { "phase", "migration", 0, OUT_TEXT },
+	[S_BANDWIDTH] = { "bandwidth_bytes_per_second", "  bandwidth", 0, OUT_RATE },
+	[S_BANDWIDTH_SOURCE] = { "bandwidth_source", "    that is", 0, OUT_TEXT },
+	[S_LIMIT] = { "downtime_limit_ns", "  downtime limit", 0, OUT_TIME },
+	[S_EXPECTED] = { "expected_downtime_ns", "  expected", 0, OUT_TIME },
 };
 
 enum {
@@ -67,6 +73,21 @@ static const struct out_field source_fields[] = {
 	[R_MEMORY] = { "memory_bytes", "  kernel memory", 0, OUT_BYTES },
 };
 
+static void out_migration(struct output *out, const struct migtrack_session *s)
+{
+	const struct out_field *f = session_fields;
+
+	out_text(out, &f[S_PHASE], phase_name(s->phase));
+	out_uint(out, &f[S_BANDWIDTH], s->bandwidth);
+	out_text(out, &f[S_BANDWIDTH_SOURCE],
+		 bandwidth_source_name(s->bandwidth_source));
+	out_uint(out, &f[S_LIMIT], s->downtime_limit_ns);
+	if (s->expected_downtime_ns == UINT64_MAX)
+		out_none(out, &f[S_EXPECTED]);
+	else
+		out_uint(out, &f[S_EXPECTED], s->expected_downtime_ns);
+}
+
 static void out_session(struct output *out, const struct session_view *view)
 {
 	const struct migtrack_session *s = &view->session;
@@ -92,6 +113,8 @@ static void out_session(struct output *out, const struct session_view *view)
 	if (out->json || s->sync_error)
 		out_uint(out, &f[S_ERROR], s->sync_error);
 	out_uint(out, &f[S_MEMORY], s->memory);
+	if (s->phase)
+		out_migration(out, s);
 	out_end(out);
 }
 

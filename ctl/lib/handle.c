@@ -137,6 +137,9 @@ static int event_parse(const struct migtrack *mt, const struct nlmsghdr *nlh,
 	case MIGTRACK_CMD_SESSION_DEL_NTF:
 		event->type = MIGTRACK_EVENT_SESSION_DEL;
 		break;
+	case MIGTRACK_CMD_SESSION_CHANGE_NTF:
+		event->type = MIGTRACK_EVENT_SESSION_CHANGE;
+		break;
 	case MIGTRACK_CMD_SOURCE_CHANGE_NTF:
 		event->type = MIGTRACK_EVENT_SOURCE_CHANGE;
 		ret = message_parse(nlh, &migtrack_source_layout,
@@ -145,6 +148,7 @@ static int event_parse(const struct migtrack *mt, const struct nlmsghdr *nlh,
 	default:
 		return 0;
 	}
+	layout_init(&migtrack_session_layout, &event->session);
 	ret = message_parse(nlh, &migtrack_session_layout, &event->session);
 	return ret ? ret : 1;
 }

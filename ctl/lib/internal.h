@@ -57,11 +57,13 @@ struct field {
  * @size: of the struct
  * @fields: its members
  * @n: how many
+ * @init: sets the members for which absent is not 0, NULL if there are none
  */
 struct layout {
 	size_t size;
 	const struct field *fields;
 	size_t n;
+	void (*init)(void *object);
 };
 
 extern const struct layout migtrack_session_layout;
@@ -81,6 +83,7 @@ int request_dump(struct migtrack *mt, const struct request *req,
 		 const struct layout *layout,
 		 int (*fn)(const void *object, void *data), void *data);
 
+void layout_init(const struct layout *layout, void *object);
 int message_parse(const struct nlmsghdr *nlh, const struct layout *layout,
 		  void *object);
 int family_resolve(struct migtrack *mt);

@@ -42,6 +42,12 @@ struct migtrack_session {
 	uint64_t dirty_rate;		/* pages per second */
 	uint64_t memory;		/* bytes of kernel memory */
 	uint64_t event_seq;		/* events only */
+	/* What the controller published. */
+	uint32_t phase;			/* enum migtrack_phase */
+	uint32_t bandwidth_source;	/* enum migtrack_bandwidth_source */
+	uint64_t bandwidth;		/* bytes per second, 0: not told */
+	uint64_t downtime_limit_ns;	/* 0: not told */
+	uint64_t expected_downtime_ns;	/* UINT64_MAX: unknown */
 };
 
 struct migtrack_source {
@@ -80,6 +86,7 @@ enum migtrack_event_type {
 	MIGTRACK_EVENT_SESSION_ITERATION,
 	MIGTRACK_EVENT_SESSION_DEL,
 	MIGTRACK_EVENT_SOURCE_CHANGE,
+	MIGTRACK_EVENT_SESSION_CHANGE,
 };
 
 struct migtrack_event {
@@ -101,6 +108,13 @@ int migtrack_session_new(struct migtrack *mt, uint64_t *id, int *fd);
 int migtrack_session_del(struct migtrack *mt, int fd);
 int migtrack_session_get(struct migtrack *mt, uint64_t id,
 			 struct migtrack_session *session);
+
+/*
+ * Publish phase, bandwidth, its source, downtime limit and expected downtime of
+ * @published; its other members are not looked at.
+ */
+int migtrack_session_set(struct migtrack *mt, int fd,
+			 const struct migtrack_session *published);
 
 /*
  * A callback that returns nonzero ends the dump, which returns that value. A

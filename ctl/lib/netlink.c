@@ -80,6 +80,14 @@ static int field_store(const struct field *field, const struct nlattr *attr,
 	return 0;
 }
 
+/* An object of which nothing has been said yet. */
+void layout_init(const struct layout *layout, void *object)
+{
+	memset(object, 0, layout->size);
+	if (layout->init)
+		layout->init(object);
+}
+
 /* Attributes that the layout does not know belong to a newer kernel. */
 int message_parse(const struct nlmsghdr *nlh, const struct layout *layout,
 		  void *object)
@@ -242,7 +250,7 @@ int request_do(struct migtrack *mt, struct request *req,
 	int ret;
 
 	if (layout)
-		memset(object, 0, layout->size);
+		layout_init(layout, object);
 	req->nlh->nlmsg_flags |= NLM_F_ACK;
 	ret = request_send(mt, req->nlh);
 	if (ret)
@@ -274,7 +282,7 @@ static int collection_add(const struct nlmsghdr *nlh, void *data)
 		all->objects = objects;
 		all->room = room;
 	}
-	memset(all->objects + all->n * size, 0, size);
+	layout_init(all->layout, all->objects + all->n * size);
 	ret = message_parse(nlh, all->layout, all->objects + all->n * size);
 	if (ret)
 		return ret;

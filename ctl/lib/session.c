@@ -25,12 +25,25 @@ static const struct field session_fields[] = {
 	SESSION(dirty_rate, DIRTY_RATE),
 	SESSION(memory, MEMORY),
 	SESSION(event_seq, EVENT_SEQ),
+	SESSION(phase, PHASE),
+	SESSION(downtime_limit_ns, DOWNTIME_LIMIT),
+	SESSION(bandwidth, BANDWIDTH),
+	SESSION(bandwidth_source, BANDWIDTH_SOURCE),
+	SESSION(expected_downtime_ns, EXPECTED_DOWNTIME),
 };
+
+static void session_init(void *object)
+{
+	struct migtrack_session *session = object;
+
+	session->expected_downtime_ns = UINT64_MAX;
+}
 
 const struct layout migtrack_session_layout = {
 	.size = sizeof(struct migtrack_session),
 	.fields = session_fields,
 	.n = sizeof(session_fields) / sizeof(session_fields[0]),
+	.init = session_init,
 };
 
 struct session_new {
@@ -87,6 +100,35 @@ int migtrack_session_del(struct migtrack *mt, int fd)
 
 	request_init(mt, &req, MIGTRACK_CMD_SESSION_DEL, 0);
 	request_put_u32(&req, MIGTRACK_A_SESSION_FD, (uint32_t)fd);
+	return request_do(mt, &req, NULL, NULL);
+}
+
+/**
+ * migtrack_session_set() - publish where a migration stands
+ * @mt: the handle
+ * @fd: the session's descriptor
+ * @published: phase, bandwidth, bandwidth_source, downtime_limit_ns and
+ *	expected_downtime_ns are taken from here
+ *
+ * Return: 0, -EINVAL if the phase can't follow the present one, or another
+ * negative errno.
+ */
+int migtrack_session_set(struct migtrack *mt, int fd,
+			 const struct migtrack_session *published)
+{
+	struct request req;
+
+	request_init(mt, &req, MIGTRACK_CMD_SESSION_SET, 0);
+	request_put_u32(&req, MIGTRACK_A_SESSION_FD, (uint32_t)fd);
+	request_put_u32(&req, MIGTRACK_A_SESSION_PHASE, published->phase);
+	request_put_uint(&req, MIGTRACK_A_SESSION_DOWNTIME_LIMIT,
+			 published->downtime_limit_ns);
+	request_put_uint(&req, MIGTRACK_A_SESSION_BANDWIDTH, published->bandwidth);
+	request_put_u32(&req, MIGTRACK_A_SESSION_BANDWIDTH_SOURCE,
+			published->bandwidth_source);
+	if (published->expected_downtime_ns != UINT64_MAX)
+		request_put_uint(&req, MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
+				 published->expected_downtime_ns);
 	return request_do(mt, &req, NULL, NULL);
 }
 

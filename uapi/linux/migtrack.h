@@ -67,6 +67,54 @@ enum migtrack_counter_flags {
 	MIGTRACK_COUNTER_FLAGS_HELD = 64,
 };
 
+/**
+ * enum migtrack_phase - Where a migration stands, as its controller says. It
+ *   moves forward only, phases may be left out; the last three end it.
+ * @MIGTRACK_PHASE_NONE: No migration; the session only tracks.
+ * @MIGTRACK_PHASE_SETUP: The two sides are being checked and prepared.
+ * @MIGTRACK_PHASE_PRECOPY: The guest runs while it is moved.
+ * @MIGTRACK_PHASE_SWITCHOVER: The guest is being stopped, or has been; the
+ *   rest is moved.
+ * @MIGTRACK_PHASE_HANDOVER: All is moved; the destination is told to run the
+ *   guest.
+ * @MIGTRACK_PHASE_IN_DOUBT: The destination was told, and did not answer. The
+ *   guest stays stopped here.
+ * @MIGTRACK_PHASE_VERIFY: The guest runs at the destination; both memories are
+ *   compared.
+ * @MIGTRACK_PHASE_COMPLETED: The guest runs at the destination.
+ * @MIGTRACK_PHASE_CANCELLED: Called off; the guest runs on here.
+ * @MIGTRACK_PHASE_FAILED: It failed; before the handover, the guest runs on
+ *   here.
+ */
+enum migtrack_phase {
+	MIGTRACK_PHASE_NONE,
+	MIGTRACK_PHASE_SETUP,
+	MIGTRACK_PHASE_PRECOPY,
+	MIGTRACK_PHASE_SWITCHOVER,
+	MIGTRACK_PHASE_HANDOVER,
+	MIGTRACK_PHASE_IN_DOUBT,
+	MIGTRACK_PHASE_VERIFY,
+	MIGTRACK_PHASE_COMPLETED,
+	MIGTRACK_PHASE_CANCELLED,
+	MIGTRACK_PHASE_FAILED,
+};
+
+/**
+ * enum migtrack_bandwidth_source - Where the bandwidth that a controller
+ *   decides by comes from.
+ * @MIGTRACK_BANDWIDTH_SOURCE_UNKNOWN: Nothing was measured yet.
+ * @MIGTRACK_BANDWIDTH_SOURCE_MEASURED: Measured while there was more to send.
+ * @MIGTRACK_BANDWIDTH_SOURCE_KEPT: The last iteration gave no sample; the one
+ *   before stands.
+ * @MIGTRACK_BANDWIDTH_SOURCE_USER: The user gave it.
+ */
+enum migtrack_bandwidth_source {
+	MIGTRACK_BANDWIDTH_SOURCE_UNKNOWN,
+	MIGTRACK_BANDWIDTH_SOURCE_MEASURED,
+	MIGTRACK_BANDWIDTH_SOURCE_KEPT,
+	MIGTRACK_BANDWIDTH_SOURCE_USER,
+};
+
 enum {
 	MIGTRACK_A_SESSION_ID = 1,
 	MIGTRACK_A_SESSION_FD,
@@ -86,6 +134,11 @@ enum {
 	MIGTRACK_A_SESSION_DIRTY_RATE,
 	MIGTRACK_A_SESSION_MEMORY,
 	MIGTRACK_A_SESSION_EVENT_SEQ,
+	MIGTRACK_A_SESSION_PHASE,
+	MIGTRACK_A_SESSION_DOWNTIME_LIMIT,
+	MIGTRACK_A_SESSION_BANDWIDTH,
+	MIGTRACK_A_SESSION_BANDWIDTH_SOURCE,
+	MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
 
 	__MIGTRACK_A_SESSION_MAX,
 	MIGTRACK_A_SESSION_MAX = (__MIGTRACK_A_SESSION_MAX - 1)
@@ -134,6 +187,8 @@ enum {
 	MIGTRACK_CMD_SOURCE_GET,
 	MIGTRACK_CMD_SOURCE_CHANGE_NTF,
 	MIGTRACK_CMD_SYNC,
+	MIGTRACK_CMD_SESSION_SET,
+	MIGTRACK_CMD_SESSION_CHANGE_NTF,
 
 	__MIGTRACK_CMD_MAX,
 	MIGTRACK_CMD_MAX = (__MIGTRACK_CMD_MAX - 1)

@@ -242,6 +242,46 @@ TEST_F(abi, limits)
 	EXPECT_NE(0, strlen(migtrack_message(self->h.mt)));
 }
 
+/* A migration's phases go forward, and its end is the end. */
+TEST_F(abi, published)
+{
+	struct migtrack_session set = { .expected_downtime_ns = UINT64_MAX }, get;
+	uint64_t id = self->h.id;
+
+	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
+	EXPECT_EQ(MIGTRACK_PHASE_NONE, get.phase);
+	EXPECT_EQ(UINT64_MAX, get.expected_downtime_ns);
+
+	set.phase = MIGTRACK_PHASE_PRECOPY;
+	set.bandwidth = 1ULL << 40;
+	set.bandwidth_source = MIGTRACK_BANDWIDTH_SOURCE_MEASURED;
+	set.downtime_limit_ns = 300000000;
+	set.expected_downtime_ns = 0;
+	ASSERT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
+	EXPECT_EQ(MIGTRACK_PHASE_PRECOPY, get.phase);
+	EXPECT_EQ(1ULL << 40, get.bandwidth);
+	EXPECT_EQ(MIGTRACK_BANDWIDTH_SOURCE_MEASURED, get.bandwidth_source);
+	EXPECT_EQ(300000000, get.downtime_limit_ns);
+	EXPECT_EQ(0, get.expected_downtime_ns);
+	EXPECT_EQ(MEMORY, get.bytes.total);
+
+	set.phase = MIGTRACK_PHASE_SETUP;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	EXPECT_NE(0, strlen(migtrack_message(self->h.mt)));
+	set.phase = MIGTRACK_PHASE_HANDOVER;
+	EXPECT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.phase = MIGTRACK_PHASE_CANCELLED;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.phase = MIGTRACK_PHASE_COMPLETED;
+	EXPECT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.phase = MIGTRACK_PHASE_FAILED;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.phase = 99;
+	EXPECT_EQ(-ERANGE, migtrack_session_set(self->h.mt, self->h.fd, &set));
+}
+
 struct events {
 	struct migtrack *mt;
 	uint64_t last_seq;
