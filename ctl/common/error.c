@@ -15,6 +15,7 @@ static const char * const exit_code_names[] = {
 	[EXIT_UNTRACKABLE] = "untrackable",
 	[EXIT_VMM] = "vmm",
 	[EXIT_UNUSABLE] = "unusable",
+	[EXIT_PEER] = "peer",
 };
 
 const char *exit_code_name(enum exit_code code)

@@ -13,6 +13,7 @@ enum exit_code {
 	EXIT_UNTRACKABLE = 6,	/* memory of a kind that can't be tracked */
 	EXIT_VMM = 7,		/* the VMM can't be reached or talks nonsense */
 	EXIT_UNUSABLE = 8,	/* check: this host can't track */
+	EXIT_PEER = 9,		/* a migration's other side is not there, refuses or is gone */
 };
 
 /* The code's name in JSON. */

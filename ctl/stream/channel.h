@@ -21,8 +21,9 @@
  * @fd: the socket
  * @peer: for messages
  * @stop: set by channel_stop()
- * @lock: one frame at a time; guards @sent
+ * @lock: one frame at a time; guards @sent and @cut
  * @sent: bytes sent, headers included
+ * @cut: a frame may have been sent in part: nothing can follow it
  */
 struct channel {
 	int fd;
@@ -30,6 +31,7 @@ struct channel {
 	volatile bool stop;
 	pthread_mutex_t lock;
 	uint64_t sent;
+	bool cut;
 };
 
 /*
@@ -38,11 +40,17 @@ struct channel {
  * @insecure. A unix peer must be of the same user or root (SO_PEERCRED).
  */
 int channel_listen(int *fd, const char *address, bool insecure, struct error *err);
-/* Waits; @interrupt is a descriptor that ends the wait when readable, or -1. */
+/* The end of listening, whether a peer was accepted or not. */
+void channel_unlisten(int listen_fd);
+/*
+ * Waits; @interrupt is a descriptor that ends the wait when readable, or -1.
+ * A unix socket takes one peer: its name is gone when that is accepted.
+ */
 int channel_accept(struct channel *channel, int listen_fd, int interrupt,
 		   struct error *err);
 int channel_connect(struct channel *channel, const char *address, bool insecure,
 		    struct error *err);
+void channel_open(struct channel *channel, int fd, const char *peer);
 void channel_stop(struct channel *channel);
 void channel_close(struct channel *channel);
 

@@ -11,19 +11,30 @@
 
 /**
  * struct receiver_block - a block of guest memory
+ * @name: for messages, or NULL
  * @fd: its file, open for reading and writing
- * @offset: where it starts there
- * @size: bytes
- * @hashes: one per page, of what was last written there; the hash of a zero
- *	page at the start if the file was empty
+ * @offset: where it starts there, a multiple of the page size
+ * @size: bytes, a multiple of the page size
+ * @hashes: one per page, of what was last written there; at the start the hash
+ *	of a zero page, which is true if the block was empty, else all of it is
+ *	sent in the first pass
  */
 struct receiver_block {
+	const char *name;
 	int fd;
 	uint64_t offset;
 	uint64_t size;
 	uint64_t *hashes;
 };
 
+/**
+ * struct receiver - writes the pages of some blocks
+ * @blocks: in the order of the description
+ * @nblocks: how many
+ * @pages: written with their data
+ * @zero_pages: made zero
+ * @bytes: on the wire
+ */
 struct receiver {
 	struct receiver_block *blocks;
 	size_t nblocks;
@@ -32,18 +43,21 @@ struct receiver {
 	uint64_t bytes;
 };
 
-/* Takes the blocks' fd, offset and size; allocates the hashes. */
+/*
+ * Takes the blocks' name, fd, offset and size; allocates the hashes. The files
+ * stay the caller's.
+ */
 int receiver_open(struct receiver *receiver, struct receiver_block *blocks,
 		  size_t nblocks, struct error *err);
 void receiver_close(struct receiver *receiver);
 
-/* Has the block's range no data (SEEK_DATA)? */
+/* Has the block's range no data (SEEK_DATA)? If in doubt it has. */
 int receiver_is_empty(const struct receiver_block *block);
 
 /*
  * Apply a WIRE_PAGES or WIRE_ZERO frame. pwrite in large runs; zero runs are
  * punched (FALLOC_FL_PUNCH_HOLE). A frame that reaches outside of its block, is
- * not page-aligned or names no block is refused: -1, EXIT_PROTOCOL.
+ * not page-aligned or names no block is refused: -1, EXIT_PEER.
  */
 int receiver_apply(struct receiver *receiver, const struct wire_frame *frame,
 		   const void *payload, struct error *err);

@@ -11,22 +11,27 @@
 
 /**
  * struct sender_block - a block of guest memory
+ * @name: for messages, or NULL
  * @fd: its file
- * @offset: where it starts there
- * @size: bytes
+ * @offset: where it starts there, a multiple of the page size
+ * @size: bytes, a multiple of the page size
  * @pending: bits of pages to send; taken from the kernel's bitmap, and cleared
  *	as they are sent
  * @npending: how many
+ * @harvested: bytes that were ever added by sender_harvest(), each time a page
+ *	was not pending already
  * @cursor: where the pass is
  * @empty: the destination's file has no data: what is a hole here need not be
  *	sent in the first pass
  */
 struct sender_block {
+	const char *name;
 	int fd;
 	uint64_t offset;
 	uint64_t size;
 	unsigned long *pending;
 	uint64_t npending;
+	uint64_t harvested;
 	uint64_t cursor;
 	bool empty;
 };
@@ -35,7 +40,7 @@ struct sender_stats {
 	uint64_t pages;			/* sent with their data */
 	uint64_t zero_pages;		/* sent as zero runs */
 	uint64_t bytes;			/* on the wire */
-	uint64_t passes;
+	uint64_t passes;		/* times that all blocks were gone over */
 };
 
 /**
@@ -43,7 +48,8 @@ struct sender_stats {
  * @channel: where to
  * @blocks: in the order of the description
  * @nblocks: how many
- * @max_bandwidth: bytes per second, 0 for no limit
+ * @max_bandwidth: bytes on the wire per second, 0 for no limit; may be changed
+ *	between calls
  * @stats: so far
  */
 struct sender {
@@ -53,11 +59,15 @@ struct sender {
 	uint64_t max_bandwidth;
 	struct sender_stats stats;
 	/* the rest is the sender's own */
-	uint64_t budget_time;
-	uint64_t budget_bytes;
+	size_t current;			/* block that the pass is in */
+	uint64_t paid_until;		/* when what was sent fits the limit, ns */
 	uint8_t *buffer;
 };
 
+/*
+ * Takes the blocks' name, fd, offset, size and empty; allocates the bitmaps.
+ * The files stay the caller's.
+ */
 int sender_open(struct sender *sender, struct channel *channel,
 		struct sender_block *blocks, size_t nblocks,
 		uint64_t max_bandwidth, struct error *err);
@@ -85,7 +95,7 @@ uint64_t sender_pending(const struct sender *sender);
  */
 int sender_send(struct sender *sender, uint64_t bytes, struct error *err);
 
-/* Hash @n pages of a block, as they are now; see stream/hash.h. */
+/* Hash @n pages of a block from @offset on, as they are now; see stream/hash.h. */
 int sender_hash(struct sender *sender, size_t block, uint64_t offset, size_t n,
 		uint64_t *hashes, struct error *err);
 

@@ -54,8 +54,12 @@ struct wire_frame {
 
 #define WIRE_HEADER_SIZE	32u
 
-/* Pure. Decoding returns 0 or -EPROTO: no magic, unknown type, too long. */
+/*
+ * Pure. Decoding and checking return 0 or -EPROTO: no magic, unknown type, a
+ * length that the type can't have.
+ */
 void wire_encode(uint8_t header[WIRE_HEADER_SIZE], const struct wire_frame *frame);
 int wire_decode(const uint8_t header[WIRE_HEADER_SIZE], struct wire_frame *frame);
+int wire_check(const struct wire_frame *frame);
 
 #endif /* MIGCTL_WIRE_H */

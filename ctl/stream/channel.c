@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "stream/channel.h"
+
+/* How soon a wait sees channel_stop(). */
+#define STOP_POLL_MS	200
+
+/**
+ * channel_open() - make a channel of a connected stream socket
+ * @channel: filled; what it held before is forgotten
+ * @fd: the socket, the channel's from now on; -1 if there is none yet
+ * @peer: the other side's name, for messages
+ */
+void channel_open(struct channel *channel, int fd, const char *peer)
+{
+	*channel = (struct channel){ .fd = fd };
+	snprintf(channel->peer, sizeof(channel->peer), "%s", peer);
+	pthread_mutex_init(&channel->lock, NULL);
+}
+
+/**
+ * channel_stop() - end all waiting, from any thread or a signal handler
+ * @channel: nothing can be sent or received on it any more
+ */
+void channel_stop(struct channel *channel)
+{
+	channel->stop = true;
+}
+
+/**
+ * channel_close() - close the connection
+ * @channel: opened, or what a failed connect or accept has left; no thread
+ *	uses it any more
+ */
+void channel_close(struct channel *channel)
+{
+	if (channel->fd < 0)
+		return;
+	close(channel->fd);
+	channel->fd = -1;
+	pthread_mutex_destroy(&channel->lock);
+}
+
+static int stopped(const struct channel *channel, struct error *err)
+{
+	return error_set(err, EXIT_FAILED, "%s: the connection was stopped",
+			 channel->peer);
+}
+
+static int hung_up(const struct channel *channel, bool in_frame,
+		   struct error *err)
+{
+	error_set(err, EXIT_PEER, "%s: the peer closed the connection%s",
+		  channel->peer, in_frame ? " in the middle of a frame" : "");
+	return error_advise(err, "see what migctl says on the other host");
+}
+
+/* @errnum is from a send or a receive. */
+static int broken(const struct channel *channel, int errnum, bool in_frame,
+		  struct error *err)
+{
+	switch (errnum) {
+	case EPIPE:
+	case ECONNRESET:
+		return hung_up(channel, in_frame, err);
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case ENETDOWN:
+		error_set(err, EXIT_PEER, "%s: the peer does not answer: %s",
+			  channel->peer, strerror(errnum));
+		return error_advise(err,
+				    "see whether the other host runs and the network between is up");
+	default:
+		return error_set(err, EXIT_PEER, "%s: %s", channel->peer,
+				 strerror(errnum));
+	}
+}
+
+/* Wait a while for @events; what came is for the next send or receive to see. */
+static int wait_ready(struct channel *channel, short events, struct error *err)
+{
+	struct pollfd pfd = { .fd = channel->fd, .events = events };
+
+	if (poll(&pfd, 1, STOP_POLL_MS) < 0 && errno != EINTR)
+		return error_set(err, EXIT_FAILED, "poll: %s", strerror(errno));
+	return 0;
+}
+
+/* What is left of @msg after @sent bytes; false if nothing is. */
+static bool iov_advance(struct msghdr *msg, size_t sent)
+{
+	while (msg->msg_iovlen && sent >= msg->msg_iov->iov_len) {
+		sent -= msg->msg_iov->iov_len;
+		msg->msg_iov++;
+		msg->msg_iovlen--;
+	}
+	if (!msg->msg_iovlen)
+		return false;
+	msg->msg_iov->iov_base = (char *)msg->msg_iov->iov_base + sent;
+	msg->msg_iov->iov_len -= sent;
+	return true;
+}
+
+/* Never blocks in the kernel: a peer that trickles must not delay a stop. */
+static int send_all(struct channel *channel, struct msghdr *msg,
+		    struct error *err)
+{
+	bool more = true;
+	ssize_t len;
+
+	while (more) {
+		if (channel->stop)
+			return stopped(channel, err);
+		len = sendmsg(channel->fd, msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (len >= 0) {
+			channel->sent += (uint64_t)len;
+			more = iov_advance(msg, (size_t)len);
+		} else if (errno == EAGAIN) {
+			if (wait_ready(channel, POLLOUT, err))
+				return -1;
+		} else if (errno != EINTR) {
+			return broken(channel, errno, false, err);
+		}
+	}
+	return 0;
+}
+
+/**
+ * channel_send() - send a frame
+ * @channel: where to
+ * @frame: its header
+ * @payload: frame->length bytes
+ * @err: why it failed
+ *
+ * After a failure the peer may have a part of a frame, so nothing more can be
+ * sent; what the peer still had to say can be received.
+ *
+ * Return: 0 or -1.
+ */
+int channel_send(struct channel *channel, const struct wire_frame *frame,
+		 const void *payload, struct error *err)
+{
+	uint8_t header[WIRE_HEADER_SIZE];
+	struct iovec iov[] = {
+		{ .iov_base = header, .iov_len = sizeof(header) },
+		{ .iov_base = (void *)payload, .iov_len = frame->length },
+	};
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	int ret;
+
+	if (wire_check(frame))
+		return error_set(err, EXIT_FAILED,
+				 "%s: a frame of type %u can't have %u bytes",
+				 channel->peer, frame->type, frame->length);
+	wire_encode(header, frame);
+	pthread_mutex_lock(&channel->lock);
+	if (channel->cut) {
+		ret = hung_up(channel, false, err);
+	} else {
+		ret = send_all(channel, &msg, err);
+		channel->cut = ret;
+	}
+	pthread_mutex_unlock(&channel->lock);
+	return ret;
+}
+
+/**
+ * channel_send_text() - send a frame whose payload is text
+ * @channel: where to
+ * @type: of the frame
+ * @text: not empty, sent without its final 0
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int channel_send_text(struct channel *channel, enum wire_type type,
+		      const char *text, struct error *err)
+{
+	struct wire_frame frame = { .type = type };
+	size_t length = strlen(text);
+
+	if (length > WIRE_MAX_PAYLOAD)
+		return error_set(err, EXIT_FAILED,
+				 "%s: a text of %zu bytes is too long to send",
+				 channel->peer, length);
+	frame.length = (uint32_t)length;
+	return channel_send(channel, &frame, text, err);
+}
+
+/* @in_frame: a part of it has come before. */
+static int receive_all(struct channel *channel, void *data, size_t size,
+		       bool in_frame, struct error *err)
+{
+	size_t done = 0;
+	ssize_t len;
+
+	while (done < size) {
+		if (channel->stop)
+			return stopped(channel, err);
+		len = recv(channel->fd, (char *)data + done, size - done,
+			   MSG_DONTWAIT);
+		if (len > 0) {
+			done += (size_t)len;
+		} else if (!len) {
+			return hung_up(channel, in_frame || done, err);
+		} else if (errno == EAGAIN) {
+			if (wait_ready(channel, POLLIN, err))
+				return -1;
+		} else if (errno != EINTR) {
+			return broken(channel, errno, in_frame || done, err);
+		}
+	}
+	return 0;
+}
+
+/**
+ * channel_receive() - wait for a frame
+ * @channel: where from
+ * @frame: its header
+ * @payload: filled with frame->length bytes and a 0; has room for
+ *	WIRE_MAX_PAYLOAD + 1
+ * @err: why it failed; EXIT_PEER if the peer is gone or talks nonsense
+ *
+ * Return: 0 or -1.
+ */
+int channel_receive(struct channel *channel, struct wire_frame *frame,
+		    void *payload, struct error *err)
+{
+	uint8_t header[WIRE_HEADER_SIZE];
+
+	if (receive_all(channel, header, sizeof(header), false, err))
+		return -1;
+	if (wire_decode(header, frame)) {
+		error_set(err, EXIT_PEER,
+			  "%s: what the peer sends is not a migration stream",
+			  channel->peer);
+		return error_advise(err,
+				    "see whether migctl of the same version is at the other end");
+	}
+	if (receive_all(channel, payload, frame->length, true, err))
+		return -1;
+	((char *)payload)[frame->length] = '\0';
+	return 0;
+}
+
+/**
+ * channel_sent() - how much was sent
+ * @channel: the connection
+ *
+ * Return: bytes, headers included.
+ */
+uint64_t channel_sent(struct channel *channel)
+{
+	uint64_t sent;
+
+	pthread_mutex_lock(&channel->lock);
+	sent = channel->sent;
+	pthread_mutex_unlock(&channel->lock);
+	return sent;
+}
