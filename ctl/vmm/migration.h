@@ -23,7 +23,7 @@ enum vmm_phase {
 	VMM_DEVICE,		/* saving the devices */
 	VMM_COMPLETED,
 	VMM_FAILED,
-	VMM_CANCELLING,
+	VMM_CANCELLING,		/* or failing: on its way to one of the others */
 	VMM_CANCELLED,
 };
 
@@ -68,6 +68,9 @@ struct vmm_status {
  *	ran before
  * @run: let the guest run (cont)
  * @quit: end the VMM
+ * @connection: the descriptor that commands go through
+ * @take_over: in a process forked from the one that opened @vmm and died,
+ *	however: make the connection usable again. EXIT_GONE if the VMM has ended
  */
 struct vmm_migration_ops {
 	int (*describe)(struct vmm *vmm, json_t **description, struct error *err);
@@ -84,6 +87,8 @@ struct vmm_migration_ops {
 	int (*cancel)(struct vmm *vmm, struct error *err);
 	int (*run)(struct vmm *vmm, struct error *err);
 	int (*quit)(struct vmm *vmm, struct error *err);
+	int (*connection)(struct vmm *vmm);
+	int (*take_over)(struct vmm *vmm, struct error *err);
 };
 
 extern const struct vmm_migration_ops vmm_qemu_migration;
@@ -104,6 +109,8 @@ struct guard;
 int guard_start(struct guard **guard, struct vmm *vmm,
 		const struct vmm_migration_ops *ops, json_t *saved,
 		struct error *err);
+/* Whether it is there: without it nobody undoes anything if we die. */
+bool guard_alive(const struct guard *guard);
 /* The guest was handed over: the guard has nothing to do any more. */
 void guard_handed_over(struct guard *guard);
 /* All was undone by ourselves, or nothing is left to undo: end it. */

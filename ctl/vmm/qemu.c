@@ -4,24 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/memfile.h"
-#include "vmm/qmp.h"
-#include "vmm/vmm.h"
+#include "vmm/qemu.h"
 
 #define BACKEND_PREFIX	"child<memory-backend-"
-
-struct qemu {
-	struct vmm vmm;
-	struct qmp *qmp;
-};
-
-static struct qemu *to_qemu(struct vmm *vmm)
-{
-	return (struct qemu *)vmm;
-}
 
 /* What a back end's properties say beyond struct vmm_memory. */
 struct backend_traits {
@@ -31,8 +21,12 @@ struct backend_traits {
 
 static void qemu_close(struct vmm *vmm)
 {
-	qmp_close(to_qemu(vmm)->qmp);
-	free(vmm);
+	struct qemu *qemu = to_qemu(vmm);
+
+	qmp_close(qemu->qmp);
+	if (qemu->undo)
+		munmap(qemu->undo, sizeof(*qemu->undo));
+	free(qemu);
 }
 
 static int qemu_open(struct vmm **vmm, const char *address, pid_t pid,
@@ -66,26 +60,37 @@ err_close:
 	return -1;
 }
 
-/* A reply that QEMU's schema rules out. */
-static int qemu_odd(struct error *err, const char *command)
+int qemu_odd(struct error *err, const char *command)
 {
-	return error_set(err, EXIT_VMM, "QEMU's reply to %s is not understood",
-			 command);
+	error_set(err, EXIT_VMM, "QEMU's reply to %s is not understood",
+		  command);
+	return error_advise(err, "see whether this is a QEMU that migctl(8) supports");
 }
 
-static int qom_list(struct qemu *qemu, const char *path, json_t **list,
-		    struct error *err)
+int qemu_query(struct qemu *qemu, const char *command, json_t *arguments,
+	       json_type type, json_t **result, struct error *err)
 {
-	if (qmp_execute(qemu->qmp, "qom-list", json_pack("{s:s}", "path", path),
-			list, err))
+	json_t *json;
+
+	*result = NULL;
+	if (qmp_execute(qemu->qmp, command, arguments, &json, err))
 		return -1;
-	if (json_is_array(*list))
-		return 0;
-	json_decref(*list);
-	return qemu_odd(err, "qom-list");
+	if (json_typeof(json) != type) {
+		json_decref(json);
+		return qemu_odd(err, command);
+	}
+	*result = json;
+	return 0;
 }
 
-static bool qom_has(const json_t *list, const char *property)
+int qom_list(struct qemu *qemu, const char *path, json_t **list,
+	     struct error *err)
+{
+	return qemu_query(qemu, "qom-list", json_pack("{s:s}", "path", path),
+			  JSON_ARRAY, list, err);
+}
+
+bool qom_has(const json_t *list, const char *property)
 {
 	json_t *entry;
 	size_t i;
@@ -100,9 +105,8 @@ static bool qom_has(const json_t *list, const char *property)
 	return false;
 }
 
-/* Leaves @value NULL if the object of this QEMU has no such property. */
-static int qom_get(struct qemu *qemu, const json_t *list, const char *path,
-		   const char *property, json_t **value, struct error *err)
+int qom_get(struct qemu *qemu, const json_t *list, const char *path,
+	    const char *property, json_t **value, struct error *err)
 {
 	*value = NULL;
 	if (!qom_has(list, property))
@@ -326,15 +330,15 @@ static bool backend_name(json_t *entry, struct vmm_memory *mem)
 	return true;
 }
 
-static int qemu_memory(struct vmm *vmm, struct vmm_memory **memory, size_t *n,
-		       struct error *err)
+int qemu_backends(struct qemu *qemu, struct vmm_memory **memory, size_t *n,
+		  struct error *err)
 {
 	struct backend_traits traits;
 	struct vmm_memory *all;
 	json_t *list, *entry;
 	size_t i, found = 0;
 
-	if (qom_list(to_qemu(vmm), "/objects", &list, err))
+	if (qom_list(qemu, "/objects", &list, err))
 		return -1;
 	all = calloc(json_array_size(list) + 1, sizeof(*all));
 	if (!all) {
@@ -346,12 +350,10 @@ static int qemu_memory(struct vmm *vmm, struct vmm_memory **memory, size_t *n,
 		if (!backend_name(entry, &all[found]))
 			continue;
 		found++;
-		if (backend_ask(to_qemu(vmm), &all[found - 1], &traits, err))
+		if (backend_ask(qemu, &all[found - 1], &traits, err))
 			goto err_free;
 		backend_refuse(&all[found - 1], &traits);
 	}
-	if (backends_open(all, found, vmm->pid, err))
-		goto err_free;
 	json_decref(list);
 	*memory = all;
 	*n = found;
@@ -360,6 +362,17 @@ static int qemu_memory(struct vmm *vmm, struct vmm_memory **memory, size_t *n,
 err_free:
 	json_decref(list);
 	vmm_memory_free(all, found);
+	return -1;
+}
+
+static int qemu_memory(struct vmm *vmm, struct vmm_memory **memory, size_t *n,
+		       struct error *err)
+{
+	if (qemu_backends(to_qemu(vmm), memory, n, err))
+		return -1;
+	if (!backends_open(*memory, *n, vmm->pid, err))
+		return 0;
+	vmm_memory_free(*memory, *n);
 	return -1;
 }
 

@@ -18,7 +18,6 @@
 /* query-qmp-schema, the longest reply, takes some 300 KiB. */
 #define LINE_MAX_BYTES		(8u << 20)
 
-
 /**
  * struct qmp - a connection
  * @fd: the socket
@@ -27,6 +26,9 @@
  * @buffer: bytes received, not yet taken as messages
  * @used: how many
  * @room: allocated
+ * @commands: how many were sent, for their ids
+ * @gone: the other side has closed it
+ * @resync: skip what is no message and all that is not the awaited reply
  * @on_event: takes events, NULL to skip them
  * @event_data: its argument
  */
@@ -37,6 +39,9 @@ struct qmp {
 	char *buffer;
 	size_t used;
 	size_t room;
+	unsigned int commands;
+	bool gone;
+	bool resync;
 	qmp_event_fn *on_event;
 	void *event_data;
 };
@@ -56,8 +61,9 @@ static int not_qmp(const struct qmp *qmp, struct error *err, const char *what)
 			    "give the socket of QEMU's -qmp option, not a human monitor, serial port or guest agent");
 }
 
-static int hung_up(const struct qmp *qmp, struct error *err)
+static int hung_up(struct qmp *qmp, struct error *err)
 {
+	qmp->gone = true;
 	error_set(err, EXIT_VMM, "%s: the VMM closed the connection%s",
 		  qmp->path, qmp->used ? " in the middle of a message" : "");
 	return error_advise(err, "see whether QEMU still runs, and its log");
@@ -228,10 +234,13 @@ static int message_read(struct qmp *qmp, int64_t deadline, const char *command,
 			continue;
 		}
 		ret = message_take(qmp, scanned, message);
-		if (ret < 0)
-			return not_qmp(qmp, err, "what it sends is not QMP");
-		if (ret)
+		if (ret > 0)
 			return 0;
+		if (ret < 0 && !qmp->resync)
+			return not_qmp(qmp, err, "what it sends is not QMP");
+		/* What is no message was removed from the buffer. */
+		if (ret < 0)
+			scanned = 0;
 	}
 }
 
@@ -256,28 +265,75 @@ static int greeting_read(struct qmp *qmp, struct error *err)
 	return 0;
 }
 
+/* As send(2), with a duplicate of @fd unless that is -1. */
+static ssize_t send_fd(int to, const char *text, size_t size, int fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {};
+	struct iovec iov = { .iov_base = (char *)text, .iov_len = size };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *header;
+
+	if (fd >= 0) {
+		message.msg_control = control.space;
+		message.msg_controllen = sizeof(control.space);
+		header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	}
+	return sendmsg(to, &message, MSG_NOSIGNAL);
+}
+
+static int text_send(struct qmp *qmp, const char *text, const char *command,
+		     int fd, struct error *err)
+{
+	size_t size = strlen(text);
+	ssize_t sent;
+
+	/* Commands are shorter than the socket's buffer: one send is all. */
+	sent = send_fd(qmp->fd, text, size, fd);
+	if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
+		return hung_up(qmp, err);
+	if (sent != (ssize_t)size)
+		return timed_out(qmp, err, command);
+	return 0;
+}
+
 static int command_send(struct qmp *qmp, const char *command, json_t *arguments,
-			struct error *err)
+			const char *id, int fd, struct error *err)
 {
 	json_t *request;
-	ssize_t sent;
 	char *text;
-	int ret = 0;
+	int ret;
 
-	request = json_pack("{s:s, s:o*}", "execute", command, "arguments",
-			    arguments);
+	request = json_pack("{s:s, s:o*, s:s}", "execute", command, "arguments",
+			    arguments, "id", id);
 	text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	json_decref(request);
 	if (!text)
 		return error_set(err, EXIT_FAILED, "out of memory");
-	/* Commands are shorter than the socket's buffer: one send is all. */
-	sent = send(qmp->fd, text, strlen(text), MSG_NOSIGNAL);
-	if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
-		ret = hung_up(qmp, err);
-	else if (sent != (ssize_t)strlen(text))
-		ret = timed_out(qmp, err, command);
+	ret = text_send(qmp, text, command, fd, err);
 	free(text);
 	return ret;
+}
+
+/*
+ * Whether a message answers our command. A reply with another id is the late
+ * one of a command that was given up, or of another process. One without is
+ * QEMU's when it could not parse what it got.
+ */
+static bool reply_is_mine(const struct qmp *qmp, const json_t *message,
+			  const char *id)
+{
+	const json_t *theirs = json_object_get(message, "id");
+
+	if (!theirs)
+		return !qmp->resync;
+	return json_is_string(theirs) && !strcmp(json_string_value(theirs), id);
 }
 
 static int reply_take(struct qmp *qmp, const char *command, json_t *message,
@@ -313,27 +369,71 @@ static bool event_take(struct qmp *qmp, json_t *message)
 	return true;
 }
 
-int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments,
-		json_t **result, struct error *err)
+/* Wait for the reply to @id and take what comes before it. */
+static int reply_read(struct qmp *qmp, const char *command, const char *id,
+		      json_t **reply, struct error *err)
 {
 	int64_t deadline = now_ms() + REPLY_TIMEOUT_MS;
 	json_t *message;
-	bool event;
+
+	do {
+		if (message_read(qmp, deadline, command, &message, err))
+			return -1;
+		if (!event_take(qmp, message) &&
+		    reply_is_mine(qmp, message, id)) {
+			*reply = message;
+			return 0;
+		}
+		json_decref(message);
+	} while (now_ms() <= deadline);
+	return timed_out(qmp, err, command);
+}
+
+int qmp_execute_fd(struct qmp *qmp, const char *command, json_t *arguments,
+		   int fd, json_t **result, struct error *err)
+{
+	json_t *reply = NULL;
+	char id[32];
 	int ret;
 
-	if (command_send(qmp, command, arguments, err))
+	/* With the pid, so that a process forked from this one has its own. */
+	snprintf(id, sizeof(id), "%d.%u", getpid(), ++qmp->commands);
+	if (command_send(qmp, command, arguments, id, fd, err) ||
+	    reply_read(qmp, command, id, &reply, err))
 		return -1;
-	do {
-		ret = message_read(qmp, deadline, command, &message, err);
-		if (ret)
-			return ret;
-		event = event_take(qmp, message);
-		if (!event)
-			ret = reply_take(qmp, command, message, result, err);
-		json_decref(message);
-		if (event && now_ms() > deadline)
-			return timed_out(qmp, err, command);
-	} while (event);
+	ret = reply_take(qmp, command, reply, result, err);
+	json_decref(reply);
+	return ret;
+}
+
+int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments,
+		json_t **result, struct error *err)
+{
+	return qmp_execute_fd(qmp, command, arguments, -1, result, err);
+}
+
+/**
+ * qmp_take_over() - go on with a connection that another process has left
+ * @qmp: the connection, as it was when this process was forked
+ * @err: why it can't be used
+ *
+ * QEMU may hold the first part of a command, and may have sent replies of which
+ * nobody has read the end. A byte that JSON doesn't have makes its parser start
+ * anew (docs/interop/qmp-spec); what it sends is dropped up to the reply to a
+ * command of ours.
+ *
+ * Return: 0 or -1.
+ */
+int qmp_take_over(struct qmp *qmp, struct error *err)
+{
+	int ret;
+
+	qmp->used = 0;
+	if (text_send(qmp, "\xff\n", "query-version", -1, err))
+		return -1;
+	qmp->resync = true;
+	ret = qmp_execute(qmp, "query-version", NULL, NULL, err);
+	qmp->resync = false;
 	return ret;
 }
 
@@ -396,6 +496,16 @@ pid_t qmp_peer(const struct qmp *qmp)
 	if (getsockopt(qmp->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
 		return 0;
 	return peer.pid;
+}
+
+int qmp_fd(const struct qmp *qmp)
+{
+	return qmp->fd;
+}
+
+bool qmp_gone(const struct qmp *qmp)
+{
+	return qmp->gone;
 }
 
 const char *qmp_version(const struct qmp *qmp)

@@ -26,6 +26,25 @@ void qmp_on_event(struct qmp *qmp, qmp_event_fn *fn, void *data);
 int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments,
 		json_t **result, struct error *err);
 
+/*
+ * The same, and pass a duplicate of @fd with it: QEMU keeps it under the name
+ * that getfd gives it.
+ */
+int qmp_execute_fd(struct qmp *qmp, const char *command, json_t *arguments,
+		   int fd, json_t **result, struct error *err);
+
+/*
+ * Go on with a connection that a process left which this one was forked from.
+ * It may have ended in the middle of a command, and of reading a reply.
+ */
+int qmp_take_over(struct qmp *qmp, struct error *err);
+
+/* Its socket. */
+int qmp_fd(const struct qmp *qmp);
+
+/* The other side has closed it: nothing will come any more. */
+bool qmp_gone(const struct qmp *qmp);
+
 /* The process that listens on the socket, 0 if it has no number here. */
 pid_t qmp_peer(const struct qmp *qmp);
 

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by the files that make up QEMU's driver, and by nobody else. */
+#ifndef MIGCTL_QEMU_H
+#define MIGCTL_QEMU_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "vmm/migration.h"
+#include "vmm/qmp.h"
+#include "vmm/vmm.h"
+
+/**
+ * struct qemu_undo - what an undo must know
+ * @ran: the guest ran when the migration began
+ * @started: we told QEMU to migrate
+ *
+ * In memory that is shared with the guard, which is forked before the
+ * migration begins.
+ */
+struct qemu_undo {
+	bool ran;
+	bool started;
+};
+
+/**
+ * struct qemu - a QEMU that is connected
+ * @vmm: what the rest of migctl sees
+ * @qmp: the connection
+ * @undo: NULL until what a migration changes was saved
+ */
+struct qemu {
+	struct vmm vmm;
+	struct qmp *qmp;
+	struct qemu_undo *undo;
+};
+
+static inline struct qemu *to_qemu(struct vmm *vmm)
+{
+	return (struct qemu *)vmm;
+}
+
+/* A reply that QEMU's schema rules out. */
+int qemu_odd(struct error *err, const char *command);
+
+/* Run a command whose result must be of type @type. */
+int qemu_query(struct qemu *qemu, const char *command, json_t *arguments,
+	       json_type type, json_t **result, struct error *err);
+
+int qom_list(struct qemu *qemu, const char *path, json_t **list,
+	     struct error *err);
+bool qom_has(const json_t *list, const char *property);
+/* Leaves @value NULL if the object of this QEMU has no such property. */
+int qom_get(struct qemu *qemu, const json_t *list, const char *path,
+	    const char *property, json_t **value, struct error *err);
+
+/* The back ends as QEMU describes them: no file is looked for or opened. */
+int qemu_backends(struct qemu *qemu, struct vmm_memory **memory, size_t *n,
+		  struct error *err);
+
+/* The parts of vmm_qemu_migration. */
+int qemu_describe(struct vmm *vmm, json_t **description, struct error *err);
+int qemu_check_source(struct vmm *vmm, struct error *err);
+int qemu_check_destination(struct vmm *vmm, struct error *err);
+int qemu_save(struct vmm *vmm, json_t **saved, struct error *err);
+int qemu_prepare_source(struct vmm *vmm, struct error *err);
+int qemu_prepare_destination(struct vmm *vmm, struct error *err);
+int qemu_restore(struct vmm *vmm, json_t *saved, struct error *err);
+
+int qemu_status(struct vmm *vmm, struct vmm_status *status, struct error *err);
+
+/* Nothing is under way any more. */
+bool qemu_phase_over(enum vmm_phase phase);
+/* The guest runs, or would if it did not sleep. */
+bool qemu_alive(const struct vmm_status *status);
+
+#endif /* MIGCTL_QEMU_H */
