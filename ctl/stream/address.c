@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/units.h"
 #include "stream/address.h"
 
 #define PEER_TIMEOUT_S	30
@@ -144,12 +145,13 @@ static int tcp_split(const char *address, char *host, size_t size,
 		     const char **port)
 {
 	const char *colon = strrchr(address, ':');
+	uint64_t number;
 	size_t len;
 
 	if (!colon)
 		return -EINVAL;
 	*port = colon + 1;
-	if (!**port || strspn(*port, "0123456789") != strlen(*port))
+	if (parse_number(*port, UINT16_MAX, &number))
 		return -EINVAL;
 	len = (size_t)(colon - address);
 	if (len >= 2 && address[0] == '[' && colon[-1] == ']') {

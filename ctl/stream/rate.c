@@ -5,7 +5,7 @@
 #include "stream/rate.h"
 
 /* What was not used for this long may be used at once. */
-#define BURST_NS	(20 * NS_PER_MS)
+#define BURST_NS	(50 * NS_PER_MS)
 
 /* Chunks of this time. */
 #define CHUNKS_PER_S	20

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "stream/hash.h"
+#include "stream_move.h"
+#include "unit.h"
+
+static int memory_create(uint64_t pages)
+{
+	int fd = memfd_create("unit", MFD_CLOEXEC);
+
+	CHECK_EQ(ftruncate(fd, (off_t)(pages * PAGE)), 0);
+	return fd;
+}
+
+void move_block(struct move *move, uint64_t offset, uint64_t pages)
+{
+	size_t i = move->nblocks++;
+
+	/* There is more in the file, which is not to be touched. */
+	move->from[i] = (struct sender_block){
+		.name = "ram",
+		.fd = memory_create(offset + pages + 2),
+		.offset = offset * PAGE,
+		.size = pages * PAGE,
+	};
+	move->to[i] = (struct receiver_block){
+		.name = "ram",
+		.fd = memory_create(offset + pages + 2),
+		.offset = offset * PAGE,
+		.size = pages * PAGE,
+	};
+	move->bitmap[i] = calloc(pages / 64 + 1, sizeof(unsigned long));
+}
+
+static void *receive_thread(void *data)
+{
+	uint8_t *payload = malloc(WIRE_MAX_PAYLOAD + 1);
+	struct move *move = data;
+	struct wire_frame frame;
+	struct error err;
+
+	while (!channel_receive(&move->in, &frame, payload, &err)) {
+		if (frame.type == WIRE_BARRIER) {
+			frame.type = WIRE_BARRIER_DONE;
+			CHECK_EQ(channel_send(&move->in, &frame, NULL, &err), 0);
+		} else if (receiver_apply(&move->receiver, &frame, payload,
+					  &move->err)) {
+			move->failed = -1;
+		}
+	}
+	free(payload);
+	return NULL;
+}
+
+void move_open(struct move *move, uint64_t max_bandwidth)
+{
+	struct error err = { };
+	int fds[2];
+	size_t i;
+
+	for (i = 0; i < move->nblocks; i++)
+		move->from[i].empty = receiver_is_empty(&move->to[i]);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	channel_open(&move->out, fds[0], "destination");
+	channel_open(&move->in, fds[1], "source");
+	CHECK_EQ(sender_open(&move->sender, &move->out, move->from,
+			     move->nblocks, max_bandwidth, &err), 0);
+	CHECK_EQ(receiver_open(&move->receiver, move->to, move->nblocks, &err),
+		 0);
+	pthread_create(&move->thread, NULL, receive_thread, move);
+}
+
+void move_all(struct move *move)
+{
+	struct wire_frame frame = { .type = WIRE_BARRIER };
+	struct error err = { };
+	char none[1];
+	int ret;
+
+	do {
+		ret = sender_send(&move->sender, 5 << 20, &err);
+	} while (ret > 0);
+	CHECK_EQ(ret, 0);
+	CHECK_STR(err.message, "");
+	CHECK_EQ(sender_pending(&move->sender), 0);
+	CHECK_EQ(channel_send(&move->out, &frame, NULL, &err), 0);
+	CHECK_EQ(channel_receive(&move->out, &frame, none, &err), 0);
+	CHECK_EQ(frame.type, WIRE_BARRIER_DONE);
+}
+
+static bool block_is_equal(struct move *move, size_t index)
+{
+	struct sender_block *from = &move->from[index];
+	struct receiver_block *to = &move->to[index];
+	uint64_t pages = from->size / PAGE, i;
+	uint64_t *hashes = malloc((pages + 1) * sizeof(*hashes));
+	uint8_t a[PAGE], b[PAGE];
+	bool equal = true;
+	struct error err;
+
+	CHECK_EQ(sender_hash(&move->sender, index, 0, pages, hashes, &err), 0);
+	for (i = 0; i < pages; i++) {
+		CHECK_EQ(pread(from->fd, a, PAGE,
+			       (off_t)(from->offset + i * PAGE)), PAGE);
+		CHECK_EQ(pread(to->fd, b, PAGE,
+			       (off_t)(to->offset + i * PAGE)), PAGE);
+		if (memcmp(a, b, PAGE)) {
+			equal = false;
+			CHECK(hashes[i] != to->hashes[i]);
+		} else {
+			CHECK_EQ(hashes[i], to->hashes[i]);
+		}
+	}
+	free(hashes);
+	return equal;
+}
+
+bool move_is_equal(struct move *move)
+{
+	bool equal = true;
+	size_t i;
+
+	for (i = 0; i < move->nblocks; i++)
+		equal &= block_is_equal(move, i);
+	return equal;
+}
+
+void move_close(struct move *move)
+{
+	size_t i;
+
+	channel_close(&move->out);
+	pthread_join(move->thread, NULL);
+	channel_close(&move->in);
+	sender_close(&move->sender);
+	receiver_close(&move->receiver);
+	for (i = 0; i < move->nblocks; i++) {
+		free(move->bitmap[i]);
+		close(move->from[i].fd);
+		close(move->to[i].fd);
+	}
+}
+
+void page_fill(int fd, uint64_t page, uint64_t n, uint64_t seed)
+{
+	uint64_t words[PAGE / 8], x;
+	size_t i;
+
+	for (; n; n--, page++) {
+		x = (seed << 32 | (page + 1)) * 0x9e3779b97f4a7c15;
+		for (i = 0; i < PAGE / 8; i++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			words[i] = x;
+		}
+		CHECK_EQ(pwrite(fd, words, PAGE, (off_t)(page * PAGE)), PAGE);
+	}
+}
+
+void page_punch(int fd, uint64_t page, uint64_t n)
+{
+	CHECK_EQ(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			   (off_t)(page * PAGE), (off_t)(n * PAGE)), 0);
+}
+
+/* As the kernel does it: from any thread. */
+void bitmap_mark(unsigned long *bitmap, uint64_t page, uint64_t n)
+{
+	for (; n; n--, page++)
+		__atomic_fetch_or(&bitmap[page / 64], 1ul << page % 64,
+				  __ATOMIC_SEQ_CST);
+}
+
+/* Pages that the file has memory for. */
+uint64_t file_pages(int fd)
+{
+	struct stat st;
+
+	CHECK_EQ(fstat(fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512 / PAGE;
+}

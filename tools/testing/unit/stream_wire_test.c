@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/error.h"
+#include "stream/hash.h"
+#include "stream/wire.h"
+#include "unit.h"
+
+TEST(wire_header_comes_back_as_it_was)
+{
+	struct wire_frame in = {
+		.type = WIRE_PAGES,
+		.length = WIRE_MAX_PAYLOAD,
+		.block = 0x89abcdef,
+		.offset = 0xfedcba9876543000,
+		.count = UINT64_MAX,
+	}, out;
+	static const uint8_t bytes[WIRE_HEADER_SIZE] = {
+		'M', 'I', 'G', 'T', 4, 0, 0, 0, 0, 0, 0x10, 0,
+		0xef, 0xcd, 0xab, 0x89,
+		0x00, 0x30, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	};
+	uint8_t header[WIRE_HEADER_SIZE];
+
+	wire_encode(header, &in);
+	CHECK(!memcmp(header, bytes, sizeof(header)));
+	CHECK_EQ(wire_decode(header, &out), 0);
+	CHECK_EQ(out.type, in.type);
+	CHECK_EQ(out.length, in.length);
+	CHECK_EQ(out.block, in.block);
+	CHECK_EQ(out.offset, in.offset);
+	CHECK_EQ(out.count, in.count);
+}
+
+static int decode(uint32_t type, uint32_t length)
+{
+	struct wire_frame frame = { .type = type, .length = length };
+	uint8_t header[WIRE_HEADER_SIZE];
+
+	wire_encode(header, &frame);
+	return wire_decode(header, &frame);
+}
+
+TEST(wire_types_and_their_lengths)
+{
+	uint32_t type;
+
+	for (type = WIRE_HELLO; type <= WIRE_DONE; type++) {
+		CHECK_EQ(decode(type, WIRE_MAX_PAYLOAD + 1), -EPROTO);
+		CHECK_EQ(decode(type, WIRE_MAX_PAYLOAD + WIRE_PAGE_SIZE), -EPROTO);
+		CHECK_EQ(decode(type, UINT32_MAX), -EPROTO);
+		/* Each type either has a payload or has none. */
+		CHECK_EQ(!!decode(type, 0) + !!decode(type, WIRE_MAX_PAYLOAD), 1);
+	}
+	CHECK_EQ(decode(0, 0), -EPROTO);
+	CHECK_EQ(decode(WIRE_DONE + 1, 0), -EPROTO);
+	CHECK_EQ(decode(UINT32_MAX, 0), -EPROTO);
+	CHECK_EQ(decode(WIRE_HELLO, 1), 0);
+	CHECK_EQ(decode(WIRE_PAGES, 0), -EPROTO);
+	CHECK_EQ(decode(WIRE_PAGES, WIRE_PAGE_SIZE), 0);
+	CHECK_EQ(decode(WIRE_PAGES, WIRE_PAGE_SIZE - 1), -EPROTO);
+	CHECK_EQ(decode(WIRE_PAGES, WIRE_PAGE_SIZE + 512), -EPROTO);
+	CHECK_EQ(decode(WIRE_ZERO, WIRE_PAGE_SIZE), -EPROTO);
+	CHECK_EQ(decode(WIRE_HASHES, 8), 0);
+	CHECK_EQ(decode(WIRE_HASHES, 12), -EPROTO);
+	CHECK_EQ(decode(WIRE_GO, 1), -EPROTO);
+}
+
+TEST(wire_refuses_what_has_not_its_magic)
+{
+	struct wire_frame frame = { .type = WIRE_DONE };
+	uint8_t header[WIRE_HEADER_SIZE];
+	size_t i;
+
+	for (i = 0; i < 4; i++) {
+		wire_encode(header, &frame);
+		header[i] ^= 0x20;
+		CHECK_EQ(wire_decode(header, &frame), -EPROTO);
+	}
+	memset(header, 0, sizeof(header));
+	CHECK_EQ(wire_decode(header, &frame), -EPROTO);
+}
+
+TEST(zero_page_is_one_without_a_set_bit)
+{
+	static uint8_t page[WIRE_PAGE_SIZE] __attribute__((aligned(8)));
+	size_t i;
+
+	CHECK(page_is_zero(page));
+	CHECK_EQ(hash_page(page), hash_zero_page());
+	for (i = 0; i < sizeof(page); i++) {
+		page[i] = (uint8_t)(1 << i % 8);
+		CHECK(!page_is_zero(page));
+		CHECK(hash_page(page) != hash_zero_page());
+		page[i] = 0;
+	}
+}
+
+TEST(exit_codes_have_names)
+{
+	int code;
+
+	for (code = EXIT_OK; code <= EXIT_PEER; code++)
+		CHECK(exit_code_name((enum exit_code)code));
+	CHECK_STR(exit_code_name(EXIT_PEER), "peer");
+	CHECK_EQ(EXIT_PEER, 9);
+}
