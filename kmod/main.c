@@ -53,7 +53,11 @@ static void __exit migtrack_exit(void)
 {
 	genl_unregister_family(&migtrack_nl_family);
 	migtrack_netns_exit();
-	/* A work item that ends a session may wait for RCU, and the reverse. */
+	/*
+	 * What runs may queue once more: a watch that dies retires its source.
+	 * After that, all that frees by RCU has been handed over to it.
+	 */
+	flush_workqueue(migtrack_wq);
 	flush_workqueue(migtrack_wq);
 	rcu_barrier();
 	destroy_workqueue(migtrack_wq);

@@ -173,21 +173,15 @@ void migtrack_netlink_notify_session(struct migtrack_session *session, u8 cmd)
 /**
  * migtrack_netlink_notify_source - tell listeners about a source
  * @session: locked, and has not ended
- * @id: of the source, in the snapshot that is published
+ * @source: as published; may have been taken out since
  * @flags: to add to the source's
  */
-void migtrack_netlink_notify_source(struct migtrack_session *session, u32 id,
+void migtrack_netlink_notify_source(struct migtrack_session *session,
+				    const struct migtrack_source_snapshot *source,
 				    u32 flags)
 {
-	const struct migtrack_snapshot *snap =
-		rcu_dereference_protected(session->snap, lockdep_is_held(&session->lock));
-	unsigned int i;
-
-	for (i = 0; i < snap->nsources; i++)
-		if (snap->sources[i].id == id)
-			migtrack_notify(session, MIGTRACK_CMD_SOURCE_CHANGE_NTF,
-					MIGTRACK_A_SOURCE_EVENT_SEQ,
-					&snap->sources[i], NULL, flags);
+	migtrack_notify(session, MIGTRACK_CMD_SOURCE_CHANGE_NTF,
+			MIGTRACK_A_SOURCE_EVENT_SEQ, source, NULL, flags);
 }
 
 /* ---- the session that a command names by its descriptor ---- */
@@ -284,11 +278,7 @@ int migtrack_nl_session_new_doit(struct sk_buff *skb, struct genl_info *info)
 	}
 	genlmsg_end(msg, hdr);
 
-	mutex_lock(&session->lock);
-	if (session->net)
-		migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_NEW_NTF);
-	mutex_unlock(&session->lock);
-
+	migtrack_session_announce(session);
 	err = genlmsg_reply(msg, info);
 	if (err)
 		goto err_put_fd;
@@ -546,8 +536,8 @@ int migtrack_nl_source_get_dumpit(struct sk_buff *skb, struct netlink_callback *
 	}
 
 	snap = rcu_dereference(session->snap);
-	/* The sources of one sync: a new one makes the dump inconsistent. */
-	cb->seq = (unsigned int)snap->syncs + 1;
+	/* All of one snapshot: a new one makes the dump inconsistent. */
+	cb->seq = snap->generation;
 	for (i = 0; i < snap->nsources; i++) {
 		if (snap->sources[i].id < cb->args[0])
 			continue;
@@ -586,7 +576,9 @@ int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info)
 	struct migtrack_session *session = migtrack_nl_session(info);
 	struct nlattr **attrs = info->attrs;
 	struct migtrack_published published;
+	int err;
 
+	mutex_lock(&session->lock);
 	migtrack_session_published(session, &published);
 	if (attrs[MIGTRACK_A_SESSION_PHASE])
 		published.phase = nla_get_u32(attrs[MIGTRACK_A_SESSION_PHASE]);
@@ -603,5 +595,7 @@ int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info)
 		published.expected_downtime =
 			nla_get_uint(attrs[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME]);
 
-	return migtrack_session_set(session, &published, info->extack);
+	err = migtrack_session_set(session, &published, info->extack);
+	mutex_unlock(&session->lock);
+	return err;
 }

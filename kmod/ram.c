@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 #include <net/netlink.h>
 
+#include "bits.h"
 #include "compat.h"
 #include "map.h"
 #include "ram.h"
@@ -108,6 +109,19 @@ void migtrack_ram_hull(struct migtrack_tracker *tracker, unsigned long *first,
 }
 
 /**
+ * migtrack_ram_has_chunk - is a part of a chunk in a source's range?
+ * @ram: the source
+ * @chunk: its number
+ *
+ * Return: true if it is.
+ */
+bool migtrack_ram_has_chunk(const struct migtrack_ram *ram, unsigned long chunk)
+{
+	return chunk >= ram->first >> MIGTRACK_CHUNK_SHIFT &&
+	       chunk <= (ram->first + ram->npages - 1) >> MIGTRACK_CHUNK_SHIFT;
+}
+
+/**
  * migtrack_ram_mm_gone - an address space ended
  * @tracker: the tracker
  * @mm: the address space
@@ -185,12 +199,12 @@ static void migtrack_ram_stop(struct migtrack_source *source)
 
 	lockdep_assert_held(&source->lock);
 
-	if (ram->tracker)
+	if (ram->attached)
 		migtrack_tracker_detach(ram->tracker, ram);
+	ram->attached = false;
+	if (ram->tracker)
+		migtrack_tracker_put(ram->tracker);
 	ram->tracker = NULL;
-	if (ram->file)
-		fput(ram->file);
-	ram->file = NULL;
 	if (ram->gone)
 		migtrack_ram_set_gone(ram);
 }
@@ -202,7 +216,6 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 	struct migtrack_sync_stats sync = { .cancel = cancel };
 	struct migtrack_source_stats *stats = &source->stats;
 	bool everything = kind == MIGTRACK_SYNC_KIND_SETUP || !ram->armed;
-	struct migtrack_tracker *tracker;
 	u64 now;
 	int err;
 
@@ -214,11 +227,9 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 		return 0;
 	}
 
-	if (!ram->tracker) {
-		tracker = migtrack_tracker_attach(ram->file, ram);
-		if (IS_ERR(tracker))
-			return PTR_ERR(tracker);
-		ram->tracker = tracker;
+	if (!ram->attached) {
+		migtrack_tracker_attach(ram->tracker, ram);
+		ram->attached = true;
 	}
 
 	err = migtrack_tracker_sync(ram->tracker, ram, &sync);
@@ -227,12 +238,12 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 
 	if (!ram->armed && (sync.flags & MIGTRACK_COUNTER_FLAGS_HUGE)) {
 		migtrack_tracker_detach(ram->tracker, ram);
-		ram->tracker = NULL;
+		ram->attached = false;
 		return -EOPNOTSUPP;
 	}
 
 	if (everything) {
-		bitmap_fill(source->map->addr, ram->npages);
+		migtrack_bits_set(source->map->addr, 0, ram->npages);
 		ram->found = ram->npages;
 	}
 
@@ -247,8 +258,8 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 	stats->whole_chunks = sync.whole;
 	stats->protected_pages = sync.protected;
 	stats->protect_calls = sync.calls;
-	stats->processes = migtrack_tracker_processes(ram->tracker);
-	stats->memory = source->map->size + migtrack_tracker_memory(ram->tracker);
+	stats->processes = sync.processes;
+	stats->memory = source->map->size + sync.memory;
 	ram->found = 0;
 	ram->synced_at = now;
 	ram->armed = true;
@@ -259,8 +270,8 @@ static void migtrack_ram_free(struct migtrack_source *source)
 {
 	struct migtrack_ram *ram = to_ram(source);
 
-	if (ram->file)
-		fput(ram->file);
+	if (ram->tracker)
+		migtrack_tracker_put(ram->tracker);
 	mmdrop(ram->mm);
 	kfree(ram);
 }
@@ -318,10 +329,10 @@ static int migtrack_ram_check_file(struct file *file, const struct migtrack_ram_
  * The process must map the file. Asked of the file and not of the process, as
  * its mmap_lock may be held for long, and a doit must not wait.
  */
-static int migtrack_ram_check_mapped(struct migtrack_ram *ram,
+static int migtrack_ram_check_mapped(struct migtrack_ram *ram, struct file *file,
 				     struct netlink_ext_ack *extack)
 {
-	struct address_space *mapping = ram->file->f_mapping;
+	struct address_space *mapping = file->f_mapping;
 	bool shared = false, readonly = false, private = false;
 	struct vm_area_struct *vma;
 
@@ -391,6 +402,24 @@ out:
 	return err;
 }
 
+static struct migtrack_tracker *migtrack_ram_tracker(struct migtrack_ram *ram,
+						     struct file *file,
+						     struct netlink_ext_ack *extack)
+{
+	struct migtrack_tracker *tracker = migtrack_tracker_get(file);
+
+	if (tracker == ERR_PTR(-EFBIG)) {
+		NL_SET_ERR_MSG(extack, "the file is too large for this machine's memory");
+	} else if (IS_ERR(tracker)) {
+		NL_SET_ERR_MSG(extack, "no memory for the tracker's bitmaps");
+	} else if (ram->first + ram->npages > tracker->npages) {
+		NL_SET_ERR_MSG(extack, "the file grew after others began to track it; the new part can't be tracked before they end");
+		migtrack_tracker_put(tracker);
+		return ERR_PTR(-EFBIG);
+	}
+	return tracker;
+}
+
 /**
  * migtrack_ram_new - make a source for a range of guest memory
  * @args: what to track
@@ -406,6 +435,7 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 					 struct netlink_ext_ack *extack)
 {
 	struct migtrack_ram *ram;
+	struct file *file;
 	u64 length;
 	int err;
 
@@ -419,25 +449,25 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 	if (err)
 		goto err_put_pid;
 
-	ram->file = fget(args->fd);
-	if (!ram->file) {
+	file = fget(args->fd);
+	if (!file) {
 		NL_SET_ERR_MSG(extack, "mem-fd is not an open file");
 		err = -EBADF;
 		goto err_drop_mm;
 	}
-	err = migtrack_ram_check_file(ram->file, args, extack);
+	err = migtrack_ram_check_file(file, args, extack);
 	if (err)
 		goto err_put_file;
 
 	length = args->length;
 	if (!length)
-		length = PAGE_ALIGN(i_size_read(file_inode(ram->file))) - args->offset;
+		length = PAGE_ALIGN(i_size_read(file_inode(file))) - args->offset;
 	ram->source.offset = args->offset;
 	ram->source.length = length;
 	ram->first = args->offset >> PAGE_SHIFT;
 	ram->npages = length >> PAGE_SHIFT;
 
-	err = migtrack_ram_check_mapped(ram, extack);
+	err = migtrack_ram_check_mapped(ram, file, extack);
 	if (err)
 		goto err_put_file;
 
@@ -447,10 +477,19 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 		err = -ENOMEM;
 		goto err_put_file;
 	}
+
+	ram->tracker = migtrack_ram_tracker(ram, file, extack);
+	if (IS_ERR(ram->tracker)) {
+		err = PTR_ERR(ram->tracker);
+		goto err_put_map;
+	}
+	fput(file);
 	return &ram->source;
 
+err_put_map:
+	migtrack_map_put(ram->source.map);
 err_put_file:
-	fput(ram->file);
+	fput(file);
 err_drop_mm:
 	mmdrop(ram->mm);
 err_put_pid:

@@ -16,8 +16,8 @@ struct netlink_ext_ack;
  * @mm: the VMM's address space; its memory is not kept from being freed
  * @first: first page of the range
  * @npages: pages of the range
- * @file: the memory, NULL when stopped. source.lock
- * @tracker: of the file, NULL before the first sync and when stopped. source.lock
+ * @tracker: of the file, NULL when stopped. source.lock
+ * @attached: it is in the tracker's sources. source.lock
  * @armed: a sync succeeded. source.lock
  * @synced_at: CLOCK_MONOTONIC of the last sync in ns. source.lock
  * @node: in the tracker's sources, under its sync_lock
@@ -30,8 +30,8 @@ struct migtrack_ram {
 	struct mm_struct *mm;
 	pgoff_t first;
 	unsigned long npages;
-	struct file *file;
 	struct migtrack_tracker *tracker;
+	bool attached;
 	bool armed;
 	u64 synced_at;
 	struct list_head node;
@@ -61,6 +61,7 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 void migtrack_ram_report(struct migtrack_tracker *tracker,
 			 struct migtrack_ram *asker, pgoff_t chunk_first,
 			 const unsigned long *bits);
+bool migtrack_ram_has_chunk(const struct migtrack_ram *ram, unsigned long chunk);
 void migtrack_ram_hull(struct migtrack_tracker *tracker, unsigned long *first,
 		       unsigned long *last);
 void migtrack_ram_mm_gone(struct migtrack_tracker *tracker, struct mm_struct *mm);

@@ -90,7 +90,8 @@ static int migtrack_mappings_collect(struct migtrack_tracker *tracker,
 	for (;;) {
 		found = 0;
 		i_mmap_lock_read(mapping);
-		migtrack_for_each_vma(vma, mapping, 0, tracker->npages - 1) {
+		migtrack_for_each_vma(vma, mapping, 0,
+				      migtrack_tracker_limit(tracker) - 1) {
 			if (!(vma->vm_flags & VM_SHARED))
 				continue;
 			if (found++ >= maps->cap)
@@ -136,16 +137,11 @@ static void migtrack_carry_segment(struct migtrack_tracker *tracker,
 static void migtrack_carry_uncovered(struct migtrack_watch *watch,
 				     const struct migtrack_segment *seg)
 {
+	const struct migtrack_segment *old, *last = watch->segs + watch->nsegs;
 	unsigned long addr = seg->start;
-	unsigned int i;
 
-	for (i = 0; i < watch->nsegs && addr < seg->end; i++) {
-		const struct migtrack_segment *old = &watch->segs[i];
-
-		if (old->end <= addr)
-			continue;
-		if (old->start >= seg->end)
-			break;
+	for (old = migtrack_watch_segment(watch, addr);
+	     old < last && old->start < seg->end; old++) {
 		if (migtrack_segment_page(old, max(addr, old->start)) !=
 		    migtrack_segment_page(seg, max(addr, old->start)))
 			continue;
@@ -154,6 +150,16 @@ static void migtrack_carry_uncovered(struct migtrack_watch *watch,
 		addr = old->end;
 	}
 	migtrack_carry_segment(watch->tracker, seg, addr, seg->end);
+}
+
+static void migtrack_carry_mappings(struct migtrack_tracker *tracker,
+				    const struct migtrack_mapping *v, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		migtrack_carry_segment(tracker, &v[i].seg, v[i].seg.start,
+				       v[i].seg.end);
 }
 
 static void migtrack_carry_known(struct migtrack_watch *watch, bool forked)
@@ -186,7 +192,7 @@ static bool migtrack_watch_same(const struct migtrack_watch *watch,
 /*
  * The segments can change only while no invalidation is under way: its end
  * has to find what its start found. If one never ends, the old ones stay, and
- * the walk reports chunks of mappings that they do not cover whole.
+ * the walk reports chunks of mappings that they do not cover whole, twice.
  */
 static int migtrack_watch_set_segments(struct migtrack_watch *watch,
 				       const struct migtrack_mapping *v, size_t n,
@@ -195,6 +201,7 @@ static int migtrack_watch_set_segments(struct migtrack_watch *watch,
 	struct migtrack_tracker *tracker = watch->tracker;
 	struct migtrack_segment *segs;
 	unsigned int try;
+	int err = 0;
 	bool done;
 	size_t i;
 
@@ -212,12 +219,16 @@ static int migtrack_watch_set_segments(struct migtrack_watch *watch,
 			watch->nsegs = n;
 		}
 		spin_unlock(&tracker->lock);
-		if (done || READ_ONCE(*cancel))
+		if (done)
 			break;
+		if (READ_ONCE(*cancel)) {
+			err = -EINTR;
+			break;
+		}
 		usleep_range(MIGTRACK_OPEN_WAIT_US, 2 * MIGTRACK_OPEN_WAIT_US);
 	}
 	kvfree(segs);
-	return 0;
+	return err;
 }
 
 /* Bring a watch up to date with the mappings of its address space. */
@@ -320,8 +331,9 @@ static int migtrack_refresh_round(struct migtrack_tracker *tracker,
 		if (!watch) {
 			watch = migtrack_watch_new(tracker, mm);
 			if (!watch) {
-				err = -ENOMEM;
-				break;
+				/* It stays unknown: its chunks are reported whole. */
+				migtrack_carry_mappings(tracker, &maps->v[i], n);
+				continue;
 			}
 			*adopting = true;
 		}

@@ -63,7 +63,7 @@ static void migtrack_session_write_header(struct migtrack_session *session,
 	migtrack_snapshot_totals(session, snap, &totals);
 
 	WRITE_ONCE(header->seq, seq | 1);
-	smp_wmb();
+	smp_wmb();	/* odd before the rest; pairs with the reader's acquire */
 	WRITE_ONCE(header->version, MIGTRACK_MAP_VERSION);
 	WRITE_ONCE(header->syncs, snap->syncs);
 	WRITE_ONCE(header->iteration, snap->iteration);
@@ -78,7 +78,7 @@ static void migtrack_session_write_header(struct migtrack_session *session,
 	WRITE_ONCE(header->stopcopy_bytes, totals.bytes.stopcopy);
 	WRITE_ONCE(header->total_bytes, migtrack_counters_total(&totals.bytes));
 	WRITE_ONCE(header->dirty_pages, totals.dirty_pages);
-	smp_wmb();
+	smp_wmb();	/* the rest before even; pairs with the reader's fence */
 	WRITE_ONCE(header->seq, (seq | 1) + 1);
 }
 
@@ -89,6 +89,7 @@ static void migtrack_session_publish(struct migtrack_session *session,
 
 	lockdep_assert_held(&session->lock);
 
+	snap->generation = old->generation + 1 ?: 1;
 	rcu_assign_pointer(session->snap, snap);
 	migtrack_session_write_header(session, snap);
 	migtrack_snapshot_free_rcu(old);
@@ -278,6 +279,14 @@ out:
 
 /* ---- sources ---- */
 
+static void migtrack_session_tell(struct migtrack_session *session,
+				  const struct migtrack_source *source, u32 flags)
+{
+	migtrack_netlink_notify_source(session,
+				       migtrack_snapshot_find(migtrack_session_snap(session),
+							      source), flags);
+}
+
 /**
  * migtrack_session_add - add a source
  * @session: the session
@@ -319,7 +328,7 @@ int migtrack_session_add(struct migtrack_session *session,
 	refcount_inc(&session->refs);
 	source->session = session;
 	trace_migtrack_source_add(session, source);
-	migtrack_netlink_notify_source(session, slot, 0);
+	migtrack_session_tell(session, source, 0);
 	*id = slot;
 out:
 	mutex_unlock(&session->lock);
@@ -339,6 +348,7 @@ out:
 int migtrack_session_del(struct migtrack_session *session, u32 id,
 			 struct netlink_ext_ack *extack)
 {
+	struct migtrack_source_snapshot was;
 	struct migtrack_source *source;
 	int err;
 
@@ -354,13 +364,14 @@ int migtrack_session_del(struct migtrack_session *session, u32 id,
 		goto out;
 	}
 
-	migtrack_netlink_notify_source(session, id, MIGTRACK_COUNTER_FLAGS_GONE);
+	was = *migtrack_snapshot_find(migtrack_session_snap(session), source);
 	session->sources[id] = NULL;
 	err = migtrack_session_republish(session, NULL, NULL);
 	if (err) {
 		session->sources[id] = source;
 		goto out;
 	}
+	migtrack_netlink_notify_source(session, &was, MIGTRACK_COUNTER_FLAGS_GONE);
 	migtrack_source_retire(source);
 	migtrack_source_put(source);
 out:
@@ -377,9 +388,11 @@ void migtrack_session_source_gone(struct migtrack_session *session,
 				  const struct migtrack_source *source)
 {
 	mutex_lock(&session->lock);
-	if (session->net && session->sources[source->id] == source &&
-	    !migtrack_session_republish(session, source, NULL))
-		migtrack_netlink_notify_source(session, source->id, 0);
+	if (session->net && session->sources[source->id] == source) {
+		/* Without memory the next sync publishes it. */
+		migtrack_session_republish(session, source, NULL);
+		migtrack_session_tell(session, source, MIGTRACK_COUNTER_FLAGS_GONE);
+	}
 	mutex_unlock(&session->lock);
 }
 
@@ -400,20 +413,18 @@ static bool migtrack_phase_may_follow(u32 old, u32 new)
 
 /**
  * migtrack_session_published - what the controller has published
- * @session: the session
+ * @session: the session, locked
  * @published: out
  */
 void migtrack_session_published(struct migtrack_session *session,
 				struct migtrack_published *published)
 {
-	rcu_read_lock();
-	*published = rcu_dereference(session->snap)->published;
-	rcu_read_unlock();
+	*published = migtrack_session_snap(session)->published;
 }
 
 /**
  * migtrack_session_set - publish what the controller says
- * @session: the session
+ * @session: the session, locked
  * @published: all of it
  * @extack: says why not
  *
@@ -424,27 +435,22 @@ int migtrack_session_set(struct migtrack_session *session,
 			 const struct migtrack_published *published,
 			 struct netlink_ext_ack *extack)
 {
-	struct migtrack_snapshot *snap;
-	int err = 0;
+	u32 old = migtrack_session_snap(session)->published.phase;
+	int err;
 
-	mutex_lock(&session->lock);
+	lockdep_assert_held(&session->lock);
+
 	if (!session->net) {
 		NL_SET_ERR_MSG(extack, "the session has ended");
-		err = -ENODEV;
-		goto out;
+		return -ENODEV;
 	}
-	snap = migtrack_session_snap(session);
-	if (!migtrack_phase_may_follow(snap->published.phase, published->phase)) {
+	if (!migtrack_phase_may_follow(old, published->phase)) {
 		NL_SET_ERR_MSG(extack, "that phase can't follow the present one");
-		err = -EINVAL;
-		goto out;
+		return -EINVAL;
 	}
 	err = migtrack_session_republish(session, NULL, published);
-	if (err)
-		goto out;
-	migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_CHANGE_NTF);
-out:
-	mutex_unlock(&session->lock);
+	if (!err)
+		migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_CHANGE_NTF);
 	return err;
 }
 
@@ -511,18 +517,38 @@ void migtrack_session_end(struct migtrack_session *session)
 	}
 	mnet = migtrack_net(session->net);
 	WRITE_ONCE(session->cancel, true);
-	migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_DEL_NTF);
+	if (session->announced)
+		migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_DEL_NTF);
 	trace_migtrack_session_del(session);
-	atomic_inc(&mnet->generation);
 	atomic_dec(&mnet->count);
-	/* Last: a namespace that ends waits for the sessions it can find. */
-	xa_erase(&mnet->sessions, session->id);
+	/*
+	 * Last: a namespace that ends waits for the sessions it can find. A dump
+	 * sees both or none.
+	 */
+	xa_lock(&mnet->sessions);
+	__xa_erase(&mnet->sessions, session->id);
+	atomic_inc(&mnet->generation);
+	xa_unlock(&mnet->sessions);
 	WRITE_ONCE(session->net, NULL);
 	mutex_unlock(&session->lock);
 
 	wake_up_poll(&session->wait, EPOLLHUP | EPOLLIN);
 	refcount_inc(&session->refs);
 	queue_work(migtrack_wq, &session->end_work);
+}
+
+/**
+ * migtrack_session_announce - tell listeners that there is a new session
+ * @session: the session
+ */
+void migtrack_session_announce(struct migtrack_session *session)
+{
+	mutex_lock(&session->lock);
+	if (session->net) {
+		migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_NEW_NTF);
+		session->announced = true;
+	}
+	mutex_unlock(&session->lock);
 }
 
 /**
@@ -686,6 +712,7 @@ static struct migtrack_session *migtrack_session_alloc(struct net *net)
 	if (!snap)
 		goto err_put_header;
 	snap->published.expected_downtime = U64_MAX;
+	snap->generation = 1;
 
 	refcount_set(&session->refs, 1);
 	session->id = atomic64_inc_return(&migtrack_last_id);

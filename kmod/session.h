@@ -41,6 +41,7 @@ struct netlink_ext_ack;
  * @free_work: frees it
  * @lock: short; guards what follows. Taken inside the mmap_lock of an owner
  * @net: its network namespace, NULL once it has ended
+ * @announced: listeners know of it
  * @syncing: @sync_work is queued or runs; @sources does not change then
  * @sources: by slot; emptied by @end_work
  */
@@ -61,10 +62,12 @@ struct migtrack_session {
 
 	struct mutex lock;
 	struct net *net;
+	bool announced;
 	bool syncing;
 	struct migtrack_source *sources[MIGTRACK_MAP_SOURCES];
 };
 
+void migtrack_session_announce(struct migtrack_session *session);
 struct file *migtrack_session_new(struct net *net, struct netlink_ext_ack *extack);
 void migtrack_session_end(struct migtrack_session *session);
 void migtrack_session_put(struct migtrack_session *session);

@@ -59,6 +59,7 @@ struct migtrack_published {
  * @duration: of the last sync, in ns
  * @kind: of the last sync, 0 before the first
  * @error: errno of the last sync, or 0
+ * @generation: changes with each snapshot, never 0
  * @published: by the controller
  * @nsources: how many
  * @sources: by slot
@@ -71,6 +72,7 @@ struct migtrack_snapshot {
 	u64 duration;
 	u32 kind;
 	u32 error;
+	u32 generation;
 	struct migtrack_published published;
 	u32 nsources;
 	struct migtrack_source_snapshot sources[] __counted_by(nsources);

@@ -10,18 +10,12 @@
 
 #include <linux/migtrack.h>
 
+#include "bits.h"
 #include "ram.h"
 #include "trace.h"
 #include "tracker.h"
 #include "walk.h"
 #include "watch.h"
-
-static void migtrack_tracker_clip(const struct migtrack_tracker *tracker,
-				  pgoff_t *first, unsigned long *npages)
-{
-	*first = min(*first, tracker->npages);
-	*npages = min(*npages, tracker->npages - *first);
-}
 
 /**
  * migtrack_tracker_carry - let the next sync report pages
@@ -32,10 +26,12 @@ static void migtrack_tracker_clip(const struct migtrack_tracker *tracker,
 void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
 			    unsigned long npages)
 {
+	pgoff_t limit = migtrack_tracker_limit(tracker);
+
 	lockdep_assert_held(&tracker->sync_lock);
 
-	migtrack_tracker_clip(tracker, &first, &npages);
-	bitmap_set(tracker->carry, first, npages);
+	first = min(first, limit);
+	migtrack_bits_set(tracker->carry, first, min(npages, limit - first));
 }
 
 /* Write-protect the hull of @bits. Returns how many entries that changed. */
@@ -61,11 +57,23 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
  */
 static bool migtrack_folio_held(struct folio *folio)
 {
-	int ours = 1;
-	int expected = folio_mapcount(folio) + folio_nr_pages(folio) +
-		       folio_test_private(folio) + !folio_test_lru(folio);
+	int ours = 1, refs, expected;
+	bool batched;
 
-	return folio_ref_count(folio) - ours > expected;
+	expected = folio_mapcount(folio) + folio_nr_pages(folio) +
+		   folio_test_private(folio);
+	/*
+	 * A folio on its way to or from the LRU has one more. It must be on its
+	 * way both before and after, or that one may be gone and hide another.
+	 */
+	smp_rmb();
+	batched = !folio_test_lru(folio);
+	smp_rmb();
+	refs = folio_ref_count(folio);
+	smp_rmb();
+	batched = batched && !folio_test_lru(folio);
+
+	return refs - ours > expected + batched;
 }
 
 /* Pages of @bits that are held, to report again; @held is zeroed. */
@@ -188,12 +196,14 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	}
 
 	bitmap_zero(carry, MIGTRACK_CHUNK_PAGES);
+	if (walk.untracked)
+		bitmap_fill(carry, MIGTRACK_CHUNK_PAGES);
 	if (bitmap_empty(c, MIGTRACK_CHUNK_PAGES))
 		return;
 
 	bitmap_zero(held, MIGTRACK_CHUNK_PAGES);
 	migtrack_find_held(tracker, walk.first, c, held);
-	bitmap_copy(carry, held, MIGTRACK_CHUNK_PAGES);
+	bitmap_or(carry, carry, held, MIGTRACK_CHUNK_PAGES);
 	if (!bitmap_empty(held, MIGTRACK_CHUNK_PAGES)) {
 		stats->held += bitmap_weight(held, MIGTRACK_CHUNK_PAGES);
 		stats->flags |= MIGTRACK_COUNTER_FLAGS_HELD;
@@ -202,6 +212,16 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	trace_migtrack_chunk(tracker, walk.first, c, walk.writable, protected,
 			     walk.whole || changed);
 	migtrack_ram_report(tracker, ram, walk.first, c);
+}
+
+static u64 migtrack_tracker_memory(const struct migtrack_tracker *tracker)
+{
+	u64 bitmap = tracker->nchunks * MIGTRACK_CHUNK_LONGS * sizeof(long);
+	u64 watch = tracker->nchunks * sizeof(u32);
+
+	return sizeof(*tracker) + 4 * bitmap +
+	       tracker->nchunks * sizeof(*tracker->chunks) +
+	       tracker->nwatches * watch;
 }
 
 /**
@@ -220,6 +240,7 @@ int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 			  struct migtrack_ram *ram,
 			  struct migtrack_sync_stats *stats)
 {
+	struct migtrack_sync_stats others = {};
 	unsigned long chunk, first, last;
 	int err;
 
@@ -234,9 +255,13 @@ int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 			err = -EINTR;
 			goto out;
 		}
-		migtrack_sync_chunk(tracker, ram, chunk, stats);
+		migtrack_sync_chunk(tracker, ram, chunk,
+				    migtrack_ram_has_chunk(ram, chunk) ?
+				    stats : &others);
 		cond_resched();
 	}
+	stats->processes = tracker->nwatches;
+	stats->memory = migtrack_tracker_memory(tracker);
 out:
 	mutex_unlock(&tracker->sync_lock);
 	return err;

@@ -12,6 +12,9 @@
 #include "tracker.h"
 #include "watch.h"
 
+/* A bitmap may take this share of the machine's memory. */
+#define MIGTRACK_MEMORY_SHARE	64
+
 static DEFINE_MUTEX(migtrack_trackers_lock);
 static LIST_HEAD(migtrack_trackers);
 
@@ -54,14 +57,20 @@ static void migtrack_tracker_free(struct migtrack_tracker *tracker)
 
 static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 {
-	struct migtrack_tracker *tracker = kzalloc(sizeof(*tracker), GFP_KERNEL_ACCOUNT);
+	unsigned long npages = DIV_ROUND_UP(i_size_read(file_inode(file)), PAGE_SIZE);
+	struct migtrack_tracker *tracker;
 
+	/* A sparse file can have any size, and its owner chose it. */
+	if (npages / BITS_PER_BYTE > (totalram_pages() << PAGE_SHIFT) / MIGTRACK_MEMORY_SHARE)
+		return ERR_PTR(-EFBIG);
+
+	tracker = kzalloc(sizeof(*tracker), GFP_KERNEL_ACCOUNT);
 	if (!tracker)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 
 	tracker->file = get_file(file);
 	tracker->mapping = file->f_mapping;
-	tracker->npages = DIV_ROUND_UP(i_size_read(file_inode(file)), PAGE_SIZE);
+	tracker->npages = npages;
 	tracker->nchunks = max(DIV_ROUND_UP(tracker->npages, MIGTRACK_CHUNK_PAGES), 1);
 
 	mutex_init(&tracker->sync_lock);
@@ -81,7 +90,7 @@ static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 	if (!tracker->carry || !tracker->pres || !tracker->marks ||
 	    !tracker->echo || !tracker->chunks) {
 		migtrack_tracker_free(tracker);
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	}
 	return tracker;
 }
@@ -103,18 +112,18 @@ static void migtrack_tracker_end(struct migtrack_tracker *tracker)
 }
 
 /**
- * migtrack_tracker_attach - let a source track a file
+ * migtrack_tracker_get - the tracker of a file
  * @file: the file
- * @ram: the source, with its range set
  *
- * Return: the file's tracker, shared with other sources; -ENOMEM, or -EFBIG if
- * the range is past the size that the file had when its tracker was made.
+ * Made if there is none yet, on the caller's account. Nothing is tracked before
+ * a source is attached.
+ *
+ * Return: the tracker, to be put; -ENOMEM, or -EFBIG if the bitmaps would take
+ * an absurd part of this machine's memory.
  */
-struct migtrack_tracker *migtrack_tracker_attach(struct file *file,
-						 struct migtrack_ram *ram)
+struct migtrack_tracker *migtrack_tracker_get(struct file *file)
 {
 	struct migtrack_tracker *tracker;
-	int err;
 
 	mutex_lock(&migtrack_trackers_lock);
 	list_for_each_entry(tracker, &migtrack_trackers, node)
@@ -122,50 +131,25 @@ struct migtrack_tracker *migtrack_tracker_attach(struct file *file,
 			goto found;
 
 	tracker = migtrack_tracker_new(file);
-	if (!tracker) {
-		err = -ENOMEM;
-		goto err_unlock;
-	}
+	if (IS_ERR(tracker))
+		goto out;
 	list_add(&tracker->node, &migtrack_trackers);
 found:
-	if (ram->first + ram->npages > tracker->npages) {
-		err = -EFBIG;
-		goto err_put;
-	}
 	tracker->users++;
+out:
 	mutex_unlock(&migtrack_trackers_lock);
-
-	mutex_lock(&tracker->sync_lock);
-	list_add_tail(&ram->node, &tracker->sources);
-	mutex_unlock(&tracker->sync_lock);
 	return tracker;
-
-err_put:
-	if (!tracker->users) {
-		list_del(&tracker->node);
-		migtrack_tracker_free(tracker);
-	}
-err_unlock:
-	mutex_unlock(&migtrack_trackers_lock);
-	return ERR_PTR(err);
 }
 
 /**
- * migtrack_tracker_detach - a source no longer tracks the file
+ * migtrack_tracker_put - let go of a tracker
  * @tracker: the tracker
- * @ram: the source
  *
- * Waits for a sync that runs. The last one ends the tracker: its notifiers are
- * unregistered, the file is let go.
+ * The last one ends it: its notifiers are unregistered, the file is let go.
  */
-void migtrack_tracker_detach(struct migtrack_tracker *tracker,
-			     struct migtrack_ram *ram)
+void migtrack_tracker_put(struct migtrack_tracker *tracker)
 {
 	bool last;
-
-	mutex_lock(&tracker->sync_lock);
-	list_del(&ram->node);
-	mutex_unlock(&tracker->sync_lock);
 
 	mutex_lock(&migtrack_trackers_lock);
 	last = !--tracker->users;
@@ -178,35 +162,31 @@ void migtrack_tracker_detach(struct migtrack_tracker *tracker,
 }
 
 /**
- * migtrack_tracker_memory - kernel memory that a tracker uses
- * @tracker: the tracker
+ * migtrack_tracker_attach - let a source track the file
+ * @tracker: held by the source
+ * @ram: the source, with its range set
  *
- * Return: bytes.
+ * Waits for a sync that runs.
  */
-u64 migtrack_tracker_memory(struct migtrack_tracker *tracker)
+void migtrack_tracker_attach(struct migtrack_tracker *tracker,
+			     struct migtrack_ram *ram)
 {
-	u64 bitmap = tracker->nchunks * MIGTRACK_CHUNK_LONGS * sizeof(long);
-	u64 watch = tracker->nchunks * sizeof(u32);
-
-	return sizeof(*tracker) + 4 * bitmap +
-	       tracker->nchunks * sizeof(*tracker->chunks) +
-	       migtrack_tracker_processes(tracker) * watch;
+	mutex_lock(&tracker->sync_lock);
+	list_add_tail(&ram->node, &tracker->sources);
+	mutex_unlock(&tracker->sync_lock);
 }
 
 /**
- * migtrack_tracker_processes - address spaces that a tracker watches
- * @tracker: the tracker
+ * migtrack_tracker_detach - a source no longer tracks the file
+ * @tracker: the tracker, still held by the source
+ * @ram: the source
  *
- * Return: how many.
+ * Waits for a sync that runs.
  */
-unsigned int migtrack_tracker_processes(struct migtrack_tracker *tracker)
+void migtrack_tracker_detach(struct migtrack_tracker *tracker,
+			     struct migtrack_ram *ram)
 {
-	struct migtrack_watch *watch;
-	unsigned int bucket, n = 0;
-
 	mutex_lock(&tracker->sync_lock);
-	hash_for_each(tracker->watches, bucket, watch, node)
-		n++;
+	list_del(&ram->node);
 	mutex_unlock(&tracker->sync_lock);
-	return n;
 }

@@ -17,6 +17,9 @@ struct migtrack_watch;
 #define MIGTRACK_CHUNK_PAGES	(1UL << MIGTRACK_CHUNK_SHIFT)
 #define MIGTRACK_CHUNK_LONGS	(MIGTRACK_CHUNK_PAGES / BITS_PER_LONG)
 
+/* Address spaces that are adopted; more of them are reported whole. */
+#define MIGTRACK_MAX_WATCHES	1024
+
 /**
  * struct migtrack_chunk - what happens to the mappings of a chunk
  * @seq: changes with every event
@@ -53,6 +56,7 @@ struct migtrack_chunk {
  *	and changes of the watches' segments
  * @sources: struct migtrack_ram
  * @watches: struct migtrack_watch by mm
+ * @nwatches: how many
  * @carry: pages to report at the next sync, whatever it finds
  * @pres: pages that were present at the last walk
  * @protecting: the task that is inside one of our own protect calls. Written by
@@ -77,6 +81,7 @@ struct migtrack_tracker {
 	struct mutex sync_lock;
 	struct list_head sources;
 	DECLARE_HASHTABLE(watches, 6);
+	unsigned int nwatches;
 	unsigned long *carry;
 	unsigned long *pres;
 	struct task_struct *protecting;
@@ -99,6 +104,10 @@ struct migtrack_tracker {
  * @whole: chunks reported whole
  * @protected: page table entries write-protected
  * @calls: ranges write-protected
+ * @processes: address spaces watched
+ * @memory: bytes of kernel memory
+ *
+ * Of the chunks in the range of the source that asked.
  */
 struct migtrack_sync_stats {
 	const bool *cancel;
@@ -107,20 +116,28 @@ struct migtrack_sync_stats {
 	u64 whole;
 	u64 protected;
 	u64 calls;
+	u32 processes;
+	u64 memory;
 };
 
-struct migtrack_tracker *migtrack_tracker_attach(struct file *file,
-						 struct migtrack_ram *ram);
+struct migtrack_tracker *migtrack_tracker_get(struct file *file);
+void migtrack_tracker_put(struct migtrack_tracker *tracker);
+void migtrack_tracker_attach(struct migtrack_tracker *tracker,
+			     struct migtrack_ram *ram);
 void migtrack_tracker_detach(struct migtrack_tracker *tracker,
 			     struct migtrack_ram *ram);
 int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 			  struct migtrack_ram *ram,
 			  struct migtrack_sync_stats *stats);
-u64 migtrack_tracker_memory(struct migtrack_tracker *tracker);
-unsigned int migtrack_tracker_processes(struct migtrack_tracker *tracker);
 void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
 			    unsigned long npages);
 int migtrack_tracker_refresh(struct migtrack_tracker *tracker, const bool *cancel);
+
+/* Pages that the bitmaps have room for: those of the file, in whole chunks. */
+static inline pgoff_t migtrack_tracker_limit(const struct migtrack_tracker *tracker)
+{
+	return tracker->nchunks << MIGTRACK_CHUNK_SHIFT;
+}
 
 static inline unsigned long *migtrack_chunk_bits(unsigned long *bitmap,
 						 unsigned long chunk)

@@ -134,10 +134,13 @@ static void migtrack_walk_vma(struct migtrack_tracker *tracker,
 	}
 
 	watch = migtrack_watch_find(tracker, vma->vm_mm);
-	if (!watch || READ_ONCE(watch->state) != MIGTRACK_WATCH_LIVE ||
-	    READ_ONCE(watch->dead) ||
-	    !migtrack_watch_covers(watch, addr, end, first))
+	if (!watch || !migtrack_watch_covers(watch, addr, end, first)) {
 		walk->whole = true;
+		walk->untracked = true;
+	} else if (READ_ONCE(watch->state) != MIGTRACK_WATCH_LIVE ||
+		   READ_ONCE(watch->dead)) {
+		walk->whole = true;
+	}
 
 	for (; addr < end; addr = next) {
 		unsigned int nbits;
@@ -168,7 +171,9 @@ void migtrack_walk_chunk(struct migtrack_tracker *tracker,
 
 	i_mmap_lock_read(mapping);
 	migtrack_for_each_vma(vma, mapping, walk->first,
-			      walk->first + MIGTRACK_CHUNK_PAGES - 1)
+			      walk->first + MIGTRACK_CHUNK_PAGES - 1) {
 		migtrack_walk_vma(tracker, walk, vma);
+		cond_resched();
+	}
 	i_mmap_unlock_read(mapping);
 }

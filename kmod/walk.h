@@ -40,6 +40,8 @@ struct vm_area_struct *migtrack_vma_iter_next(struct vm_area_struct *vma,
  * @present: pages that are mapped
  * @writable: entries that can be written
  * @whole: the walk can't vouch for the chunk
+ * @untracked: for a mapping that no notifier knows: if it goes before the next
+ *	sync, nothing tells what was written through it
  * @flags: MIGTRACK_COUNTER_FLAGS_BARRIER and _HUGE
  */
 struct migtrack_walk {
@@ -48,6 +50,7 @@ struct migtrack_walk {
 	DECLARE_BITMAP(present, MIGTRACK_CHUNK_PAGES);
 	unsigned long writable;
 	bool whole;
+	bool untracked;
 	u32 flags;
 };
 

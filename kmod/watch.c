@@ -12,10 +12,14 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include "bits.h"
 #include "main.h"
 #include "trace.h"
 #include "tracker.h"
 #include "watch.h"
+
+/* Chunks of a range that are done before others get the lock. */
+#define MIGTRACK_LOCK_CHUNKS	512
 
 /* How many syncs after a fork the parent's mappings are reported. */
 #define MIGTRACK_FORK_SYNCS	2
@@ -38,9 +42,9 @@ static bool migtrack_segment_clip(const struct migtrack_tracker *tracker,
 
 	*first = migtrack_segment_page(seg, start);
 	*last = migtrack_segment_page(seg, end - 1);
-	if (*first >= tracker->npages)
+	if (*first >= migtrack_tracker_limit(tracker))
 		return false;
-	*last = min(*last, tracker->npages - 1);
+	*last = min(*last, migtrack_tracker_limit(tracker) - 1);
 	return true;
 }
 
@@ -48,7 +52,7 @@ static void migtrack_mark(struct migtrack_tracker *tracker, pgoff_t first,
 			  pgoff_t last)
 {
 	lockdep_assert_held(&tracker->lock);
-	bitmap_set(tracker->marks, first, last - first + 1);
+	migtrack_bits_set(tracker->marks, first, last - first + 1);
 }
 
 enum migtrack_chunk_event {
@@ -56,39 +60,58 @@ enum migtrack_chunk_event {
 	MIGTRACK_CHUNK_END,
 };
 
+static void migtrack_chunk_event(struct migtrack_watch *watch, pgoff_t first,
+				 pgoff_t last, enum migtrack_chunk_event event)
+{
+	unsigned long nr = first >> MIGTRACK_CHUNK_SHIFT;
+	struct migtrack_tracker *tracker = watch->tracker;
+	struct migtrack_chunk *chunk = &tracker->chunks[nr];
+
+	/*
+	 * The end counts as well: what a sync saw while an invalidation was
+	 * under way proves nothing.
+	 */
+	chunk->seq++;
+	if (event == MIGTRACK_CHUNK_START) {
+		migtrack_mark(tracker, first, last);
+		chunk->active++;
+		watch->active[nr]++;
+	} else {
+		chunk->active--;
+		watch->active[nr]--;
+	}
+}
+
+/*
+ * Each chunk is consistent by itself, so the lock is let go of now and then: a
+ * range can be a terabyte. The segments stay, as the watch is open; it may die.
+ */
 static void migtrack_watch_event(struct migtrack_watch *watch,
 				 const struct mmu_notifier_range *range,
 				 enum migtrack_chunk_event event)
 {
+	const struct migtrack_segment *seg, *end = watch->segs + watch->nsegs;
 	struct migtrack_tracker *tracker = watch->tracker;
-	unsigned long chunk;
-	pgoff_t first, last;
-	unsigned int i;
+	unsigned int held = 0;
+	pgoff_t first, last, part;
 
 	lockdep_assert_held(&tracker->lock);
 
-	for (i = 0; i < watch->nsegs; i++) {
-		if (!migtrack_segment_clip(tracker, &watch->segs[i], range->start,
-					   range->end, &first, &last))
+	for (seg = migtrack_watch_segment(watch, range->start);
+	     seg < end && seg->start < range->end; seg++) {
+		if (!migtrack_segment_clip(tracker, seg, range->start, range->end,
+					   &first, &last))
 			continue;
-
-		if (event == MIGTRACK_CHUNK_START)
-			migtrack_mark(tracker, first, last);
-
-		for (chunk = first >> MIGTRACK_CHUNK_SHIFT;
-		     chunk <= last >> MIGTRACK_CHUNK_SHIFT; chunk++) {
-			/*
-			 * The end counts as well: what a sync saw while an
-			 * invalidation was under way proves nothing.
-			 */
-			tracker->chunks[chunk].seq++;
-			if (event == MIGTRACK_CHUNK_START) {
-				tracker->chunks[chunk].active++;
-				watch->active[chunk]++;
-			} else {
-				tracker->chunks[chunk].active--;
-				watch->active[chunk]--;
+		for (; first <= last; first = part + 1) {
+			part = min(last, first | (MIGTRACK_CHUNK_PAGES - 1));
+			if (++held % MIGTRACK_LOCK_CHUNKS == 0) {
+				spin_unlock(&tracker->lock);
+				cpu_relax();
+				spin_lock(&tracker->lock);
+				if (watch->dead)
+					return;
 			}
+			migtrack_chunk_event(watch, first, part, event);
 		}
 	}
 }
@@ -160,8 +183,8 @@ static void migtrack_watch_range_end(struct mmu_notifier *mn,
 
 	spin_lock(&tracker->lock);
 	if (!watch->dead && !WARN_ON_ONCE(!watch->open)) {
-		watch->open--;
 		migtrack_watch_event(watch, range, MIGTRACK_CHUNK_END);
+		watch->open--;
 	}
 	spin_unlock(&tracker->lock);
 }
@@ -303,7 +326,8 @@ struct migtrack_watch *migtrack_watch_find(struct migtrack_tracker *tracker,
  *
  * The notifier is registered in the background; @tracker->adopted is woken.
  *
- * Return: the watch, in state MIGTRACK_WATCH_PENDING, or NULL without memory.
+ * Return: the watch, in state MIGTRACK_WATCH_PENDING, or NULL without memory,
+ * or if there are too many.
  */
 struct migtrack_watch *migtrack_watch_new(struct migtrack_tracker *tracker,
 					  struct mm_struct *mm)
@@ -312,6 +336,8 @@ struct migtrack_watch *migtrack_watch_new(struct migtrack_tracker *tracker,
 
 	lockdep_assert_held(&tracker->sync_lock);
 
+	if (tracker->nwatches == MIGTRACK_MAX_WATCHES)
+		return NULL;
 	watch = kzalloc(sizeof(*watch), GFP_KERNEL);
 	if (!watch)
 		return NULL;
@@ -330,6 +356,7 @@ struct migtrack_watch *migtrack_watch_new(struct migtrack_tracker *tracker,
 	watch->unproven = true;
 	INIT_WORK(&watch->work, migtrack_watch_adopt);
 	hash_add(tracker->watches, &watch->node, (unsigned long)mm);
+	tracker->nwatches++;
 	queue_work(migtrack_wq, &watch->work);
 	return watch;
 }
@@ -389,10 +416,36 @@ void migtrack_watch_end(struct migtrack_watch *watch)
 	}
 
 	hash_del(&watch->node);
+	tracker->nwatches--;
 	mmdrop(watch->mm);
 	kvfree(watch->segs);
 	kvfree(watch->active);
 	kfree(watch);
+}
+
+/**
+ * migtrack_watch_segment - the first segment that ends after an address
+ * @watch: the watch
+ * @addr: the address
+ *
+ * Called with the tracker's sync_lock or its lock held.
+ *
+ * Return: the segment, or the end of the array.
+ */
+const struct migtrack_segment *
+migtrack_watch_segment(const struct migtrack_watch *watch, unsigned long addr)
+{
+	unsigned int low = 0, high = watch->nsegs;
+
+	while (low < high) {
+		unsigned int mid = low + (high - low) / 2;
+
+		if (watch->segs[mid].end <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return watch->segs + low;
 }
 
 /**
@@ -409,14 +462,8 @@ void migtrack_watch_end(struct migtrack_watch *watch)
 bool migtrack_watch_covers(const struct migtrack_watch *watch,
 			   unsigned long start, unsigned long end, pgoff_t pgoff)
 {
-	unsigned int i;
+	const struct migtrack_segment *seg = migtrack_watch_segment(watch, start);
 
-	for (i = 0; i < watch->nsegs; i++) {
-		const struct migtrack_segment *seg = &watch->segs[i];
-
-		if (seg->start <= start && end <= seg->end &&
-		    migtrack_segment_page(seg, start) == pgoff)
-			return true;
-	}
-	return false;
+	return seg < watch->segs + watch->nsegs && seg->start <= start &&
+	       end <= seg->end && migtrack_segment_page(seg, start) == pgoff;
 }

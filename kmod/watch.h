@@ -81,6 +81,8 @@ struct migtrack_watch *migtrack_watch_find(struct migtrack_tracker *tracker,
 struct migtrack_watch *migtrack_watch_new(struct migtrack_tracker *tracker,
 					  struct mm_struct *mm);
 void migtrack_watch_end(struct migtrack_watch *watch);
+const struct migtrack_segment *
+migtrack_watch_segment(const struct migtrack_watch *watch, unsigned long addr);
 bool migtrack_watch_covers(const struct migtrack_watch *watch,
 			   unsigned long start, unsigned long end, pgoff_t pgoff);
 

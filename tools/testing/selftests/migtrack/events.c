@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What takes the trace of a write away: the page table that has it goes, or its
+ * write bit. A second process, which maps a window of the memory as a back end
+ * does, writes there and then lets it happen.
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "harvest.h"
+
+#define MEMORY		(16UL << 20)
+#define PAGE		4096UL
+#define WINDOW		(4UL << 20)	/* where the window starts */
+#define WINDOW_SIZE	(4UL << 20)
+#define WRITES		100UL
+
+enum backend_command {
+	BACKEND_MAP,
+	BACKEND_WRITE,
+	BACKEND_UNMAP,
+	BACKEND_REMAP,		/* move the mapping */
+	BACKEND_PROTECT,	/* and back */
+	BACKEND_DONTNEED,
+	BACKEND_FORK_WRITE,	/* a child writes, and exits */
+	BACKEND_EXIT,
+	BACKEND_EXEC,
+};
+
+struct shared {
+	volatile unsigned int asked, done;
+	volatile enum backend_command command;
+};
+
+FIXTURE(events) {
+	struct harvest h;
+	struct shared *shared;
+	pid_t backend;
+	int mem_fd;
+	char *memory;
+};
+
+static void write_pages(char *window)
+{
+	unsigned long i;
+
+	for (i = 0; i < WRITES; i++)
+		window[7 * i * PAGE]++;
+}
+
+static void backend_do(enum backend_command command, int mem_fd, char **window)
+{
+	pid_t pid;
+
+	switch (command) {
+	case BACKEND_MAP:
+		*window = mmap(NULL, WINDOW_SIZE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED, mem_fd, WINDOW);
+		break;
+	case BACKEND_WRITE:
+		write_pages(*window);
+		break;
+	case BACKEND_UNMAP:
+		munmap(*window, WINDOW_SIZE);
+		break;
+	case BACKEND_REMAP:
+		*window = mremap(*window, WINDOW_SIZE, WINDOW_SIZE,
+				 MREMAP_MAYMOVE | MREMAP_FIXED,
+				 *window + (1UL << 30));
+		break;
+	case BACKEND_PROTECT:
+		mprotect(*window, WINDOW_SIZE, PROT_READ);
+		mprotect(*window, WINDOW_SIZE, PROT_READ | PROT_WRITE);
+		break;
+	case BACKEND_DONTNEED:
+		madvise(*window, WINDOW_SIZE, MADV_DONTNEED);
+		break;
+	case BACKEND_FORK_WRITE:
+		pid = fork();
+		if (!pid) {
+			write_pages(*window);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+		break;
+	case BACKEND_EXIT:
+		_exit(0);
+	case BACKEND_EXEC:
+		execl("/bin/sleep", "sleep", "1000", NULL);
+		_exit(1);
+	}
+}
+
+static void backend_run(struct shared *shared, int mem_fd)
+{
+	unsigned int seen = 0;
+	char *window = NULL;
+
+	for (;;) {
+		while (shared->asked == seen)
+			sched_yield();
+		seen = shared->asked;
+		backend_do(shared->command, mem_fd, &window);
+		shared->done = seen;
+	}
+}
+
+/* Returns when it is done; for those that end it, when it has ended. */
+static void backend(struct shared *shared, pid_t pid, enum backend_command command)
+{
+	shared->command = command;
+	shared->asked++;
+	if (command == BACKEND_EXIT) {
+		waitpid(pid, NULL, 0);
+	} else if (command == BACKEND_EXEC) {
+		usleep(300000);
+	} else {
+		while (shared->done != shared->asked)
+			sched_yield();
+	}
+}
+
+FIXTURE_SETUP(events)
+{
+	self->mem_fd = memfd_create("guest", 0);
+	ASSERT_EQ(0, ftruncate(self->mem_fd, MEMORY));
+	self->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    self->mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, self->memory);
+	memset(self->memory, 1, MEMORY);
+	self->shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	self->backend = fork();
+	if (!self->backend)
+		backend_run(self->shared, self->mem_fd);
+
+	harvest_open(&self->h, getpid(), self->mem_fd);
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+	harvest_take(&self->h);
+}
+
+FIXTURE_TEARDOWN(events)
+{
+	kill(self->backend, SIGKILL);
+	waitpid(self->backend, NULL, 0);
+	harvest_close(&self->h);
+	munmap(self->shared, PAGE);
+	munmap(self->memory, MEMORY);
+	close(self->mem_fd);
+}
+
+static size_t sync_take(struct harvest *h)
+{
+	harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
+	return harvest_take(h);
+}
+
+/* Pages of write_pages() that the last harvest did not take. */
+static size_t missed(const struct harvest *h)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < WRITES; i++)
+		n += !harvest_took(h, WINDOW / PAGE + 7 * i);
+	return n;
+}
+
+/* The back end maps its window, is adopted, and all is quiet. */
+#define ADOPT() do {								\
+	backend(self->shared, self->backend, BACKEND_MAP);			\
+	backend(self->shared, self->backend, BACKEND_WRITE);			\
+	sync_take(&self->h);							\
+	EXPECT_EQ(0, missed(&self->h));						\
+	sync_take(&self->h);							\
+	ASSERT_EQ(0, sync_take(&self->h));					\
+} while (0)
+
+#define LOSES_NOTHING(name, event)						\
+TEST_F(events, name)								\
+{										\
+	ADOPT();								\
+	backend(self->shared, self->backend, BACKEND_WRITE);			\
+	backend(self->shared, self->backend, event);				\
+	sync_take(&self->h);							\
+	EXPECT_EQ(0, missed(&self->h));						\
+	sync_take(&self->h);							\
+	sync_take(&self->h);							\
+	EXPECT_EQ(0, sync_take(&self->h));					\
+}
+
+LOSES_NOTHING(backend_exits, BACKEND_EXIT)
+LOSES_NOTHING(backend_unmaps, BACKEND_UNMAP)
+LOSES_NOTHING(backend_remaps, BACKEND_REMAP)
+LOSES_NOTHING(backend_protects_and_back, BACKEND_PROTECT)
+LOSES_NOTHING(backend_drops_its_entries, BACKEND_DONTNEED)
+LOSES_NOTHING(backend_execs, BACKEND_EXEC)
+
+TEST_F(events, child_writes_and_exits)
+{
+	ADOPT();
+	backend(self->shared, self->backend, BACKEND_FORK_WRITE);
+	sync_take(&self->h);
+	EXPECT_EQ(0, missed(&self->h));
+	sync_take(&self->h);
+	sync_take(&self->h);
+	EXPECT_EQ(0, sync_take(&self->h));
+}
+
+/* After a move the mapping is watched where it is. */
+TEST_F(events, writes_after_a_move)
+{
+	ADOPT();
+	backend(self->shared, self->backend, BACKEND_REMAP);
+	sync_take(&self->h);
+	sync_take(&self->h);
+	sync_take(&self->h);
+	ASSERT_EQ(0, sync_take(&self->h));
+	backend(self->shared, self->backend, BACKEND_WRITE);
+	backend(self->shared, self->backend, BACKEND_UNMAP);
+	EXPECT_LE(WRITES, sync_take(&self->h));
+	EXPECT_EQ(0, missed(&self->h));
+}
+
+/* Our own mapping: the VMM punches a hole, and writes there again. */
+TEST_F(events, hole_punched)
+{
+	unsigned long i;
+
+	sync_take(&self->h);
+	ASSERT_EQ(0, sync_take(&self->h));
+	write_pages(self->memory + WINDOW);
+	ASSERT_EQ(0, madvise(self->memory + WINDOW, WINDOW_SIZE, MADV_REMOVE));
+	sync_take(&self->h);
+	EXPECT_EQ(0, missed(&self->h));
+	sync_take(&self->h);
+	sync_take(&self->h);
+	for (i = 0; i < WRITES; i++)
+		self->memory[WINDOW + 7 * i * PAGE] = 9;
+	sync_take(&self->h);
+	EXPECT_EQ(0, missed(&self->h));
+	for (i = 0; i < WRITES; i++)
+		EXPECT_EQ(9, self->memory[WINDOW + 7 * i * PAGE]);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+#define LARGE		(256UL << 20)
+#define LARGE_WINDOW	(LARGE - WINDOW_SIZE)
+
+/*
+ * A mapping appears while a sync runs, is seen by its walk, written after that,
+ * and goes before the next sync: nothing but the walk knows of it. The memory is
+ * all dirty, so that the sync takes long, and the window is at its end.
+ */
+TEST_F_TIMEOUT(events, mapping_born_during_a_sync, 120)
+{
+	struct shared *shared = self->shared;
+	unsigned int round, valid = 0;
+	volatile uint64_t *mapped_at;
+	struct harvest h;
+	char *memory;
+	pid_t pid;
+	int fd;
+
+	fd = memfd_create("large", 0);
+	ASSERT_EQ(0, ftruncate(fd, LARGE));
+	memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	mapped_at = (void *)(shared + 1);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		unsigned int seen = 0;
+		char *window;
+
+		for (;;) {
+			while (shared->asked == seen)
+				sched_yield();
+			usleep(1000);
+			window = mmap(NULL, WINDOW_SIZE, PROT_READ | PROT_WRITE,
+				      MAP_SHARED, fd, LARGE_WINDOW);
+			*mapped_at = now_ns();
+			while (shared->asked == seen + 1)
+				sched_yield();
+			write_pages(window);
+			munmap(window, WINDOW_SIZE);
+			seen += 2;
+			shared->done = seen;
+		}
+	}
+	harvest_open(&h, getpid(), fd);
+	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
+	for (round = 0; round < 20 && valid < 3; round++) {
+		unsigned long i, lost = 0;
+		uint64_t end;
+
+		memset(memory, round, LARGE);
+		shared->asked++;
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+		end = h.header->sync_time_ns;
+		harvest_take(&h);
+		while (!*mapped_at)
+			sched_yield();
+		shared->asked++;
+		while (shared->done != shared->asked)
+			sched_yield();
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+		harvest_take(&h);
+		for (i = 0; i < WRITES; i++)
+			lost += !harvest_took(&h, LARGE_WINDOW / PAGE + 7 * i);
+		/* Else it came too late for that walk. */
+		if (*mapped_at + 5000000 < end) {
+			valid++;
+			EXPECT_EQ(0, lost);
+		}
+		*mapped_at = 0;
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	EXPECT_LT(0, valid);
+	harvest_close(&h);
+	munmap(memory, LARGE);
+	close(fd);
+}
+
+/* Bits past the end of the range do not exist. */
+TEST_F(events, range_of_three_pages)
+{
+	struct migtrack_source_map map;
+	unsigned long *bitmap;
+
+	ASSERT_EQ(0, migtrack_source_add_ram(self->h.mt, self->h.fd, getpid(),
+					     self->mem_fd, 0, 3 * PAGE, &map));
+	ASSERT_EQ(0, migtrack_bitmap_map(self->h.fd, &map, &bitmap));
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+	EXPECT_EQ(7, bitmap[0]);
+	migtrack_bitmap_unmap(&map, bitmap);
+}
+
+/* A sparse file that its owner made absurdly large costs nothing. */
+TEST_F(events, absurd_size)
+{
+	struct migtrack_source_map map;
+	int fd = memfd_create("absurd", 0);
+	char *memory;
+
+	ASSERT_EQ(0, ftruncate(fd, 1UL << 46));
+	memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	EXPECT_EQ(-EFBIG, migtrack_source_add_ram(self->h.mt, self->h.fd, getpid(),
+						  fd, 0, PAGE, &map));
+	EXPECT_NE(0, strlen(migtrack_message(self->h.mt)));
+	munmap(memory, PAGE);
+	close(fd);
+}
+
+/* As many mappings as a process may have: slow, but it ends, and in order. */
+TEST_F_TIMEOUT(events, many_mappings, 120)
+{
+	const unsigned long n = 20000;
+	unsigned long i;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		for (i = 0; i < n; i++)
+			if (mmap((void *)(1UL << 40) + 2 * i * PAGE, PAGE,
+				 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+				 self->mem_fd, (i % 512) * PAGE) == MAP_FAILED)
+				_exit(1);
+		self->shared->done = 1000;
+		for (;;)
+			pause();
+	}
+	while (self->shared->done != 1000 && !waitpid(pid, NULL, WNOHANG))
+		usleep(10000);
+	EXPECT_EQ(1000, self->shared->done);
+	sync_take(&self->h);
+	sync_take(&self->h);
+	sync_take(&self->h);
+	EXPECT_EQ(0, sync_take(&self->h));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	sync_take(&self->h);
+	EXPECT_LE(512, self->h.header->dirty_pages);
+	sync_take(&self->h);
+	sync_take(&self->h);
+	EXPECT_EQ(0, sync_take(&self->h));
+}
+
+TEST_HARNESS_MAIN
