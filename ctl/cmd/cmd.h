@@ -21,15 +21,21 @@
 typedef int command_fn(struct output *out, int argc, char **argv,
 		       struct error *err);
 
+command_fn cmd_cancel;
 command_fn cmd_check;
 command_fn cmd_list;
+command_fn cmd_migrate;
 command_fn cmd_monitor;
+command_fn cmd_receive;
 command_fn cmd_show;
 command_fn cmd_track;
 
+extern const char cancel_usage[];
 extern const char check_usage[];
 extern const char list_usage[];
+extern const char migrate_usage[];
 extern const char monitor_usage[];
+extern const char receive_usage[];
 extern const char show_usage[];
 extern const char track_usage[];
 

@@ -21,6 +21,12 @@ struct command {
 static const struct command commands[] = {
 	{ "track", cmd_track, track_usage,
 	  "show how much memory a running guest writes" },
+	{ "migrate", cmd_migrate, migrate_usage,
+	  "move a running guest to another QEMU" },
+	{ "receive", cmd_receive, receive_usage,
+	  "take over a guest that is moved here" },
+	{ "cancel", cmd_cancel, cancel_usage,
+	  "call a migration off; the guest runs on at the source" },
 	{ "list", cmd_list, list_usage,
 	  "the sessions on this host (also without a command)" },
 	{ "show", cmd_show, show_usage,

@@ -15,6 +15,10 @@ static const char * const exit_code_names[] = {
 	[EXIT_UNTRACKABLE] = "untrackable",
 	[EXIT_VMM] = "vmm",
 	[EXIT_UNUSABLE] = "unusable",
+	[EXIT_TIMEOUT] = "timeout",
+	[EXIT_CANCELLED] = "cancelled",
+	[EXIT_IN_DOUBT] = "in-doubt",
+	[EXIT_DIFFERS] = "differs",
 	[EXIT_PEER] = "peer",
 };
 

@@ -222,6 +222,14 @@ int qemu_check_source(struct vmm *vmm, struct error *err)
 	return 0;
 }
 
+static int elsewhere_refuse(struct error *err)
+{
+	error_set(err, EXIT_VMM,
+		  "the destination's QEMU takes a migration from elsewhere already");
+	return error_advise(err,
+			    "start it with -incoming defer, not with an address");
+}
+
 /* Its arguments, each ended by a 0 byte. The caller frees @line. */
 static int cmdline_read(pid_t pid, char **line, size_t *size,
 			struct error *err)
@@ -252,40 +260,48 @@ static int cmdline_read(pid_t pid, char **line, size_t *size,
 	return 0;
 }
 
-static bool cmdline_has_option(const char *line, size_t size,
-			       const char *option)
+/* What follows an option, given with one dash or two; NULL without it. */
+static const char *cmdline_option(const char *line, size_t size,
+				  const char *option)
 {
 	const char *argument = line;
 
 	while (argument < line + size) {
+		const char *next = argument + strlen(argument) + 1;
+
 		if (!strcmp(argument, option) ||
 		    (argument[0] == '-' && !strcmp(argument + 1, option)))
-			return true;
-		argument += strlen(argument) + 1;
+			return next < line + size ? next : "";
+		argument = next;
 	}
-	return false;
+	return NULL;
 }
 
 /*
  * With -S the loaded guest waits for cont. QEMU does not tell: a guest that is
  * awaited is in state inmigrate with and without it, and QMP has no query for
- * what becomes of it then. So its command line is asked.
+ * what becomes of it then. Old QEMUs do not tell either that they listen for a
+ * migration. So the command line is asked.
  */
-static int stopped_check(pid_t pid, struct error *err)
+static int cmdline_check(pid_t pid, struct error *err)
 {
+	const char *incoming;
 	char *line = NULL;
 	size_t size = 0;
-	bool found;
+	int ret = 0;
 
 	if (cmdline_read(pid, &line, &size, err))
 		return -1;
-	found = cmdline_has_option(line, size, "-S");
+	incoming = cmdline_option(line, size, "-incoming");
+	if (!cmdline_option(line, size, "-S")) {
+		error_set(err, EXIT_VMM,
+			  "the destination's QEMU was started without -S: it would run the guest before the source has given it up");
+		ret = error_advise(err, "add -S to its command line");
+	} else if (incoming && strcmp(incoming, "defer")) {
+		ret = elsewhere_refuse(err);
+	}
 	free(line);
-	if (found)
-		return 0;
-	error_set(err, EXIT_VMM,
-		  "the destination's QEMU was started without -S: it would run the guest before the source has given it up");
-	return error_advise(err, "add -S to its command line");
+	return ret;
 }
 
 static int waiting_check(struct qemu *qemu, struct error *err)
@@ -303,9 +319,7 @@ static int waiting_check(struct qemu *qemu, struct error *err)
 	}
 	if (status.phase == VMM_NONE)
 		return 0;
-	error_set(err, EXIT_VMM,
-		  "the destination's QEMU takes a migration from elsewhere already");
-	return error_advise(err, "start it with -incoming defer, not with an address");
+	return elsewhere_refuse(err);
 }
 
 /**
@@ -319,7 +333,7 @@ int qemu_check_destination(struct vmm *vmm, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
 
-	if (waiting_check(qemu, err) || stopped_check(vmm->pid, err) ||
+	if (waiting_check(qemu, err) || cmdline_check(vmm->pid, err) ||
 	    devices_each(qemu, vfio_refuse, err) ||
 	    backends_check(qemu, "the destination's", err))
 		return -1;

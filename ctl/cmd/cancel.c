@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/record.h"
+#include "vmm/memfile.h"
+
+const char cancel_usage[] =
+	"migctl cancel SESSION\n"
+	"\n"
+	"Call a migration off, as Ctrl-C in the migctl migrate that runs it does: the\n"
+	"guest runs on at the source. SESSION is its number in migctl list. Once the\n"
+	"guest was handed over it is too late.";
+
+/* The process could have ended, and its number be somebody else's. */
+static int interrupt(const struct record *record, struct error *err)
+{
+	char name[32];
+	int fd, ret;
+
+	fd = (int)syscall(SYS_pidfd_open, record->pid, 0);
+	process_name(record->pid, name, sizeof(name));
+	if (fd < 0 || strcmp(name, "migctl")) {
+		if (fd >= 0)
+			close(fd);
+		error_set(err, EXIT_GONE, "process %d, which ran this migration, has ended",
+			  record->pid);
+		return error_advise(err, "its last state was %s; %s is left of it",
+				    record->state, record->path);
+	}
+	ret = (int)syscall(SYS_pidfd_send_signal, fd, SIGINT, NULL, 0);
+	if (ret)
+		error_set(err, errno == EPERM ? EXIT_PERMISSION : EXIT_FAILED,
+			  "process %d: %s", record->pid, strerror(errno));
+	close(fd);
+	return ret;
+}
+
+int cmd_cancel(struct output *out, int argc, char **argv, struct error *err)
+{
+	static const struct option longs[] = { COMMON_OPTIONS };
+	struct record record;
+	uint64_t session;
+	int option;
+
+	while ((option = option_next(argc, argv, ":j", longs, err)))
+		if (option < 0)
+			return -1;
+	if (optind >= argc) {
+		error_set(err, EXIT_USAGE, "cancel: which migration?");
+		return error_advise(err, "give the number of its session, from migctl list");
+	}
+	if (option_number("cancel", argv[optind++], 1, UINT64_MAX, &session, err) ||
+	    option_end(argc, argv, err) || record_read(&record, session, err))
+		return -1;
+	if (strcmp(record.state, "migrating")) {
+		error_set(err, EXIT_FAILED, "too late: the guest was handed over");
+		return error_advise(err, "see %s", record.path);
+	}
+	if (interrupt(&record, err))
+		return -1;
+	out_say(out, "Told process %d to call the migration of session %llu off.",
+		record.pid, (unsigned long long)session);
+	return 0;
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/migrate.h"
+
+const char migrate_usage[] =
+	"migctl migrate [OPTIONS] --qmp SOCKET --to ADDRESS\n"
+	"\n"
+	"Move a running QEMU guest to a migctl receive. The guest runs on while its\n"
+	"memory is moved, and stops only for the rest. Ctrl-C or migctl cancel call it\n"
+	"off: the guest runs on here, as it was.\n"
+	"\n"
+	"  --qmp SOCKET         the source QEMU's QMP socket\n"
+	"  --to ADDRESS         unix:PATH or HOST:PORT, where migctl receive listens\n"
+	"  --insecure           allow TCP, which is neither encrypted nor authenticated\n"
+	"  --downtime T         the guest may be stopped for so long (300ms)\n"
+	"  --bandwidth RATE     decide by this many bytes a second (100M), not by what\n"
+	"                       is measured\n"
+	"  --max-bandwidth RATE send no more than that while the guest runs\n"
+	"  --timeout T          give up after this time; the guest runs on here\n"
+	"  --verify WHEN        compare all pages: after (default; while the guest runs\n"
+	"                       at the destination), before (the handover, paid in\n"
+	"                       downtime) or off\n"
+	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
+
+enum {
+	OPTION_QMP = 256, OPTION_TO, OPTION_INSECURE, OPTION_DOWNTIME,
+	OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT, OPTION_VERIFY,
+};
+
+#define ACCEPT_TIMEOUT	(30 * NS_PER_S)
+
+static int option_rate(const char *name, const char *value, uint64_t *rate,
+		       struct error *err)
+{
+	if (!parse_size(value, rate) && *rate)
+		return 0;
+	error_set(err, EXIT_USAGE, "%s %s is no rate", name, value);
+	return error_advise(err, "give bytes per second: 100M, 1G, 125000000");
+}
+
+static int option_verify(const char *value, enum verify *verify,
+			 struct error *err)
+{
+	static const char * const names[] = {
+		[VERIFY_AFTER] = "after",
+		[VERIFY_BEFORE] = "before",
+		[VERIFY_OFF] = "off",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!strcmp(value, names[i])) {
+			*verify = (enum verify)i;
+			return 0;
+		}
+	}
+	error_set(err, EXIT_USAGE, "--verify %s is unknown", value);
+	return error_advise(err, "it is after, before or off");
+}
+
+static int options_take(struct migrate_options *options, int option,
+			struct error *err)
+{
+	switch (option) {
+	case OPTION_QMP:
+		options->qmp = optarg;
+		return 0;
+	case OPTION_TO:
+		options->to = optarg;
+		return 0;
+	case OPTION_INSECURE:
+		options->insecure = true;
+		return 0;
+	case OPTION_DOWNTIME:
+		return option_time("--downtime", optarg,
+				   &options->limits.downtime, err);
+	case OPTION_BANDWIDTH:
+		return option_rate("--bandwidth", optarg,
+				   &options->limits.bandwidth, err);
+	case OPTION_MAX_BANDWIDTH:
+		return option_rate("--max-bandwidth", optarg,
+				   &options->max_bandwidth, err);
+	case OPTION_TIMEOUT:
+		return option_time("--timeout", optarg,
+				   &options->limits.timeout, err);
+	case OPTION_VERIFY:
+		return option_verify(optarg, &options->verify, err);
+	default:
+		return 0;
+	}
+}
+
+static int options_parse(struct migrate_options *options, int argc, char **argv,
+			 struct error *err)
+{
+	static const struct option longs[] = {
+		{ "qmp", required_argument, NULL, OPTION_QMP },
+		{ "to", required_argument, NULL, OPTION_TO },
+		{ "insecure", no_argument, NULL, OPTION_INSECURE },
+		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
+		{ "bandwidth", required_argument, NULL, OPTION_BANDWIDTH },
+		{ "max-bandwidth", required_argument, NULL, OPTION_MAX_BANDWIDTH },
+		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+		{ "verify", required_argument, NULL, OPTION_VERIFY },
+		COMMON_OPTIONS
+	};
+	int option;
+
+	*options = (struct migrate_options) { .limits = policy_default_limits };
+	while ((option = option_next(argc, argv, ":j", longs, err))) {
+		if (option < 0 || options_take(options, option, err))
+			return -1;
+	}
+	if (option_end(argc, argv, err))
+		return -1;
+	if (options->qmp && options->to)
+		return 0;
+	error_set(err, EXIT_USAGE, "migrate: %s",
+		  options->qmp ? "where to?" : "which guest?");
+	return error_advise(err, "give --qmp SOCKET and --to ADDRESS; see migctl migrate --help");
+}
+
+/* The source's half: find the guest, refuse what can't be moved. */
+static int open_source(struct migration *m, struct error *err)
+{
+	size_t i;
+
+	if (vmm_qemu.open(&m->vmm, m->options->qmp, 0, err) ||
+	    m->ops->check_source(m->vmm, err) ||
+	    m->ops->describe(m->vmm, &m->description, err) ||
+	    m->vmm->ops->memory(m->vmm, &m->memory, &m->n_memory, err))
+		return -1;
+	if (!m->n_memory)
+		return error_set(err, EXIT_UNTRACKABLE,
+				 "%s: the VMM has no memory back ends",
+				 m->options->qmp);
+	for (i = 0; i < m->n_memory; i++) {
+		if (!m->memory[i].reason[0])
+			continue;
+		error_set(err, EXIT_UNTRACKABLE, "memory %s can't be moved: %s",
+			  m->memory[i].id, m->memory[i].reason);
+		return error_advise(err, "%s", m->memory[i].advice);
+	}
+	return 0;
+}
+
+static int open_tracker(struct migration *m, struct error *err)
+{
+	size_t i;
+
+	if (tracker_open(&m->tracker, err))
+		return -1;
+	for (i = 0; i < m->n_memory; i++) {
+		if (tracker_add(&m->tracker, m->vmm->pid, &m->memory[i], err))
+			return -1;
+	}
+	return record_create(&m->record, m->tracker.id, m->options->qmp,
+			     m->options->to, err);
+}
+
+/* What the destination has to agree to. */
+static char *hello(const struct migration *m)
+{
+	json_t *blocks = json_array(), *text;
+	char *dump;
+	size_t i;
+
+	for (i = 0; i < m->n_memory; i++)
+		json_array_append_new(blocks,
+				      json_pack("{s:s, s:I}", "id", m->memory[i].id,
+						"size", (json_int_t)m->memory[i].size));
+	text = json_pack("{s:i, s:O, s:o}", "version", WIRE_VERSION, "vm",
+			 m->description, "blocks", blocks);
+	dump = text ? json_dumps(text, JSON_COMPACT) : NULL;
+	json_decref(text);
+	return dump;
+}
+
+static int open_destination(struct migration *m, struct error *err)
+{
+	char *text;
+	int ret;
+
+	if (channel_connect(&m->channel, m->options->to, m->options->insecure, err) ||
+	    peer_start(&m->peer, &m->channel, &m->relay, err))
+		return -1;
+	text = hello(m);
+	if (!text)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	ret = channel_send_text(&m->channel, WIRE_HELLO, text, err);
+	free(text);
+	if (ret)
+		return ret;
+	return peer_wait(&m->peer, PEER_ACCEPTED, ACCEPT_TIMEOUT, m->signals, err);
+}
+
+static int open_sender(struct migration *m, struct error *err)
+{
+	json_t *blocks = json_object_get(m->peer.accept, "blocks");
+	size_t i;
+
+	m->blocks = calloc(m->n_memory, sizeof(*m->blocks));
+	if (!m->blocks)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	for (i = 0; i < m->n_memory; i++) {
+		json_t *block = json_array_get(blocks, i);
+
+		m->blocks[i].fd = m->memory[i].fd;
+		m->blocks[i].offset = m->memory[i].offset;
+		m->blocks[i].size = m->memory[i].size;
+		m->blocks[i].empty = json_is_true(json_object_get(block, "empty"));
+	}
+	return sender_open(&m->sender, &m->channel, m->blocks, m->n_memory,
+			   m->options->max_bandwidth, err);
+}
+
+static int migrate(struct migration *m, struct error *err)
+{
+	m->times.started = clock_ns(CLOCK_MONOTONIC);
+	m->signals = signals_open(err);
+	if (m->signals < 0 || open_source(m, err) || open_tracker(m, err))
+		return -1;
+	policy_init(&m->policy, &m->options->limits, m->times.started);
+	if (migrate_set_phase(m, MIGTRACK_PHASE_SETUP, err) ||
+	    open_destination(m, err) || open_sender(m, err))
+		return -1;
+	migrate_out_start(m);
+	if (migrate_precopy(m, err))
+		return -1;
+	return migrate_switchover(m, err);
+}
+
+/* The guest runs at the destination; what is left disturbs it no more. */
+static int finish(struct migration *m, struct error *err)
+{
+	struct wire_frame frame = { .type = WIRE_DONE };
+
+	if (m->options->verify == VERIFY_AFTER) {
+		if (migrate_set_phase(m, MIGTRACK_PHASE_VERIFY, err) ||
+		    migrate_verify(m, err))
+			return -1;
+	}
+	if (migrate_set_phase(m, MIGTRACK_PHASE_COMPLETED, err))
+		return -1;
+	record_remove(&m->record);
+	return channel_send(&m->channel, &frame, NULL, err);
+}
+
+static void conclude(struct migration *m, const struct error *err)
+{
+	struct error ignored;
+
+	if (m->phase != MIGTRACK_PHASE_NONE && m->phase != MIGTRACK_PHASE_IN_DOUBT &&
+	    m->phase != MIGTRACK_PHASE_COMPLETED)
+		migrate_set_phase(m, err->code == EXIT_CANCELLED ?
+				  MIGTRACK_PHASE_CANCELLED : MIGTRACK_PHASE_FAILED,
+				  &ignored);
+	/* One that is in doubt leaves its record. */
+	if (m->phase != MIGTRACK_PHASE_IN_DOUBT)
+		record_remove(&m->record);
+}
+
+static void migration_close(struct migration *m)
+{
+	peer_end(&m->peer);
+	relay_close(&m->relay);
+	sender_close(&m->sender);
+	channel_close(&m->channel);
+	tracker_close(&m->tracker);
+	vmm_memory_free(m->memory, m->n_memory);
+	json_decref(m->description);
+	json_decref(m->saved);
+	if (m->vmm)
+		m->vmm->ops->close(m->vmm);
+	if (m->signals >= 0)
+		close(m->signals);
+	free(m->blocks);
+}
+
+int cmd_migrate(struct output *out, int argc, char **argv, struct error *err)
+{
+	struct migrate_options options;
+	struct migration m = {
+		.out = out,
+		.options = &options,
+		.ops = &vmm_qemu_migration,
+		.channel.fd = -1,
+		.tracker.fd = -1,
+		.relay.fd = -1,
+		.relay.vmm_fd = -1,
+		.signals = -1,
+	};
+	int ret;
+
+	if (options_parse(&options, argc, argv, err))
+		return -1;
+	ret = migrate(&m, err);
+	if (!ret)
+		ret = finish(&m, err);
+	migrate_undo(&m, ret ? err : NULL);
+	conclude(&m, err);
+	if (m.sync.syncs)
+		migrate_out_summary(&m, ret ? err : NULL);
+	migration_close(&m);
+	return ret;
+}

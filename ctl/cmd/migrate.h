@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* migctl migrate: the source's side of a migration. */
+#ifndef MIGCTL_MIGRATE_H
+#define MIGCTL_MIGRATE_H
+
+#include "cmd/cmd.h"
+#include "cmd/peer.h"
+#include "cmd/record.h"
+#include "cmd/tracker.h"
+#include "policy/policy.h"
+#include "stream/channel.h"
+#include "stream/relay.h"
+#include "stream/sender.h"
+#include "vmm/migration.h"
+
+enum verify {
+	VERIFY_AFTER,
+	VERIFY_BEFORE,
+	VERIFY_OFF,
+};
+
+struct migrate_options {
+	const char *qmp;
+	const char *to;
+	bool insecure;
+	struct policy_limits limits;
+	uint64_t max_bandwidth;
+	enum verify verify;
+};
+
+/* When the parts of the downtime ended, CLOCK_MONOTONIC in ns; 0: not yet. */
+struct migrate_times {
+	uint64_t started;
+	uint64_t first_pass;		/* ended */
+	uint64_t running;		/* the guest was last seen running here */
+	uint64_t stopped;
+	uint64_t synced;
+	uint64_t copied;
+	uint64_t loaded;
+	uint64_t resumed;
+};
+
+/**
+ * struct migration - a migration, seen from its source
+ * @out: what the user sees
+ * @options: what the user asked for
+ * @vmm: the source VMM
+ * @ops: its driver's part
+ * @description: of the VM, as it was at the start
+ * @memory: its memory back ends; block N of the stream is @memory[N]
+ * @n_memory: how many
+ * @tracker: the kernel's session, source N is block N
+ * @channel: to the destination
+ * @peer: what the destination says
+ * @relay: the VMM's own stream
+ * @sender: moves the pages
+ * @blocks: of @sender
+ * @policy: decides
+ * @saved: the VMM's settings as they were
+ * @guard: undoes what we did if we die
+ * @record: the run record
+ * @signals: Ctrl-C and migctl cancel
+ * @phase: published
+ * @handed_over: the destination may run the guest
+ * @sample: what was sent since the last sample was taken
+ * @sync: results of the last sync
+ * @times: see there
+ * @verified: the digests were compared and are equal
+ */
+struct migration {
+	struct output *out;
+	const struct migrate_options *options;
+	struct vmm *vmm;
+	const struct vmm_migration_ops *ops;
+	json_t *description;
+	struct vmm_memory *memory;
+	size_t n_memory;
+	struct tracker tracker;
+	struct channel channel;
+	struct peer peer;
+	struct relay relay;
+	struct sender sender;
+	struct sender_block *blocks;
+	struct policy policy;
+	json_t *saved;
+	struct guard *guard;
+	struct record record;
+	int signals;
+	enum migtrack_phase phase;
+	bool handed_over;
+	struct policy_sample sample;
+	struct migtrack_map_header sync;
+	struct migrate_times times;
+	bool verified;
+};
+
+/* migrate_run.c: iterations. 0 to switch over, -1 with the reason. */
+int migrate_precopy(struct migration *m, struct error *err);
+/* Sync and harvest. */
+int migrate_sync(struct migration *m, enum migtrack_sync_kind kind,
+		 struct error *err);
+/* Send about so many bytes; 1 if more is left, 0 if not, -1. */
+int migrate_send(struct migration *m, uint64_t bytes, struct error *err);
+/* Ctrl-C, migctl cancel, or the destination failed: -1. */
+int migrate_check(struct migration *m, struct error *err);
+int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
+		      struct error *err);
+
+/* migrate_switchover.c: from the decision to the running destination. */
+int migrate_switchover(struct migration *m, struct error *err);
+/* Undo what was done to the source VMM. Its guest runs on. */
+void migrate_undo(struct migration *m, const struct error *why);
+
+/* migrate_verify.c: compare all pages with the destination's hashes. */
+int migrate_verify(struct migration *m, struct error *err);
+
+/* migrate_output.c */
+void migrate_out_start(struct migration *m);
+void migrate_out_iteration(struct migration *m,
+			   const struct policy_decision *decision,
+			   uint64_t interval_ns);
+void migrate_out_summary(struct migration *m, const struct error *err);
+
+#endif /* MIGCTL_MIGRATE_H */

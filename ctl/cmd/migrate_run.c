@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The iterations: move what was found, sync, decide. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/migrate.h"
+
+/* Between two looks at what else happened. */
+#define SLICE_BYTES	(4ull << 20)
+#define SYNC_TIMEOUT_MS	60000
+#define IDLE_WAIT_US	2000
+
+/* What a sample must have, before it is worth a decision; see the policy. */
+#define SAMPLE_TIME	(100 * NS_PER_MS)
+#define SAMPLE_BYTES	(4ull << 20)
+
+int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
+		      struct error *err)
+{
+	struct migtrack_session published = {
+		.phase = phase,
+		.downtime_limit_ns = m->policy.limits.downtime,
+		.bandwidth = m->policy.bandwidth,
+		.bandwidth_source = m->policy.bandwidth_source,
+		.expected_downtime_ns = policy_expected_downtime(&m->policy),
+	};
+	int ret;
+
+	ret = migtrack_session_set(m->tracker.mt, m->tracker.fd, &published);
+	if (ret)
+		return kernel_error(m->tracker.mt, ret,
+				    "can't publish the migration's phase", err);
+	m->phase = phase;
+	return 0;
+}
+
+int migrate_check(struct migration *m, struct error *err)
+{
+	struct pollfd pollfd = { .fd = m->signals, .events = POLLIN };
+
+	if (poll(&pollfd, 1, 0) > 0)
+		return error_set(err, EXIT_CANCELLED, "cancelled");
+	return peer_check(&m->peer, err);
+}
+
+/* The owner's word on what was moved; the kernel takes it off its numbers. */
+static void publish_moved(struct migration *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->n_memory; i++) {
+		const struct sender_block *block = &m->blocks[i];
+		uint32_t id = m->tracker.sources[i].map.id;
+
+		m->tracker.header->moved_bytes[id] =
+			block->harvested - block->npending * WIRE_PAGE_SIZE;
+	}
+}
+
+int migrate_send(struct migration *m, uint64_t bytes, struct error *err)
+{
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), sent = channel_sent(&m->channel);
+	int ret;
+
+	ret = sender_send(&m->sender, bytes, err);
+	/* Only while there is more: an idle channel says nothing. */
+	m->sample.bytes += channel_sent(&m->channel) - sent;
+	m->sample.time += clock_ns(CLOCK_MONOTONIC) - start;
+	publish_moved(m);
+	return ret;
+}
+
+static int sync_wait(struct migration *m, struct error *err)
+{
+	struct pollfd pollfd = { .fd = m->tracker.fd, .events = POLLIN };
+	int ret;
+
+	do {
+		ret = poll(&pollfd, 1, SYNC_TIMEOUT_MS);
+	} while (ret < 0 && errno == EINTR);
+	if (!ret)
+		return error_set(err, EXIT_FAILED, "a sync did not end within %d s",
+				 SYNC_TIMEOUT_MS / 1000);
+	if (tracker_result(&m->tracker, &m->sync, err))
+		return -1;
+	if (m->sync.flags & MIGTRACK_COUNTER_FLAGS_GONE)
+		return error_set(err, EXIT_GONE, "process %d has exited", m->vmm->pid);
+	return 0;
+}
+
+int migrate_sync(struct migration *m, enum migtrack_sync_kind kind,
+		 struct error *err)
+{
+	size_t i;
+
+	if (tracker_sync(&m->tracker, kind, err) || sync_wait(m, err))
+		return -1;
+	for (i = 0; i < m->n_memory; i++)
+		sender_harvest(&m->sender, i, m->tracker.sources[i].bitmap);
+	return 0;
+}
+
+/* Everything is to be moved, but for what both sides have no data of. */
+static int first_pass(struct migration *m, struct error *err)
+{
+	if (migrate_sync(m, MIGTRACK_SYNC_KIND_SETUP, err) ||
+	    sender_first_pass(&m->sender, err))
+		return -1;
+	publish_moved(m);
+	policy_init(&m->policy, &m->options->limits, clock_ns(CLOCK_MONOTONIC));
+	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
+}
+
+/* One iteration: returns 1 with what is to be done when its sync has ended. */
+static int iterate(struct migration *m, struct policy_decision *decision,
+		   struct error *err)
+{
+	uint64_t before = m->sync.sync_time_ns;
+	const struct policy_sample *sample = NULL;
+
+	if (migrate_sync(m, MIGTRACK_SYNC_KIND_ITERATION, err))
+		return -1;
+	if (!m->times.first_pass)
+		m->times.first_pass = clock_ns(CLOCK_MONOTONIC);
+	if (m->sample.time >= SAMPLE_TIME && m->sample.bytes >= SAMPLE_BYTES)
+		sample = &m->sample;
+	*decision = policy_switchover(&m->policy, clock_ns(CLOCK_MONOTONIC),
+				      sender_pending(&m->sender), true, sample);
+	if (sample)
+		m->sample = (struct policy_sample){};
+	migrate_out_iteration(m, decision, m->sync.sync_time_ns - before);
+	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
+}
+
+static int give_up(const struct migration *m, struct error *err)
+{
+	char left[UNIT_TEXT_SIZE], limit[UNIT_TEXT_SIZE], time[UNIT_TEXT_SIZE];
+	char rate[UNIT_TEXT_SIZE];
+
+	error_set(err, EXIT_TIMEOUT,
+		  "not converged within %s: %s are left, and %s can be moved while the guest is stopped",
+		  format_time(time, m->policy.limits.timeout),
+		  format_bytes(left, m->policy.exact_total == POLICY_UNKNOWN ?
+			       sender_pending(&m->sender) : m->policy.exact_total),
+		  format_bytes(limit, policy_threshold(&m->policy)));
+	if (policy_expected_downtime(&m->policy) == POLICY_UNKNOWN)
+		return error_advise(err, "the guest runs on here; give it more time");
+	return error_advise(err,
+			    "the guest runs on here, and writes about as fast as %s can be sent; allow a downtime of %s, or more bandwidth",
+			    format_rate(rate, m->policy.bandwidth),
+			    format_time(time, policy_expected_downtime(&m->policy)));
+}
+
+int migrate_precopy(struct migration *m, struct error *err)
+{
+	struct policy_decision decision;
+	uint64_t pending;
+
+	m->times.started = clock_ns(CLOCK_MONOTONIC);
+	if (first_pass(m, err))
+		return -1;
+	for (;;) {
+		if (migrate_check(m, err))
+			return -1;
+		pending = sender_pending(&m->sender);
+		decision = policy_next(&m->policy, clock_ns(CLOCK_MONOTONIC),
+				       pending, pending);
+		if (decision.verdict == POLICY_ITERATE &&
+		    iterate(m, &decision, err))
+			return -1;
+		if (decision.verdict == POLICY_GIVE_UP)
+			return give_up(m, err);
+		if (decision.verdict == POLICY_SWITCHOVER)
+			return 0;
+		if (!sender_pending(&m->sender))
+			usleep(IDLE_WAIT_US);
+		else if (migrate_send(m, SLICE_BYTES, err) < 0)
+			return -1;
+	}
+}

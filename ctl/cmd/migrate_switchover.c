@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * From the decision to the guest that runs at the destination, so that never
+ * two of them run: the guest is stopped, the rest of its memory is moved, the
+ * VMM's own state is loaded, it is written down that the guest was handed over,
+ * and only then the destination is told to run it.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/migrate.h"
+
+#define STATUS_WAIT_US		1000
+#define STOP_TIMEOUT		(60 * NS_PER_S)
+#define PEER_TIMEOUT		(60 * NS_PER_S)
+#define RUNNING_TIMEOUT		(30 * NS_PER_S)
+#define SLICE_BYTES		(1ull << 20)
+
+/* Wait until the VMM's migration is in a phase; @work is done meanwhile. */
+static int wait_phase(struct migration *m, enum vmm_phase phase,
+		      int (*work)(struct migration *m, struct error *err),
+		      struct error *err)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + STOP_TIMEOUT, now;
+	struct vmm_status status;
+
+	for (;;) {
+		now = clock_ns(CLOCK_MONOTONIC);
+		if (m->ops->status(m->vmm, &status, err) || migrate_check(m, err))
+			return -1;
+		if (status.running)
+			m->times.running = now;
+		if (status.phase == phase)
+			return 0;
+		if (status.phase == VMM_FAILED || status.phase == VMM_CANCELLED ||
+		    status.phase == VMM_CANCELLING)
+			return error_set(err, EXIT_VMM,
+					 "the VMM's own migration %s: %s",
+					 status.phase == VMM_FAILED ?
+					 "failed" : "was cancelled",
+					 status.reason[0] ? status.reason :
+					 "no reason given");
+		if (now > end)
+			return error_set(err, EXIT_VMM,
+					 "the VMM did not reach the next step of its migration within %llu s",
+					 (unsigned long long)(STOP_TIMEOUT / NS_PER_S));
+		if (work && work(m, err))
+			return -1;
+		if (!work)
+			usleep(STATUS_WAIT_US);
+	}
+}
+
+/* While the VMM gets there, the guest runs and writes: keep up with it. */
+static int keep_up(struct migration *m, struct error *err)
+{
+	int left = migrate_send(m, SLICE_BYTES, err);
+
+	if (left < 0)
+		return -1;
+	if (!left)
+		usleep(STATUS_WAIT_US);
+	return 0;
+}
+
+static int start_vmm(struct migration *m, struct error *err)
+{
+	struct wire_frame frame = { .type = WIRE_VMM_START };
+
+	if (m->ops->save(m->vmm, &m->saved, err) ||
+	    guard_start(&m->guard, m->vmm, m->ops, m->saved, err) ||
+	    m->ops->prepare_source(m->vmm, err) ||
+	    relay_open(&m->relay, &m->channel, err) ||
+	    channel_send(&m->channel, &frame, NULL, err) ||
+	    m->ops->start(m->vmm, m->relay.vmm_fd, err))
+		return -1;
+	return relay_start(&m->relay, err);
+}
+
+/* Hot-plug may have changed the machine while it was moved. */
+static int same_machine(struct migration *m, struct error *err)
+{
+	json_t *now;
+	int ret;
+
+	if (m->ops->describe(m->vmm, &now, err))
+		return -1;
+	ret = vmm_compare(m->description, now, err);
+	json_decref(now);
+	if (ret)
+		error_advise(err, "the machine was changed while it was moved; the guest runs on here: start again");
+	return ret;
+}
+
+static int final_copy(struct migration *m, struct error *err)
+{
+	int left;
+
+	m->sender.max_bandwidth = 0;
+	if (same_machine(m, err) ||
+	    migrate_sync(m, MIGTRACK_SYNC_KIND_FINAL, err))
+		return -1;
+	m->times.synced = clock_ns(CLOCK_MONOTONIC);
+	do {
+		if (migrate_check(m, err))
+			return -1;
+		left = migrate_send(m, SLICE_BYTES, err);
+	} while (left > 0);
+	if (left < 0 || peer_barrier(&m->peer, err) ||
+	    peer_wait(&m->peer, PEER_BARRIER, PEER_TIMEOUT, m->signals, err))
+		return -1;
+	m->times.copied = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
+static int vmm_state(struct migration *m, struct error *err)
+{
+	if (m->ops->go_on(m->vmm, err) ||
+	    wait_phase(m, VMM_COMPLETED, NULL, err) ||
+	    peer_wait(&m->peer, PEER_LOADED, PEER_TIMEOUT, m->signals, err))
+		return -1;
+	m->times.loaded = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
+static int in_doubt(struct migration *m, struct error *err)
+{
+	struct error ignored;
+	char why[sizeof(err->message)];
+
+	memcpy(why, err->message, sizeof(why));
+	migrate_set_phase(m, MIGTRACK_PHASE_IN_DOUBT, &ignored);
+	record_set(&m->record, "in-doubt", &ignored);
+	error_set(err, EXIT_IN_DOUBT,
+		  "in doubt: the destination was told to run the guest and did not answer (%.800s)",
+		  why);
+	return error_advise(err,
+			    "the guest stays paused here. See whether it runs at the destination; only if it does not and never will, resume it here (QMP: cont). %s has the record",
+			    m->record.path);
+}
+
+/* From here on it is the destination's guest, whatever happens. */
+static int hand_over(struct migration *m, struct error *err)
+{
+	struct wire_frame frame = { .type = WIRE_GO };
+
+	if (migrate_set_phase(m, MIGTRACK_PHASE_HANDOVER, err) ||
+	    record_set(&m->record, "handed-over", err))
+		return -1;
+	m->handed_over = true;
+	guard_handed_over(m->guard);
+	if (channel_send(&m->channel, &frame, NULL, err) ||
+	    peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err))
+		return in_doubt(m, err);
+	m->times.resumed = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
+int migrate_switchover(struct migration *m, struct error *err)
+{
+	if (migrate_set_phase(m, MIGTRACK_PHASE_SWITCHOVER, err) ||
+	    start_vmm(m, err) ||
+	    wait_phase(m, VMM_PRE_SWITCHOVER, keep_up, err))
+		return -1;
+	m->times.stopped = clock_ns(CLOCK_MONOTONIC);
+	if (final_copy(m, err))
+		return -1;
+	if (m->options->verify == VERIFY_BEFORE && migrate_verify(m, err))
+		return -1;
+	if (vmm_state(m, err))
+		return -1;
+	return hand_over(m, err);
+}
+
+/* The settings go back in any case; the guest only if it is still ours. */
+static void restore_vmm(struct migration *m)
+{
+	struct error err;
+
+	if (!m->saved)
+		return;
+	if (!m->handed_over && m->ops->cancel(m->vmm, &err))
+		out_error(m->out, &err);
+	if (m->ops->restore(m->vmm, m->saved, &err))
+		out_error(m->out, &err);
+	guard_stop(m->guard);
+	m->guard = NULL;
+}
+
+void migrate_undo(struct migration *m, const struct error *why)
+{
+	struct error err;
+	json_t *text;
+	char *reason;
+
+	if (why && !m->handed_over && m->peer.started) {
+		text = json_pack("{s:s}", "message", why->message);
+		reason = json_dumps(text, JSON_COMPACT);
+		if (reason)
+			channel_send_text(&m->channel, WIRE_CANCEL, reason, &err);
+		free(reason);
+		json_decref(text);
+	}
+	restore_vmm(m);
+	relay_close(&m->relay);
+}

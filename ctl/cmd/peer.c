@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "cmd/peer.h"
+
+/* How long a signal can wait while we wait for the peer. */
+#define INTERRUPT_NS	(20 * NS_PER_MS)
+
+static void peer_fail(struct peer *peer, const struct error *err)
+{
+	if (!peer->failed)
+		peer->err = *err;
+	peer->failed = true;
+}
+
+/* The peer's own words, in a frame of JSON. */
+static void peer_refused(struct peer *peer, const char *what, const char *text)
+{
+	json_t *json = json_loads(text, 0, NULL);
+	const char *reason = json_string_value(json_object_get(json, "message"));
+	const char *advice = json_string_value(json_object_get(json, "advice"));
+	struct error err;
+
+	error_set(&err, EXIT_PEER, "%s: %s", what, reason ? reason : "no reason given");
+	if (advice)
+		error_advise(&err, "%s", advice);
+	peer_fail(peer, &err);
+	json_decref(json);
+}
+
+static void peer_take(struct peer *peer, const struct wire_frame *frame,
+		      const char *payload)
+{
+	struct error err;
+
+	switch (frame->type) {
+	case WIRE_ACCEPT:
+		json_decref(peer->accept);
+		peer->accept = json_loads(payload, 0, NULL);
+		if (!peer->accept)
+			peer_refused(peer, "the destination", "{}");
+		break;
+	case WIRE_REFUSE:
+		peer_refused(peer, "the destination refuses", payload);
+		break;
+	case WIRE_FAILED:
+		peer_refused(peer, "the destination failed", payload);
+		break;
+	case WIRE_BARRIER_DONE:
+		peer->barrier = frame->offset;
+		break;
+	case WIRE_LOADED:
+		peer->loaded = true;
+		break;
+	case WIRE_RUNNING:
+		peer->running = true;
+		break;
+	case WIRE_HASHES:
+		memcpy(peer->hashes, payload, frame->length);
+		peer->n_hashes = frame->length / sizeof(*peer->hashes);
+		break;
+	default:
+		error_set(&err, EXIT_PEER,
+			  "the destination sent a frame of type %u, which only a source sends",
+			  frame->type);
+		peer_fail(peer, &err);
+	}
+}
+
+/* Not under the lock: it waits for the VMM. */
+static int peer_vmm_frame(struct peer *peer, const struct wire_frame *frame,
+			  const char *payload, struct error *err)
+{
+	return relay_deliver(peer->relay,
+			     frame->type == WIRE_VMM_DATA ? payload : NULL,
+			     frame->length, err);
+}
+
+static void *peer_thread(void *data)
+{
+	struct peer *peer = data;
+	struct wire_frame frame;
+	struct error err;
+	char *payload;
+	bool vmm;
+	int ret;
+
+	payload = malloc(WIRE_MAX_PAYLOAD + 1);
+	do {
+		if (!payload)
+			ret = error_set(&err, EXIT_FAILED, "out of memory");
+		else
+			ret = channel_receive(peer->channel, &frame, payload, &err);
+		vmm = !ret && (frame.type == WIRE_VMM_DATA ||
+			       frame.type == WIRE_VMM_END);
+		/* A VMM that closed its end says why by itself. */
+		if (vmm)
+			peer_vmm_frame(peer, &frame, payload, &err);
+
+		pthread_mutex_lock(&peer->lock);
+		if (ret)
+			peer_fail(peer, &err);
+		else if (!vmm)
+			peer_take(peer, &frame, payload);
+		pthread_cond_broadcast(&peer->changed);
+		pthread_mutex_unlock(&peer->lock);
+	} while (!ret);
+	free(payload);
+	return NULL;
+}
+
+/**
+ * peer_start() - begin to take in what the destination says
+ * @peer: filled; to be ended also after a failure
+ * @channel: connected
+ * @relay: takes the VMM's stream once it is open
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int peer_start(struct peer *peer, struct channel *channel, struct relay *relay,
+	       struct error *err)
+{
+	pthread_condattr_t attr;
+	int ret;
+
+	*peer = (struct peer) { .channel = channel, .relay = relay };
+	pthread_mutex_init(&peer->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&peer->changed, &attr);
+	pthread_condattr_destroy(&attr);
+
+	peer->hashes = malloc(WIRE_MAX_PAYLOAD);
+	if (!peer->hashes)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	ret = pthread_create(&peer->thread, NULL, peer_thread, peer);
+	if (ret)
+		return error_set(err, EXIT_FAILED, "can't make a thread: %s",
+				 strerror(ret));
+	peer->started = true;
+	return 0;
+}
+
+void peer_end(struct peer *peer)
+{
+	if (!peer->channel)
+		return;
+	channel_stop(peer->channel);
+	if (peer->started)
+		pthread_join(peer->thread, NULL);
+	json_decref(peer->accept);
+	free(peer->hashes);
+	pthread_cond_destroy(&peer->changed);
+	pthread_mutex_destroy(&peer->lock);
+	*peer = (struct peer){};
+}
+
+int peer_barrier(struct peer *peer, struct error *err)
+{
+	struct wire_frame frame = { .type = WIRE_BARRIER };
+
+	pthread_mutex_lock(&peer->lock);
+	frame.offset = ++peer->wanted;
+	pthread_mutex_unlock(&peer->lock);
+	return channel_send(peer->channel, &frame, NULL, err);
+}
+
+int peer_ask_hashes(struct peer *peer, uint32_t block, uint64_t offset,
+		    uint64_t bytes, struct error *err)
+{
+	struct wire_frame frame = {
+		.type = WIRE_HASH,
+		.block = block,
+		.offset = offset,
+		.count = bytes,
+	};
+
+	pthread_mutex_lock(&peer->lock);
+	peer->n_hashes = 0;
+	pthread_mutex_unlock(&peer->lock);
+	return channel_send(peer->channel, &frame, NULL, err);
+}
+
+static bool peer_has(const struct peer *peer, enum peer_news news)
+{
+	switch (news) {
+	case PEER_ACCEPTED:	return peer->accept;
+	case PEER_BARRIER:	return peer->barrier == peer->wanted;
+	case PEER_LOADED:	return peer->loaded;
+	case PEER_RUNNING:	return peer->running;
+	case PEER_HASHES:	return peer->n_hashes;
+	}
+	return false;
+}
+
+static bool interrupted(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	return fd >= 0 && poll(&pollfd, 1, 0) > 0;
+}
+
+int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
+	      int interrupt, struct error *err)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), end = now + timeout_ns, until;
+	struct timespec ts;
+	int ret = 0;
+
+	pthread_mutex_lock(&peer->lock);
+	while (!peer_has(peer, news)) {
+		ret = -1;
+		if (peer->failed) {
+			*err = peer->err;
+			break;
+		}
+		if (interrupted(interrupt)) {
+			error_set(err, EXIT_CANCELLED, "cancelled");
+			break;
+		}
+		now = clock_ns(CLOCK_MONOTONIC);
+		if (now >= end) {
+			error_set(err, EXIT_PEER,
+				  "%s: no answer from the destination within %llu s",
+				  peer->channel->peer,
+				  (unsigned long long)(timeout_ns / NS_PER_S));
+			break;
+		}
+		until = now + INTERRUPT_NS < end ? now + INTERRUPT_NS : end;
+		ts.tv_sec = (time_t)(until / NS_PER_S);
+		ts.tv_nsec = (long)(until % NS_PER_S);
+		pthread_cond_timedwait(&peer->changed, &peer->lock, &ts);
+		ret = 0;
+	}
+	pthread_mutex_unlock(&peer->lock);
+	return ret;
+}
+
+int peer_check(struct peer *peer, struct error *err)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&peer->lock);
+	if (peer->failed) {
+		*err = peer->err;
+		ret = -1;
+	}
+	pthread_mutex_unlock(&peer->lock);
+	return ret;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the destination says, taken in by a thread. */
+#ifndef MIGCTL_PEER_H
+#define MIGCTL_PEER_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "stream/channel.h"
+#include "stream/relay.h"
+
+enum peer_news {
+	PEER_ACCEPTED,		/* the description */
+	PEER_BARRIER,		/* the barrier that was asked for is passed */
+	PEER_LOADED,		/* the VMM's own stream */
+	PEER_RUNNING,		/* the guest */
+	PEER_HASHES,		/* those that were asked for */
+};
+
+/**
+ * struct peer - the destination
+ * @channel: to it
+ * @relay: takes the VMM's stream
+ * @thread: receives
+ * @started: @thread is there
+ * @lock: guards what follows
+ * @changed: something of it did
+ * @accept: what it accepted, NULL before
+ * @barrier: number of the last barrier that it passed
+ * @wanted: number of the last one that was sent
+ * @loaded: its VMM has loaded the stream
+ * @running: its guest runs
+ * @hashes: that it sent, room for WIRE_MAX_PAYLOAD bytes
+ * @n_hashes: how many
+ * @failed: @err says why
+ * @err: see there
+ */
+struct peer {
+	struct channel *channel;
+	struct relay *relay;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	json_t *accept;
+	uint64_t barrier;
+	uint64_t wanted;
+	bool loaded;
+	bool running;
+	uint64_t *hashes;
+	size_t n_hashes;
+	bool failed;
+	struct error err;
+};
+
+int peer_start(struct peer *peer, struct channel *channel, struct relay *relay,
+	       struct error *err);
+void peer_end(struct peer *peer);
+
+/* Send a barrier; peer_wait(PEER_BARRIER) waits until it is passed. */
+int peer_barrier(struct peer *peer, struct error *err);
+/* Ask for hashes of @bytes bytes; peer_wait(PEER_HASHES) waits for them. */
+int peer_ask_hashes(struct peer *peer, uint32_t block, uint64_t offset,
+		    uint64_t bytes, struct error *err);
+
+/*
+ * Wait for news, or until the peer fails, the time is over, or @interrupt (a
+ * descriptor, -1 for none) is readable: EXIT_CANCELLED.
+ */
+int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
+	      int interrupt, struct error *err);
+/* Has it failed meanwhile? -1 with the reason. */
+int peer_check(struct peer *peer, struct error *err);
+
+#endif /* MIGCTL_PEER_H */

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cmd/receive.h"
+
+const char receive_usage[] =
+	"migctl receive [OPTIONS] --listen ADDRESS --qmp SOCKET\n"
+	"\n"
+	"Take over one guest from a migctl migrate. QEMU waits for it with -incoming\n"
+	"defer -S, and the same machine and memory as at the source. If it fails before\n"
+	"the guest is handed over, this QEMU is ended: what it has is half a guest.\n"
+	"\n"
+	"  --listen ADDRESS  unix:PATH or HOST:PORT\n"
+	"  --qmp SOCKET      the destination QEMU's QMP socket\n"
+	"  --insecure        allow TCP, which is neither encrypted nor authenticated\n"
+	"  -j, --json        one JSON object a line, in bytes and nanoseconds";
+
+enum { OPTION_QMP = 256, OPTION_LISTEN, OPTION_INSECURE };
+
+static int options_parse(struct receive_options *options, int argc, char **argv,
+			 struct error *err)
+{
+	static const struct option longs[] = {
+		{ "qmp", required_argument, NULL, OPTION_QMP },
+		{ "listen", required_argument, NULL, OPTION_LISTEN },
+		{ "insecure", no_argument, NULL, OPTION_INSECURE },
+		COMMON_OPTIONS
+	};
+	int option;
+
+	*options = (struct receive_options){};
+	while ((option = option_next(argc, argv, ":j", longs, err))) {
+		if (option < 0)
+			return -1;
+		if (option == OPTION_QMP)
+			options->qmp = optarg;
+		else if (option == OPTION_LISTEN)
+			options->listen = optarg;
+		else if (option == OPTION_INSECURE)
+			options->insecure = true;
+	}
+	if (option_end(argc, argv, err))
+		return -1;
+	if (options->qmp && options->listen)
+		return 0;
+	error_set(err, EXIT_USAGE, "receive: %s",
+		  options->qmp ? "listen where?" : "into which QEMU?");
+	return error_advise(err, "give --listen ADDRESS and --qmp SOCKET; see migctl receive --help");
+}
+
+/* Ctrl-C ends what waits for the source. */
+static void *signal_thread(void *data)
+{
+	struct reception *r = data;
+	struct pollfd pollfd = { .fd = r->signals, .events = POLLIN };
+
+	while (poll(&pollfd, 1, 200) <= 0 && !r->channel.stop)
+		;
+	channel_stop(&r->channel);
+	return NULL;
+}
+
+static int open_destination(struct reception *r, struct error *err)
+{
+	r->payload = malloc(WIRE_MAX_PAYLOAD + 1);
+	if (!r->payload)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	r->signals = signals_open(err);
+	if (r->signals < 0 ||
+	    vmm_qemu.open(&r->vmm, r->options->qmp, 0, err) ||
+	    r->ops->check_destination(r->vmm, err) ||
+	    r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err))
+		return -1;
+	return channel_listen(&r->listen_fd, r->options->listen,
+			      r->options->insecure, err);
+}
+
+/* The source learns why, whatever it was that failed. */
+static void tell_source(struct reception *r, enum wire_type type,
+			const struct error *err)
+{
+	struct error ignored;
+	json_t *json;
+	char *text;
+
+	json = json_pack("{s:s, s:s}", "message", err->message, "advice",
+			 err->advice);
+	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	if (text)
+		channel_send_text(&r->channel, type, text, &ignored);
+	free(text);
+	json_decref(json);
+}
+
+enum { RESULT, TOTAL, PAGES, ZEROS, BYTES, CHECKED };
+
+static const struct out_field summary[] = {
+	[RESULT] = { "result", "migration", 0, OUT_TEXT },
+	[TOTAL] = { "total_ns", "total time", 0, OUT_TIME },
+	[PAGES] = { "pages", "pages", 0, OUT_NUMBER },
+	[ZEROS] = { "zero_pages", "zero pages", 0, OUT_NUMBER },
+	[BYTES] = { "received_bytes", "received", 0, OUT_BYTES },
+	[CHECKED] = { "source_done", NULL, 0, OUT_TEXT },
+};
+
+static void out_summary(struct reception *r)
+{
+	struct output *out = r->out;
+
+	out_begin(out, OUT_RECORD, "summary");
+	out_text(out, &summary[RESULT], r->resumed ? "completed" : "failed");
+	out_uint(out, &summary[TOTAL], clock_ns(CLOCK_MONOTONIC) - r->started);
+	out_uint(out, &summary[PAGES], r->receiver.pages);
+	out_uint(out, &summary[ZEROS], r->receiver.zero_pages);
+	out_uint(out, &summary[BYTES], r->receiver.bytes);
+	out_bool(out, &summary[CHECKED], r->done);
+	out_end(out);
+}
+
+static int receive(struct reception *r, struct error *err)
+{
+	pthread_t thread;
+	int ret;
+
+	out_say(r->out, "Process %d (QEMU %s) waits for a guest at %s.\n",
+		r->vmm->pid, r->vmm->version, r->options->listen);
+	fflush(r->out->stream);
+	if (channel_accept(&r->channel, r->listen_fd, r->signals, err))
+		return -1;
+	r->started = clock_ns(CLOCK_MONOTONIC);
+	out_say(r->out, "Receiving from %s.\n", r->channel.peer);
+	if (pthread_create(&thread, NULL, signal_thread, r))
+		return error_set(err, EXIT_FAILED, "can't make a thread");
+
+	ret = receive_agree(r, err);
+	if (ret) {
+		tell_source(r, WIRE_REFUSE, err);
+	} else {
+		ret = receive_run(r, err);
+		if (ret)
+			tell_source(r, WIRE_FAILED, err);
+	}
+	channel_stop(&r->channel);
+	pthread_join(thread, NULL);
+	out_summary(r);
+	return ret;
+}
+
+/*
+ * A guest that runs here is ours, whatever becomes of the connection. Half a
+ * guest is nobody's: nobody shall let it run by mistake.
+ */
+static int settle(struct reception *r, int ret, struct error *err)
+{
+	struct error more;
+
+	if (r->saved && r->resumed && r->ops->restore(r->vmm, r->saved, &more))
+		out_error(r->out, &more);
+	if (!ret)
+		return 0;
+	if (r->resumed)
+		return error_advise(err, "the guest runs here; the source did not say whether its memory was compared");
+	if (!r->started)
+		return ret;
+	if (!r->ops->quit(r->vmm, &more))
+		error_advise(err, "%s%sthe destination QEMU was ended: start it again to try again",
+			     err->advice, err->advice[0] ? "; " : "");
+	return ret;
+}
+
+static void reception_close(struct reception *r)
+{
+	relay_close(&r->relay);
+	receiver_close(&r->receiver);
+	channel_close(&r->channel);
+	if (r->listen_fd >= 0)
+		close(r->listen_fd);
+	vmm_memory_free(r->memory, r->n_memory);
+	json_decref(r->saved);
+	if (r->vmm)
+		r->vmm->ops->close(r->vmm);
+	if (r->signals >= 0)
+		close(r->signals);
+	free(r->blocks);
+	free(r->payload);
+}
+
+int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
+{
+	struct receive_options options;
+	struct reception r = {
+		.out = out,
+		.options = &options,
+		.ops = &vmm_qemu_migration,
+		.listen_fd = -1,
+		.channel.fd = -1,
+		.relay.fd = -1,
+		.relay.vmm_fd = -1,
+		.signals = -1,
+	};
+	int ret;
+
+	if (options_parse(&options, argc, argv, err))
+		return -1;
+	ret = open_destination(&r, err);
+	if (!ret)
+		ret = receive(&r, err);
+	ret = settle(&r, ret, err);
+	reception_close(&r);
+	return ret;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* migctl receive: the destination's side of a migration. */
+#ifndef MIGCTL_RECEIVE_H
+#define MIGCTL_RECEIVE_H
+
+#include "cmd/cmd.h"
+#include "stream/channel.h"
+#include "stream/receiver.h"
+#include "stream/relay.h"
+#include "vmm/migration.h"
+
+struct receive_options {
+	const char *qmp;
+	const char *listen;
+	bool insecure;
+};
+
+/**
+ * struct reception - a migration, seen from its destination
+ * @out: what the user sees
+ * @options: what the user asked for
+ * @vmm: the destination VMM
+ * @ops: its driver's part
+ * @memory: its memory back ends
+ * @n_memory: how many
+ * @saved: the VMM's settings as they were
+ * @listen_fd: where the source connects
+ * @channel: to the source
+ * @payload: of the frame that is being taken
+ * @relay: the VMM's own stream
+ * @receiver: writes the memory
+ * @blocks: of @receiver, in the source's order
+ * @signals: Ctrl-C
+ * @started: when the source connected
+ * @resumed: the guest runs here
+ * @done: the source has said that all is well
+ */
+struct reception {
+	struct output *out;
+	const struct receive_options *options;
+	struct vmm *vmm;
+	const struct vmm_migration_ops *ops;
+	struct vmm_memory *memory;
+	size_t n_memory;
+	json_t *saved;
+	int listen_fd;
+	struct channel channel;
+	char *payload;
+	struct relay relay;
+	struct receiver receiver;
+	struct receiver_block *blocks;
+	int signals;
+	uint64_t started;
+	bool resumed;
+	bool done;
+};
+
+/* receive_run.c: agree with the source, then take its frames to the end. */
+int receive_agree(struct reception *r, struct error *err);
+int receive_run(struct reception *r, struct error *err);
+
+#endif /* MIGCTL_RECEIVE_H */

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the source sends, and what is done with it. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/receive.h"
+
+#define LOAD_TIMEOUT	(60 * NS_PER_S)
+#define LOAD_WAIT_US	1000
+
+static struct vmm_memory *find_memory(struct reception *r, const char *id)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_memory; i++) {
+		if (!strcmp(r->memory[i].id, id))
+			return &r->memory[i];
+	}
+	return NULL;
+}
+
+/* The source's blocks, in its order, are our back ends of the same name. */
+static int take_block(struct reception *r, struct receiver_block *block,
+		      const json_t *wanted, struct error *err)
+{
+	struct vmm_memory *mem;
+	json_int_t size = 0;
+	const char *id = "";
+
+	if (json_unpack((json_t *)wanted, "{s:s, s:I}", "id", &id, "size", &size))
+		return error_set(err, EXIT_PEER, "the source's list of memory blocks can't be understood");
+	mem = find_memory(r, id);
+	if (!mem)
+		return error_set(err, EXIT_VMM, "there is no memory %s here", id);
+	if (mem->fd < 0) {
+		error_set(err, EXIT_UNTRACKABLE, "memory %s can't be filled: %s",
+			  id, mem->reason);
+		return error_advise(err, "%s", mem->advice);
+	}
+	if ((uint64_t)size != mem->size)
+		return error_set(err, EXIT_VMM,
+				 "memory %s has %llu bytes here, and %lld at the source",
+				 id, (unsigned long long)mem->size, (long long)size);
+	*block = (struct receiver_block) {
+		.fd = mem->fd,
+		.offset = mem->offset,
+		.size = mem->size,
+	};
+	return 0;
+}
+
+static int take_blocks(struct reception *r, const json_t *wanted,
+		       struct error *err)
+{
+	size_t i, n = json_array_size(wanted);
+
+	if (!n || n != r->n_memory)
+		return error_set(err, EXIT_VMM,
+				 "the source has %zu memory blocks, and this VM %zu",
+				 n, r->n_memory);
+	r->blocks = calloc(n, sizeof(*r->blocks));
+	if (!r->blocks)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	for (i = 0; i < n; i++) {
+		if (take_block(r, &r->blocks[i], json_array_get(wanted, i), err))
+			return -1;
+	}
+	return receiver_open(&r->receiver, r->blocks, n, err);
+}
+
+static int check_version(const json_t *hello, struct error *err)
+{
+	json_int_t version = json_integer_value(json_object_get(hello, "version"));
+
+	if (version == WIRE_VERSION)
+		return 0;
+	error_set(err, EXIT_PEER, "the source speaks version %lld of the protocol, this side %d",
+		  (long long)version, WIRE_VERSION);
+	return error_advise(err, "use the same migctl on both hosts");
+}
+
+static int compare_vm(struct reception *r, const json_t *hello,
+		      struct error *err)
+{
+	json_t *here;
+	int ret;
+
+	if (r->ops->describe(r->vmm, &here, err))
+		return -1;
+	ret = vmm_compare(json_object_get(hello, "vm"), here, err);
+	json_decref(here);
+	return ret;
+}
+
+static int accept_source(struct reception *r, struct error *err)
+{
+	json_t *blocks = json_array(), *reply;
+	char *text;
+	size_t i;
+	int ret;
+
+	for (i = 0; i < r->receiver.nblocks; i++)
+		json_array_append_new(blocks, json_pack("{s:b}", "empty",
+			receiver_is_empty(&r->receiver.blocks[i]) > 0));
+	reply = json_pack("{s:o}", "blocks", blocks);
+	text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	json_decref(reply);
+	if (!text)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	ret = channel_send_text(&r->channel, WIRE_ACCEPT, text, err);
+	free(text);
+	return ret;
+}
+
+/**
+ * receive_agree() - take the source's description, and compare
+ * @r: connected
+ * @err: why it is refused; the caller tells the source
+ *
+ * Return: 0 or -1.
+ */
+int receive_agree(struct reception *r, struct error *err)
+{
+	struct wire_frame frame;
+	json_t *hello;
+	int ret;
+
+	if (channel_receive(&r->channel, &frame, r->payload, err))
+		return -1;
+	if (frame.type != WIRE_HELLO)
+		return error_set(err, EXIT_PEER, "%s is no migctl migrate",
+				 r->channel.peer);
+	hello = json_loads(r->payload, 0, NULL);
+	ret = check_version(hello, err);
+	if (!ret)
+		ret = compare_vm(r, hello, err);
+	if (!ret)
+		ret = take_blocks(r, json_object_get(hello, "blocks"), err);
+	if (!ret)
+		ret = accept_source(r, err);
+	json_decref(hello);
+	return ret;
+}
+
+static int reply(struct reception *r, enum wire_type type, uint64_t offset,
+		 struct error *err)
+{
+	struct wire_frame frame = { .type = type, .offset = offset };
+
+	return channel_send(&r->channel, &frame, NULL, err);
+}
+
+static int vmm_start(struct reception *r, struct error *err)
+{
+	if (r->saved)
+		return error_set(err, EXIT_PEER, "the source started its VMM's stream twice");
+	if (r->ops->save(r->vmm, &r->saved, err) ||
+	    r->ops->prepare_destination(r->vmm, err) ||
+	    relay_open(&r->relay, &r->channel, err) ||
+	    r->ops->incoming(r->vmm, r->relay.vmm_fd, err))
+		return -1;
+	return relay_start(&r->relay, err);
+}
+
+/* All of the stream was delivered: wait until the VMM has loaded it. */
+static int vmm_end(struct reception *r, struct error *err)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + LOAD_TIMEOUT;
+	struct vmm_status status;
+
+	if (relay_deliver(&r->relay, NULL, 0, err))
+		return -1;
+	for (;;) {
+		if (r->ops->status(r->vmm, &status, err))
+			return -1;
+		if (status.phase == VMM_COMPLETED)
+			return reply(r, WIRE_LOADED, 0, err);
+		if (status.phase == VMM_FAILED)
+			return error_set(err, EXIT_VMM,
+					 "the VMM could not load the state: %s",
+					 status.reason[0] ? status.reason :
+					 "see its log");
+		if (clock_ns(CLOCK_MONOTONIC) > end)
+			return error_set(err, EXIT_VMM,
+					 "the VMM did not load the state in time");
+		usleep(LOAD_WAIT_US);
+	}
+}
+
+static int go(struct reception *r, struct error *err)
+{
+	if (r->ops->run(r->vmm, err))
+		return -1;
+	r->resumed = true;
+	return reply(r, WIRE_RUNNING, 0, err);
+}
+
+static int send_hashes(struct reception *r, const struct wire_frame *asked,
+		       struct error *err)
+{
+	struct wire_frame frame = {
+		.type = WIRE_HASHES,
+		.block = asked->block,
+		.offset = asked->offset,
+	};
+	const struct receiver_block *block;
+	uint64_t pages = asked->count / WIRE_PAGE_SIZE;
+
+	if (asked->block >= r->receiver.nblocks)
+		return error_set(err, EXIT_PEER, "the source asks for block %u", asked->block);
+	block = &r->receiver.blocks[asked->block];
+	if (asked->offset > block->size || asked->count > block->size - asked->offset ||
+	    !pages || pages > WIRE_MAX_PAYLOAD / sizeof(uint64_t))
+		return error_set(err, EXIT_PEER, "the source asks for hashes outside of block %u",
+				 asked->block);
+	frame.length = (uint32_t)(pages * sizeof(uint64_t));
+	return channel_send(&r->channel, &frame,
+			    block->hashes + asked->offset / WIRE_PAGE_SIZE, err);
+}
+
+static int cancelled(const struct reception *r, struct error *err)
+{
+	json_t *json = json_loads(r->payload, 0, NULL);
+	const char *reason = json_string_value(json_object_get(json, "message"));
+
+	error_set(err, EXIT_PEER, "the source called the migration off: %s",
+		  reason ? reason : "no reason given");
+	json_decref(json);
+	return -1;
+}
+
+/* Memory that the guest of ours runs in is not written to any more. */
+static int take_memory(struct reception *r, const struct wire_frame *frame,
+		       struct error *err)
+{
+	if (r->resumed)
+		return error_set(err, EXIT_PEER, "the source sent memory after the handover");
+	return receiver_apply(&r->receiver, frame, r->payload, err);
+}
+
+static int take_frame(struct reception *r, const struct wire_frame *frame,
+		      struct error *err)
+{
+	switch (frame->type) {
+	case WIRE_PAGES:
+	case WIRE_ZERO:
+		return take_memory(r, frame, err);
+	case WIRE_BARRIER:
+		return reply(r, WIRE_BARRIER_DONE, frame->offset, err);
+	case WIRE_VMM_START:
+		return vmm_start(r, err);
+	case WIRE_VMM_DATA:
+		return relay_deliver(&r->relay, r->payload, frame->length, err);
+	case WIRE_VMM_END:
+		return vmm_end(r, err);
+	case WIRE_GO:
+		return go(r, err);
+	case WIRE_HASH:
+		return send_hashes(r, frame, err);
+	case WIRE_CANCEL:
+		return cancelled(r, err);
+	case WIRE_DONE:
+		r->done = true;
+		return 0;
+	default:
+		return error_set(err, EXIT_PEER,
+				 "the source sent a frame of type %u, which only a destination sends",
+				 frame->type);
+	}
+}
+
+/**
+ * receive_run() - take frames until the source says that all is well
+ * @r: agreed
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int receive_run(struct reception *r, struct error *err)
+{
+	struct wire_frame frame;
+
+	while (!r->done) {
+		if (channel_receive(&r->channel, &frame, r->payload, err) ||
+		    take_frame(r, &frame, err))
+			return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd/record.h"
+
+static int record_error(const char *path, struct error *err)
+{
+	return error_set(err, errno == EACCES ? EXIT_PERMISSION : EXIT_FAILED,
+			 "%s: %s", path, strerror(errno));
+}
+
+static int sync_directory(struct error *err)
+{
+	int fd = open(RECORD_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return record_error(RECORD_DIR, err);
+	ret = fsync(fd);
+	close(fd);
+	return ret ? record_error(RECORD_DIR, err) : 0;
+}
+
+static int record_put(const char *path, const char *text, struct error *err)
+{
+	size_t length = strlen(text);
+	int fd, ret = 0;
+
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return record_error(path, err);
+	if (write(fd, text, length) != (ssize_t)length || fsync(fd))
+		ret = record_error(path, err);
+	close(fd);
+	return ret;
+}
+
+/* A reader sees the old record or the new one, whole. */
+static int record_write(const struct record *record, struct error *err)
+{
+	char next[PATH_MAX + 8];
+	json_t *json;
+	char *text;
+	int ret;
+
+	json = json_pack("{s:I, s:i, s:s, s:s, s:s}", "session_id",
+			 (json_int_t)record->session, "pid", (int)record->pid,
+			 "qmp", record->qmp, "to", record->to, "state",
+			 record->state);
+	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	json_decref(json);
+	if (!text)
+		return error_set(err, EXIT_FAILED, "out of memory");
+
+	snprintf(next, sizeof(next), "%s.new", record->path);
+	ret = record_put(next, text, err);
+	free(text);
+	if (!ret && rename(next, record->path))
+		ret = record_error(record->path, err);
+	return ret ? ret : sync_directory(err);
+}
+
+static void record_name(struct record *record, uint64_t session)
+{
+	record->session = session;
+	snprintf(record->path, sizeof(record->path), RECORD_DIR "/%llu.json",
+		 (unsigned long long)session);
+}
+
+/**
+ * record_create() - a migration begins
+ * @record: filled; its path is "" on failure
+ * @session: number of the kernel's session
+ * @qmp: the source VMM's socket
+ * @to: the destination's address
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int record_create(struct record *record, uint64_t session, const char *qmp,
+		  const char *to, struct error *err)
+{
+	*record = (struct record) { .pid = getpid(), .state = "migrating" };
+	snprintf(record->qmp, sizeof(record->qmp), "%s", qmp);
+	snprintf(record->to, sizeof(record->to), "%s", to);
+	if (mkdir(RECORD_DIR, 0755) && errno != EEXIST)
+		return record_error(RECORD_DIR, err);
+	record_name(record, session);
+	if (record_write(record, err)) {
+		record->path[0] = '\0';
+		return -1;
+	}
+	return 0;
+}
+
+int record_set(struct record *record, const char *state, struct error *err)
+{
+	snprintf(record->state, sizeof(record->state), "%s", state);
+	return record_write(record, err);
+}
+
+void record_remove(struct record *record)
+{
+	if (record->path[0])
+		unlink(record->path);
+	record->path[0] = '\0';
+}
+
+int record_read(struct record *record, uint64_t session, struct error *err)
+{
+	const char *qmp = "", *to = "", *state = "";
+	json_t *json;
+	int pid = 0;
+
+	*record = (struct record){};
+	record_name(record, session);
+	if (access(record->path, F_OK)) {
+		error_set(err, EXIT_GONE, "session %llu is no migration that is under way",
+			  (unsigned long long)session);
+		return error_advise(err, "see migctl list, column PHASE");
+	}
+	json = json_load_file(record->path, 0, NULL);
+	if (!json || json_unpack(json, "{s:i, s:s, s:s, s:s}", "pid", &pid, "qmp",
+				 &qmp, "to", &to, "state", &state)) {
+		json_decref(json);
+		return error_set(err, EXIT_FAILED, "%s can't be read", record->path);
+	}
+	record->pid = pid;
+	snprintf(record->qmp, sizeof(record->qmp), "%s", qmp);
+	snprintf(record->to, sizeof(record->to), "%s", to);
+	snprintf(record->state, sizeof(record->state), "%s", state);
+	json_decref(json);
+	return 0;
+}

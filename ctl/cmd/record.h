@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The run record: a file for each migration that is under way, so that migctl
+ * cancel finds it, and so that who comes after a crash knows whether the guest
+ * was handed over.
+ */
+#ifndef MIGCTL_RECORD_H
+#define MIGCTL_RECORD_H
+
+#include <limits.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+
+#define RECORD_DIR	"/run/migtrack"
+
+/**
+ * struct record - a run record
+ * @path: "" while there is none
+ * @session: number of the kernel's session
+ * @pid: the migctl that migrates
+ * @qmp: the source VMM
+ * @to: the destination
+ * @state: "migrating", "handed-over", "in-doubt"
+ */
+struct record {
+	char path[PATH_MAX];
+	uint64_t session;
+	pid_t pid;
+	char qmp[PATH_MAX];
+	char to[PATH_MAX];
+	char state[32];
+};
+
+int record_create(struct record *record, uint64_t session, const char *qmp,
+		  const char *to, struct error *err);
+/* On the disk when it returns. */
+int record_set(struct record *record, const char *state, struct error *err);
+void record_remove(struct record *record);
+int record_read(struct record *record, uint64_t session, struct error *err);
+
+#endif /* MIGCTL_RECORD_H */

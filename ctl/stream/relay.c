@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "stream/relay.h"
+
+#define RELAY_CHUNK	(64u << 10)
+
+/**
+ * relay_open() - make the pair of sockets
+ * @relay: filled; fd -1 on failure
+ * @channel: to the other side
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int relay_open(struct relay *relay, struct channel *channel, struct error *err)
+{
+	int pair[2];
+
+	*relay = (struct relay) { .channel = channel, .vmm_fd = -1, .fd = -1 };
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return error_set(err, EXIT_FAILED, "socketpair: %s",
+				 strerror(errno));
+	relay->vmm_fd = pair[0];
+	relay->fd = pair[1];
+	return 0;
+}
+
+static void *relay_thread(void *data)
+{
+	struct wire_frame frame = { .type = WIRE_VMM_DATA };
+	struct relay *relay = data;
+	char chunk[RELAY_CHUNK];
+	struct error err;
+	ssize_t n;
+
+	for (;;) {
+		n = read(relay->fd, chunk, sizeof(chunk));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		frame.length = (uint32_t)n;
+		if (channel_send(relay->channel, &frame, chunk, &err))
+			return NULL;
+		relay->bytes += (uint64_t)n;
+	}
+	frame = (struct wire_frame) { .type = WIRE_VMM_END };
+	channel_send(relay->channel, &frame, NULL, &err);
+	return NULL;
+}
+
+int relay_start(struct relay *relay, struct error *err)
+{
+	int ret;
+
+	close(relay->vmm_fd);
+	relay->vmm_fd = -1;
+	ret = pthread_create(&relay->thread, NULL, relay_thread, relay);
+	if (ret)
+		return error_set(err, EXIT_FAILED, "can't make a thread: %s",
+				 strerror(ret));
+	relay->running = true;
+	return 0;
+}
+
+int relay_deliver(struct relay *relay, const void *data, size_t length,
+		  struct error *err)
+{
+	const char *at = data;
+	ssize_t n;
+
+	if (relay->fd < 0)
+		return error_set(err, EXIT_PEER,
+				 "the other side sends a VMM's stream that nobody asked for");
+	if (!data) {
+		shutdown(relay->fd, SHUT_WR);
+		return 0;
+	}
+	while (length) {
+		n = send(relay->fd, at, length, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_set(err, EXIT_VMM,
+					 "the VMM closed its migration stream: %s",
+					 strerror(errno));
+		at += n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+/**
+ * relay_close() - end it
+ * @relay: opened; the thread is waited for
+ */
+void relay_close(struct relay *relay)
+{
+	if (relay->fd >= 0)
+		shutdown(relay->fd, SHUT_RDWR);
+	if (relay->running)
+		pthread_join(relay->thread, NULL);
+	if (relay->vmm_fd >= 0)
+		close(relay->vmm_fd);
+	if (relay->fd >= 0)
+		close(relay->fd);
+	*relay = (struct relay) { .vmm_fd = -1, .fd = -1 };
+}
