@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The QMP client and QEMU's driver against a server that plays a script. */
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -8,93 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "qmp_server.h"
 #include "unit.h"
 #include "vmm/qmp.h"
 #include "vmm/vmm.h"
-
-#define GREETING \
-	"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 3, \"minor\": 1, \"major\": 11}, \"package\": \"\"}, \"capabilities\": []}}\r\n"
-#define OK	"{\"return\": {}}\r\n"
-
-/**
- * struct server - plays one connection
- * @script: what it sends: the greeting, then an answer to each line; NULL ends
- *	it. An empty string hangs for good.
- * @path: of the socket
- * @fd: the listening socket
- * @requests: what it was sent
- */
-struct server {
-	const char * const *script;
-	char path[64];
-	int fd;
-	char requests[4096];
-	pthread_t thread;
-};
-
-/* Reads a request: all that comes up to a closing brace of the outermost. */
-static bool read_request(int fd, char *requests, size_t size)
-{
-	size_t used = strlen(requests);
-	int depth = 0;
-	char c;
-
-	do {
-		if (read(fd, &c, 1) != 1 || used + 2 > size)
-			return false;
-		depth += (c == '{') - (c == '}');
-		requests[used++] = c;
-		requests[used] = '\0';
-	} while (depth);
-	return true;
-}
-
-static void *serve(void *data)
-{
-	struct server *server = data;
-	const char * const *line;
-	int fd;
-
-	fd = accept(server->fd, NULL, NULL);
-	for (line = server->script; *line; line++) {
-		if (line != server->script &&
-		    !read_request(fd, server->requests,
-				  sizeof(server->requests)))
-			break;
-		if (!**line)
-			pause();
-		/* In two pieces: a message need not come at once. */
-		if (send(fd, *line, 1, MSG_NOSIGNAL) != 1)
-			break;
-		usleep(1000);
-		if (send(fd, *line + 1, strlen(*line + 1), MSG_NOSIGNAL) < 0)
-			break;
-	}
-	close(fd);
-	return NULL;
-}
-
-static void server_start(struct server *server, const char * const *script)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	*server = (struct server) { .script = script };
-	snprintf(server->path, sizeof(server->path), "/tmp/migtrack-unit-%d",
-		 getpid());
-	strcpy(address.sun_path, server->path);
-	server->fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	CHECK_EQ(bind(server->fd, (void *)&address, sizeof(address)), 0);
-	CHECK_EQ(listen(server->fd, 1), 0);
-	if (script)
-		CHECK_EQ(pthread_create(&server->thread, NULL, serve, server),
-			 0);
-}
-
-static void server_stop(struct server *server)
-{
-	close(server->fd);
-	unlink(server->path);
-}
 
 /* Connects to a server that plays @script; how that failed. */
 static void open_fails(const char * const *script, enum exit_code code,
@@ -113,8 +29,6 @@ static void open_fails(const char * const *script, enum exit_code code,
 	CHECK(err.advice[0]);
 	server_stop(&server);
 }
-
-#define SCRIPT(...)	((const char * const []) { __VA_ARGS__, NULL })
 
 TEST(qmp_that_is_no_socket)
 {
@@ -288,7 +202,6 @@ TEST(qmp_events_are_handed_out)
 }
 
 #define PROPERTY(name)	"{\"name\": \"" name "\", \"type\": \"x\"}"
-#define RETURN(text)	"{\"return\": " text "}\n"
 #define PROPERTIES	RETURN("[" PROPERTY("size") "," PROPERTY("share") "]")
 
 /* A memfd back end that this process maps, a private one, and a hung one. */

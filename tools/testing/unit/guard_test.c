@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The guard, with a VMM that only notes what it is asked. */
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "unit.h"
+#include "vmm/migration.h"
+
+/*
+ * struct notes - seen by this process and by the guard
+ * @text: a letter for each call
+ * @refuse: how many calls of cancel fail
+ * @gone: the VMM has ended
+ */
+static struct notes {
+	char text[64];
+	int refuse;
+	bool gone;
+} *notes;
+
+static int connection[2];
+
+static void note(char letter)
+{
+	notes->text[strlen(notes->text)] = letter;
+}
+
+static int fake_take_over(struct vmm *vmm, struct error *err)
+{
+	(void)vmm;
+	note('t');
+	return notes->gone ? error_set(err, EXIT_GONE, "gone") : 0;
+}
+
+static int fake_cancel(struct vmm *vmm, struct error *err)
+{
+	(void)vmm;
+	note('c');
+	return notes->refuse-- > 0 ? error_set(err, EXIT_VMM, "not yet") : 0;
+}
+
+static int fake_restore(struct vmm *vmm, json_t *saved, struct error *err)
+{
+	(void)vmm;
+	(void)err;
+	note(json_is_true(json_object_get(saved, "x")) ? 'r' : '?');
+	return 0;
+}
+
+static int fake_status(struct vmm *vmm, struct vmm_status *status,
+		       struct error *err)
+{
+	(void)vmm;
+	(void)err;
+	*status = (struct vmm_status) { .state = "running" };
+	note('s');
+	return 0;
+}
+
+static int fake_connection(struct vmm *vmm)
+{
+	(void)vmm;
+	return connection[0];
+}
+
+static const struct vmm_migration_ops fake = {
+	.take_over = fake_take_over,
+	.cancel = fake_cancel,
+	.restore = fake_restore,
+	.status = fake_status,
+	.connection = fake_connection,
+};
+
+static struct vmm vmm;
+static json_t *saved;
+
+static void prepare(void)
+{
+	notes = mmap(NULL, sizeof(*notes), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, connection), 0);
+	saved = json_pack("{s:b}", "x", 1);
+}
+
+static struct guard *start(void)
+{
+	struct guard *guard = NULL;
+	struct error err;
+
+	CHECK_EQ(guard_start(&guard, &vmm, &fake, saved, &err), 0);
+	return guard;
+}
+
+/* The guard has it open as long as it lives. */
+static void guard_wait(void)
+{
+	char c;
+
+	close(connection[0]);
+	CHECK_EQ(read(connection[1], &c, 1), 0);
+}
+
+/* A process with a guard is killed. */
+static void die(bool handed_over)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct guard *guard = start();
+
+		if (handed_over)
+			guard_handed_over(guard);
+		raise(SIGKILL);
+	}
+	waitpid(pid, NULL, 0);
+	guard_wait();
+}
+
+TEST(guard_undoes_when_killed)
+{
+	prepare();
+	die(false);
+	CHECK_STR(notes->text, "tcrs");
+}
+
+TEST(guard_lets_go_what_was_handed_over)
+{
+	prepare();
+	die(true);
+	CHECK_STR(notes->text, "");
+}
+
+TEST(guard_insists)
+{
+	prepare();
+	notes->refuse = 1;
+	die(false);
+	CHECK_STR(notes->text, "tcrtcrs");
+}
+
+TEST(guard_leaves_a_vmm_that_is_gone)
+{
+	prepare();
+	notes->gone = true;
+	die(false);
+	CHECK_STR(notes->text, "t");
+}
+
+TEST(guard_stops)
+{
+	struct guard *guard;
+
+	prepare();
+	guard = start();
+	CHECK(guard_alive(guard));
+	guard_stop(guard);
+	guard_wait();
+	CHECK_STR(notes->text, "");
+	/* No zombie. */
+	CHECK_EQ(waitpid(-1, NULL, 0), -1);
+	CHECK_EQ(errno, ECHILD);
+	guard_stop(NULL);
+}
+
+TEST(guard_stops_after_a_handover)
+{
+	struct guard *guard;
+
+	prepare();
+	guard = start();
+	guard_handed_over(guard);
+	guard_wait();
+	CHECK(!guard_alive(guard));
+	guard_stop(guard);
+	CHECK_STR(notes->text, "");
+}
+
+/* The only child of this process. */
+static pid_t child_pid(void)
+{
+	char path[64];
+	int pid = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	fclose(file);
+	return pid;
+}
+
+TEST(guard_that_is_killed)
+{
+	struct guard *guard;
+	pid_t pid;
+
+	prepare();
+	guard = start();
+	pid = child_pid();
+	if (!pid) {
+		guard_stop(guard);
+		return;
+	}
+	kill(pid, SIGKILL);
+	guard_wait();
+	CHECK(!guard_alive(guard));
+	guard_handed_over(guard);
+	guard_stop(guard);
+	CHECK_EQ(waitpid(-1, NULL, 0), -1);
+}
+
+TEST(guard_that_is_stopped_does_not_hang_us)
+{
+	struct guard *guard;
+	time_t begin;
+	pid_t pid;
+
+	prepare();
+	guard = start();
+	pid = child_pid();
+	begin = time(NULL);
+	if (pid)
+		kill(pid, SIGSTOP);
+	guard_stop(guard);
+	CHECK(time(NULL) - begin <= 4);
+}
+
+static int descriptors(pid_t pid)
+{
+	struct dirent *entry;
+	char path[64];
+	int n = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* Keys and hangups do not reach it; it holds nothing of ours open. */
+TEST(guard_keeps_to_itself)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE,
+				       SIGQUIT };
+	struct guard *guard;
+	int spare[2];
+	size_t i;
+	pid_t pid;
+	char c;
+
+	prepare();
+	CHECK_EQ(pipe(spare), 0);
+	guard = start();
+	pid = child_pid();
+	close(spare[1]);
+	CHECK_EQ(read(spare[0], &c, 1), 0);
+	if (pid) {
+		for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+			kill(pid, signals[i]);
+		/* stdin, stdout, stderr, the socket pair, the connection */
+		for (i = 0; i < 100 && descriptors(pid) != 5; i++)
+			usleep(10000);
+		CHECK_EQ(descriptors(pid), 5);
+		CHECK_EQ(getsid(pid), pid);
+	}
+	CHECK(guard_alive(guard));
+	guard_stop(guard);
+}
