@@ -8,9 +8,6 @@
 
 #include "stream/channel.h"
 
-/* How soon a wait sees channel_stop(). */
-#define STOP_POLL_MS	200
-
 /**
  * channel_open() - make a channel of a connected stream socket
  * @channel: filled; what it held before is forgotten
@@ -30,7 +27,18 @@ void channel_open(struct channel *channel, int fd, const char *peer)
  */
 void channel_stop(struct channel *channel)
 {
-	channel->stop = true;
+	__atomic_store_n(&channel->stop, true, __ATOMIC_RELAXED);
+}
+
+/**
+ * channel_stopped() - was channel_stop() called?
+ * @channel: the connection
+ *
+ * Return: true if so.
+ */
+bool channel_stopped(const struct channel *channel)
+{
+	return __atomic_load_n(&channel->stop, __ATOMIC_RELAXED);
 }
 
 /**
@@ -47,7 +55,7 @@ void channel_close(struct channel *channel)
 	pthread_mutex_destroy(&channel->lock);
 }
 
-static int stopped(const struct channel *channel, struct error *err)
+static int stop_error(const struct channel *channel, struct error *err)
 {
 	return error_set(err, EXIT_FAILED, "%s: the connection was stopped",
 			 channel->peer);
@@ -88,7 +96,7 @@ static int wait_ready(struct channel *channel, short events, struct error *err)
 {
 	struct pollfd pfd = { .fd = channel->fd, .events = events };
 
-	if (poll(&pfd, 1, STOP_POLL_MS) < 0 && errno != EINTR)
+	if (poll(&pfd, 1, CHANNEL_POLL_MS) < 0 && errno != EINTR)
 		return error_set(err, EXIT_FAILED, "poll: %s", strerror(errno));
 	return 0;
 }
@@ -116,8 +124,8 @@ static int send_all(struct channel *channel, struct msghdr *msg,
 	ssize_t len;
 
 	while (more) {
-		if (channel->stop)
-			return stopped(channel, err);
+		if (channel_stopped(channel))
+			return stop_error(channel, err);
 		len = sendmsg(channel->fd, msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (len >= 0) {
 			channel->sent += (uint64_t)len;
@@ -202,8 +210,8 @@ static int receive_all(struct channel *channel, void *data, size_t size,
 	ssize_t len;
 
 	while (done < size) {
-		if (channel->stop)
-			return stopped(channel, err);
+		if (channel_stopped(channel))
+			return stop_error(channel, err);
 		len = recv(channel->fd, (char *)data + done, size - done,
 			   MSG_DONTWAIT);
 		if (len > 0) {

@@ -11,6 +11,9 @@
 #include "common/error.h"
 #include "stream/wire.h"
 
+/* How soon a wait sees channel_stop(). */
+#define CHANNEL_POLL_MS	200
+
 /**
  * struct channel - a connection
  *
@@ -28,7 +31,7 @@
 struct channel {
 	int fd;
 	char peer[128];
-	volatile bool stop;
+	bool stop;
 	pthread_mutex_t lock;
 	uint64_t sent;
 	bool cut;
@@ -52,6 +55,7 @@ int channel_connect(struct channel *channel, const char *address, bool insecure,
 		    struct error *err);
 void channel_open(struct channel *channel, int fd, const char *peer);
 void channel_stop(struct channel *channel);
+bool channel_stopped(const struct channel *channel);
 void channel_close(struct channel *channel);
 
 /* @payload has frame->length bytes. */

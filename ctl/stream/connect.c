@@ -11,7 +11,6 @@
 #include "stream/address.h"
 #include "stream/channel.h"
 
-#define STOP_POLL_MS		200
 #define CONNECT_TIMEOUT_MS	10000
 
 /* A unix socket's buffer: enough that both sides work at the same time. */
@@ -145,14 +144,14 @@ static int accept_wait(struct channel *channel, int listen_fd, int interrupt,
 	};
 
 	do {
-		if (poll(pfd, 2, STOP_POLL_MS) < 0) {
+		if (poll(pfd, 2, CHANNEL_POLL_MS) < 0) {
 			if (errno != EINTR)
 				return error_set(err, EXIT_FAILED, "poll: %s",
 						 strerror(errno));
 			pfd[0].revents = 0;
 			pfd[1].revents = 0;
 		}
-		if (channel->stop || pfd[1].revents)
+		if (channel_stopped(channel) || pfd[1].revents)
 			return error_set(err, EXIT_FAILED,
 					 "stopped before a peer connected");
 	} while (!pfd[0].revents);
@@ -243,10 +242,10 @@ static int connect_wait(struct channel *channel)
 	int waited, ret, errnum;
 	socklen_t len = sizeof(errnum);
 
-	for (waited = 0; waited < CONNECT_TIMEOUT_MS; waited += STOP_POLL_MS) {
-		if (channel->stop)
+	for (waited = 0; waited < CONNECT_TIMEOUT_MS; waited += CHANNEL_POLL_MS) {
+		if (channel_stopped(channel))
 			return EINTR;
-		ret = poll(&pfd, 1, STOP_POLL_MS);
+		ret = poll(&pfd, 1, CHANNEL_POLL_MS);
 		if (ret < 0 && errno != EINTR)
 			return errno;
 		if (ret <= 0)
@@ -293,7 +292,7 @@ static int connect_tcp(struct channel *channel, const char *address,
 		return ret;
 	for (info = list; info; info = info->ai_next) {
 		ret = connect_to(channel, info->ai_addr, info->ai_addrlen, err);
-		if (!ret || channel->stop)
+		if (!ret || channel_stopped(channel))
 			break;
 	}
 	freeaddrinfo(list);

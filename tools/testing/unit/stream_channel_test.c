@@ -457,14 +457,16 @@ TEST(channel_stop_ends_a_receive)
 	struct wire_frame frame = { .type = WIRE_DONE };
 	struct error err;
 	pthread_t thread;
+	double end;
 
 	channel_pair(&a, &b);
 	pthread_create(&thread, NULL, stop_thread, &s);
 	CHECK_EQ(channel_receive(&a, &frame, payload, &err), -1);
-	CHECK(now() - s.at < 1);
+	end = now();
+	pthread_join(thread, NULL);
+	CHECK(end - s.at < 1);
 	CHECK_HAS(err.message, "stopped");
 	CHECK_EQ(channel_send(&a, &frame, NULL, &err), -1);
-	pthread_join(thread, NULL);
 	channel_close(&a);
 	channel_close(&b);
 }
@@ -479,14 +481,16 @@ TEST(channel_stop_ends_a_send)
 	struct error err;
 	pthread_t thread;
 	int i, ret = 0;
+	double end;
 
 	channel_pair(&a, &b);
 	pthread_create(&thread, NULL, stop_thread, &s);
 	for (i = 0; !ret && i < 100; i++)
 		ret = channel_send(&a, &frame, payload, &err);
+	end = now();
 	CHECK_EQ(ret, -1);
-	CHECK(now() - s.at < 1);
 	pthread_join(thread, NULL);
+	CHECK(end - s.at < 1);
 	channel_close(&a);
 	channel_close(&b);
 }
@@ -506,9 +510,11 @@ static struct channel *signalled;
 
 static void on_signal(int number)
 {
+	struct channel *channel = __atomic_load_n(&signalled, __ATOMIC_RELAXED);
+
 	(void)number;
-	if (signalled)
-		channel_stop(signalled);
+	if (channel)
+		channel_stop(channel);
 }
 
 /* Signals without SA_RESTART break into all that waits; no byte is lost. */
@@ -540,7 +546,7 @@ TEST(channel_carries_on_after_signals_until_stopped)
 	CHECK_EQ(bad, 0);
 	/* The handler itself stops it. */
 	timer_settime(timer, 0, &once, NULL);
-	signalled = &a;
+	__atomic_store_n(&signalled, &a, __ATOMIC_RELAXED);
 	CHECK_EQ(channel_receive(&a, &frame, data, &err), -1);
 	CHECK_HAS(err.message, "stopped");
 	timer_delete(timer);
