@@ -65,6 +65,7 @@ struct migrate_times {
  * @sample: what was sent since the last sample was taken
  * @sync: results of the last sync
  * @times: see there
+ * @device_bytes: of the VMM's own stream
  * @verified: the digests were compared and are equal
  */
 struct migration {
@@ -91,6 +92,7 @@ struct migration {
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
 	struct migrate_times times;
+	uint64_t device_bytes;
 	bool verified;
 };
 

@@ -142,7 +142,7 @@ void migrate_out_summary(struct migration *m, const struct error *err)
 	out_uint(out, &summary[BYTES], channel_sent(&m->channel));
 	out_uint(out, &summary[PAGES], m->sender.stats.pages);
 	out_uint(out, &summary[ZEROS], m->sender.stats.zero_pages);
-	out_uint(out, &summary[DEVICE_BYTES], m->relay.bytes);
+	out_uint(out, &summary[DEVICE_BYTES], m->device_bytes);
 	if (m->times.resumed)
 		out_verified(m);
 	out_flags(out, &summary[FLAGS], m->sync.flags);

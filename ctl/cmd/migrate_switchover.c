@@ -14,7 +14,7 @@
 #define STOP_TIMEOUT		(60 * NS_PER_S)
 #define PEER_TIMEOUT		(60 * NS_PER_S)
 #define RUNNING_TIMEOUT		(30 * NS_PER_S)
-#define SLICE_BYTES		(1ull << 20)
+#define SLICE_BYTES		(256ull << 10)
 
 /* Wait until the VMM's migration is in a phase; @work is done meanwhile. */
 static int wait_phase(struct migration *m, enum vmm_phase phase,
@@ -202,5 +202,6 @@ void migrate_undo(struct migration *m, const struct error *why)
 		json_decref(text);
 	}
 	restore_vmm(m);
+	m->device_bytes = m->relay.bytes;
 	relay_close(&m->relay);
 }

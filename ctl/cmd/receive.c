@@ -125,13 +125,13 @@ static int receive(struct reception *r, struct error *err)
 	pthread_t thread;
 	int ret;
 
-	out_say(r->out, "Process %d (QEMU %s) waits for a guest at %s.\n",
+	out_say(r->out, "Process %d (QEMU %s) waits for a guest at %s.",
 		r->vmm->pid, r->vmm->version, r->options->listen);
 	fflush(r->out->stream);
 	if (channel_accept(&r->channel, r->listen_fd, r->signals, err))
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
-	out_say(r->out, "Receiving from %s.\n", r->channel.peer);
+	out_say(r->out, "Receiving from %s.", r->channel.peer);
 	if (pthread_create(&thread, NULL, signal_thread, r))
 		return error_set(err, EXIT_FAILED, "can't make a thread");
 

@@ -332,3 +332,20 @@ TEST(qemu_that_is_gone_is_not_taken_over)
 	CHECK_EQ(err.code, EXIT_GONE);
 	disconnect(vmm, &server);
 }
+
+TEST(qemu_with_a_vfio_device)
+{
+	struct server server;
+	struct error err = {};
+	struct vmm *vmm;
+
+	/* One that -device gave no id. */
+	vmm = connect_to(&server, SCRIPT(GREETING, OK, RETURN("{}"), RUNNING,
+		RETURN("[{\"name\": \"type\", \"type\": \"string\"}]"),
+		RETURN("[{\"name\": \"device[0]\", \"type\": \"child<vfio-pci>\"}]")));
+	CHECK_EQ(ops->check_source(vmm, &err), -1);
+	CHECK_EQ(err.code, EXIT_UNTRACKABLE);
+	CHECK_HAS(err.message, "VFIO device, device[0] (vfio-pci)");
+	CHECK_HAS(err.advice, "device_del");
+	disconnect(vmm, &server);
+}
