@@ -2,6 +2,7 @@
 #ifndef _MIGTRACK_MAP_H
 #define _MIGTRACK_MAP_H
 
+#include <linux/bits.h>
 #include <linux/kref.h>
 #include <linux/mm_types.h>
 
@@ -10,7 +11,7 @@
  * The header page is in slot 0, the bitmap of source N in slot N + 1.
  */
 #define MIGTRACK_SLOT_SHIFT	40
-#define MIGTRACK_SLOT_SIZE	(1ULL << MIGTRACK_SLOT_SHIFT)
+#define MIGTRACK_SLOT_SIZE	BIT_ULL(MIGTRACK_SLOT_SHIFT)
 
 /**
  * struct migtrack_map - zeroed kernel memory that its owner can map

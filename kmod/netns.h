@@ -18,7 +18,7 @@ struct migtrack_net {
 	struct xarray sessions;
 	atomic_t count;
 	atomic_t generation;
-	struct mutex event_lock;
+	struct mutex event_lock;	/* events leave in order */
 	u64 event_seq;
 };
 

@@ -358,7 +358,8 @@ static int migtrack_ram_check_mapped(struct migtrack_ram *ram, struct file *file
 		return -EINVAL;
 	}
 	if (private) {
-		NL_SET_ERR_MSG(extack, "the process maps that file privately; the memory must be shared (share=on)");
+		NL_SET_ERR_MSG(extack,
+			       "the process maps that file privately; it must be shared (share=on)");
 		return -EINVAL;
 	}
 	NL_SET_ERR_MSG(extack, "the process does not map that range of the file");
@@ -413,7 +414,8 @@ static struct migtrack_tracker *migtrack_ram_tracker(struct migtrack_ram *ram,
 	} else if (IS_ERR(tracker)) {
 		NL_SET_ERR_MSG(extack, "no memory for the tracker's bitmaps");
 	} else if (ram->first + ram->npages > tracker->npages) {
-		NL_SET_ERR_MSG(extack, "the file grew after others began to track it; the new part can't be tracked before they end");
+		NL_SET_ERR_MSG(extack,
+			       "others track that file since before it grew; end them first");
 		migtrack_tracker_put(tracker);
 		return ERR_PTR(-EFBIG);
 	}

@@ -60,7 +60,7 @@ struct migtrack_session {
 	struct work_struct end_work;
 	struct rcu_work free_work;
 
-	struct mutex lock;
+	struct mutex lock;		/* short; never across a sync */
 	struct net *net;
 	bool announced;
 	bool syncing;

@@ -92,7 +92,7 @@ struct migtrack_source {
 	struct migtrack_map *map;
 	struct work_struct retire_work;
 
-	struct mutex lock;
+	struct mutex lock;		/* one op at a time */
 	struct migtrack_source_stats stats;
 };
 

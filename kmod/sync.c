@@ -66,11 +66,11 @@ static bool migtrack_folio_held(struct folio *folio)
 	 * A folio on its way to or from the LRU has one more. It must be on its
 	 * way both before and after, or that one may be gone and hide another.
 	 */
-	smp_rmb();
+	smp_rmb();	/* mappings first: one that goes meanwhile leaves a mark */
 	batched = !folio_test_lru(folio);
-	smp_rmb();
+	smp_rmb();	/* on its way before the references */
 	refs = folio_ref_count(folio);
-	smp_rmb();
+	smp_rmb();	/* and after them */
 	batched = batched && !folio_test_lru(folio);
 
 	return refs - ours > expected + batched;

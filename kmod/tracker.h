@@ -14,7 +14,7 @@ struct migtrack_watch;
 
 /* What one call protects, and what is reported whole when in doubt: 2 MiB. */
 #define MIGTRACK_CHUNK_SHIFT	9
-#define MIGTRACK_CHUNK_PAGES	(1UL << MIGTRACK_CHUNK_SHIFT)
+#define MIGTRACK_CHUNK_PAGES	BIT(MIGTRACK_CHUNK_SHIFT)
 #define MIGTRACK_CHUNK_LONGS	(MIGTRACK_CHUNK_PAGES / BITS_PER_LONG)
 
 /* Address spaces that are adopted; more of them are reported whole. */
@@ -78,7 +78,7 @@ struct migtrack_tracker {
 	pgoff_t npages;
 	unsigned long nchunks;
 
-	struct mutex sync_lock;
+	struct mutex sync_lock;		/* one sync at a time */
 	struct list_head sources;
 	DECLARE_HASHTABLE(watches, 6);
 	unsigned int nwatches;
@@ -86,7 +86,7 @@ struct migtrack_tracker {
 	unsigned long *pres;
 	struct task_struct *protecting;
 
-	spinlock_t lock;
+	spinlock_t lock;		/* innermost; notifiers take it */
 	unsigned long *marks;
 	unsigned long *echo;
 	struct migtrack_chunk *chunks;

@@ -28,10 +28,10 @@ struct vm_area_struct *migtrack_vma_iter_next(struct vm_area_struct *vma,
 					      unsigned long start,
 					      unsigned long last);
 
-/* Each VMA of a file's pages first..last. i_mmap_rwsem is held. */
-#define migtrack_for_each_vma(vma, mapping, first, last)			\
-	for ((vma) = migtrack_vma_iter_first(&(mapping)->i_mmap, first, last);	\
-	     (vma); (vma) = migtrack_vma_iter_next(vma, first, last))
+/* Each VMA of a file's pages from..to. i_mmap_rwsem is held. */
+#define migtrack_for_each_vma(vma, mapping, from, to)				\
+	for ((vma) = migtrack_vma_iter_first(&(mapping)->i_mmap, from, to);	\
+	     (vma); (vma) = migtrack_vma_iter_next(vma, from, to))
 
 /**
  * struct migtrack_walk - what the page tables say about a chunk

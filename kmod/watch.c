@@ -217,20 +217,18 @@ static void migtrack_watch_mark_unseen(struct migtrack_watch *watch,
 				       struct mm_struct *mm)
 {
 	struct migtrack_tracker *tracker = watch->tracker;
-	MA_STATE(mas, &mm->mm_mt, 0, 0);
+	struct migtrack_segment seg = {};
 	struct vm_area_struct *vma;
+	pgoff_t first, last;
+	MA_STATE(mas, &mm->mm_mt, 0, 0);
 
 	lockdep_assert_held(&tracker->lock);
 
 	rcu_read_lock();
 	while ((vma = mas_find(&mas, ULONG_MAX)) && !xa_is_zero(vma)) {
-		struct migtrack_segment seg = {
-			.start	= vma->vm_start,
-			.end	= vma->vm_end,
-			.pgoff	= vma->vm_pgoff,
-		};
-		pgoff_t first, last;
-
+		seg.start = vma->vm_start;
+		seg.end = vma->vm_end;
+		seg.pgoff = vma->vm_pgoff;
 		if (!vma->vm_file || !(vma->vm_flags & VM_SHARED) ||
 		    vma->vm_file->f_mapping != tracker->mapping)
 			continue;
@@ -294,6 +292,7 @@ static void migtrack_watch_adopt(struct work_struct *work)
 
 	trace_migtrack_mm_adopt(tracker, mm, err);
 
+	/* Whoever sees it live sees the notifier at work. */
 	smp_store_release(&watch->state,
 			  err ? MIGTRACK_WATCH_FAILED : MIGTRACK_WATCH_LIVE);
 	wake_up_all(&tracker->adopted);
