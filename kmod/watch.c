@@ -216,11 +216,11 @@ static void migtrack_watch_take_back(struct migtrack_watch *watch)
 static void migtrack_watch_mark_unseen(struct migtrack_watch *watch,
 				       struct mm_struct *mm)
 {
+	MA_STATE(mas, &mm->mm_mt, 0, 0);
 	struct migtrack_tracker *tracker = watch->tracker;
 	struct migtrack_segment seg = {};
 	struct vm_area_struct *vma;
 	pgoff_t first, last;
-	MA_STATE(mas, &mm->mm_mt, 0, 0);
 
 	lockdep_assert_held(&tracker->lock);
 

@@ -77,7 +77,13 @@ static int start_vmm(struct migration *m, struct error *err)
 	return relay_start(&m->relay, err);
 }
 
-/* Hot-plug may have changed the machine while it was moved. */
+static int changed(struct error *err)
+{
+	error_set(err, EXIT_VMM, "the machine was changed while it was moved");
+	return error_advise(err, "the guest runs on here: start again");
+}
+
+/* Hot-plug is possible as long as the guest runs. */
 static int same_machine(struct migration *m, struct error *err)
 {
 	json_t *now;
@@ -87,9 +93,20 @@ static int same_machine(struct migration *m, struct error *err)
 		return -1;
 	ret = vmm_compare(m->description, now, err);
 	json_decref(now);
-	if (ret)
-		error_advise(err, "the machine was changed while it was moved; the guest runs on here: start again");
-	return ret;
+	return ret ? changed(err) : 0;
+}
+
+/* And until the guest has stopped: a block that we do not know is not moved. */
+static int same_memory(struct migration *m, struct error *err)
+{
+	json_t *now;
+	int equal;
+
+	if (m->ops->memory_blocks(m->vmm, &now, err))
+		return -1;
+	equal = json_equal(now, json_object_get(m->description, "blocks"));
+	json_decref(now);
+	return equal ? 0 : changed(err);
 }
 
 static int final_copy(struct migration *m, struct error *err)
@@ -97,7 +114,7 @@ static int final_copy(struct migration *m, struct error *err)
 	int left;
 
 	m->sender.max_bandwidth = 0;
-	if (same_machine(m, err) ||
+	if (same_memory(m, err) ||
 	    migrate_sync(m, MIGTRACK_SYNC_KIND_FINAL, err))
 		return -1;
 	m->times.synced = clock_ns(CLOCK_MONOTONIC);
@@ -158,7 +175,8 @@ static int hand_over(struct migration *m, struct error *err)
 
 int migrate_switchover(struct migration *m, struct error *err)
 {
-	if (migrate_set_phase(m, MIGTRACK_PHASE_SWITCHOVER, err) ||
+	if (same_machine(m, err) ||
+	    migrate_set_phase(m, MIGTRACK_PHASE_SWITCHOVER, err) ||
 	    start_vmm(m, err) ||
 	    wait_phase(m, VMM_PRE_SWITCHOVER, keep_up, err))
 		return -1;

@@ -169,7 +169,7 @@ int channel_send(struct channel *channel, const struct wire_frame *frame,
 				 channel->peer, frame->type, frame->length);
 	wire_encode(header, frame);
 	pthread_mutex_lock(&channel->lock);
-	if (channel->cut) {
+	if (channel->cut && !channel_stopped(channel)) {
 		ret = hung_up(channel, false, err);
 	} else {
 		ret = send_all(channel, &msg, err);

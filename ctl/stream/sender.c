@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,28 +7,11 @@
 
 #include "common/units.h"
 #include "stream/hash.h"
+#include "stream/pending.h"
 #include "stream/rate.h"
 #include "stream/sender.h"
 
 #define RUN_PAGES	(WIRE_MAX_PAYLOAD / WIRE_PAGE_SIZE)
-#define WORD_BITS	(CHAR_BIT * sizeof(unsigned long))
-
-/* Adjacent pages of a block. */
-struct run {
-	size_t block;
-	uint64_t first;
-	uint64_t n;
-};
-
-static uint64_t block_pages(const struct sender_block *block)
-{
-	return block->size / WIRE_PAGE_SIZE;
-}
-
-static size_t block_words(const struct sender_block *block)
-{
-	return (block_pages(block) + WORD_BITS - 1) / WORD_BITS;
-}
 
 static int block_error(const struct sender *sender, size_t index,
 		       const char *what, struct error *err)
@@ -38,39 +20,6 @@ static int block_error(const struct sender *sender, size_t index,
 
 	return error_set(err, EXIT_FAILED, "memory block %zu%s%s: %s", index,
 			 name ? " " : "", name ? name : "", what);
-}
-
-/* The first page from @from on whose bit is @value, or @n. */
-static uint64_t bit_find(const unsigned long *map, uint64_t n, uint64_t from,
-			 bool value)
-{
-	unsigned long word;
-
-	while (from < n) {
-		word = map[from / WORD_BITS];
-		word = (value ? word : ~word) >> from % WORD_BITS;
-		if (word) {
-			from += (uint64_t)__builtin_ctzl(word);
-			break;
-		}
-		from += WORD_BITS - from % WORD_BITS;
-	}
-	return from < n ? from : n;
-}
-
-static void pending_set(struct sender_block *block, uint64_t first, uint64_t end)
-{
-	for (; first < end; first++)
-		block->pending[first / WORD_BITS] |= 1ul << first % WORD_BITS;
-}
-
-static void pending_clear(struct sender_block *block, uint64_t first, uint64_t n)
-{
-	uint64_t end = first + n;
-
-	for (; first < end; first++)
-		block->pending[first / WORD_BITS] &= ~(1ul << first % WORD_BITS);
-	block->npending -= n;
 }
 
 static int block_open(struct sender *sender, size_t index, struct error *err)
@@ -88,10 +37,7 @@ static int block_open(struct sender *sender, size_t index, struct error *err)
 	if ((uint64_t)st.st_size < end)
 		return block_error(sender, index,
 				   "its file ends before the block does", err);
-	block->npending = 0;
-	block->cursor = 0;
-	block->pending = calloc(block_words(block) + 1, sizeof(unsigned long));
-	if (!block->pending)
+	if (pending_open(block))
 		return error_set(err, EXIT_FAILED, "out of memory");
 	return 0;
 }
@@ -143,54 +89,11 @@ void sender_close(struct sender *sender)
 {
 	size_t i;
 
-	for (i = 0; i < sender->nblocks; i++) {
-		free(sender->blocks[i].pending);
-		sender->blocks[i].pending = NULL;
-	}
+	for (i = 0; i < sender->nblocks; i++)
+		pending_close(&sender->blocks[i]);
 	free(sender->buffer);
 	sender->buffer = NULL;
 	sender->nblocks = 0;
-}
-
-/* The parts of a block that have data are pending, in whole pages. */
-static int pending_set_data(struct sender *sender, size_t index,
-			    struct error *err)
-{
-	struct sender_block *block = &sender->blocks[index];
-	off_t at = (off_t)block->offset, end = at + (off_t)block->size;
-	off_t data, hole;
-
-	while (at < end) {
-		data = lseek(block->fd, at, SEEK_DATA);
-		if (data < 0 && errno == ENXIO)
-			break;
-		hole = data < 0 ? data : lseek(block->fd, data, SEEK_HOLE);
-		/* The data were punched between the two: look again. */
-		if (hole < 0 && errno == ENXIO)
-			continue;
-		if (hole < 0)
-			return block_error(sender, index, strerror(errno), err);
-		if (data >= end)
-			break;
-		if (hole > end)
-			hole = end;
-		pending_set(block,
-			    (uint64_t)(data - (off_t)block->offset) / WIRE_PAGE_SIZE,
-			    ((uint64_t)(hole - (off_t)block->offset) +
-			     WIRE_PAGE_SIZE - 1) / WIRE_PAGE_SIZE);
-		at = hole;
-	}
-	return 0;
-}
-
-static uint64_t pending_count(const struct sender_block *block)
-{
-	size_t i, n = block_words(block);
-	uint64_t count = 0;
-
-	for (i = 0; i < n; i++)
-		count += (uint64_t)__builtin_popcountl(block->pending[i]);
-	return count;
 }
 
 /**
@@ -205,42 +108,17 @@ static uint64_t pending_count(const struct sender_block *block)
  */
 int sender_first_pass(struct sender *sender, struct error *err)
 {
-	struct sender_block *block;
 	size_t i;
+	int ret;
 
 	for (i = 0; i < sender->nblocks; i++) {
-		block = &sender->blocks[i];
-		block->cursor = 0;
-		if (!block->empty)
-			pending_set(block, 0, block_pages(block));
-		else if (pending_set_data(sender, i, err))
-			return -1;
-		block->npending = pending_count(block);
+		ret = pending_first_pass(&sender->blocks[i]);
+		if (ret)
+			return block_error(sender, i, strerror(-ret), err);
 	}
 	sender->current = 0;
 	return 0;
 }
-
-#ifdef MIGCTL_TEST_DROP
-/* A mover that is broken on purpose, for the verification to find out. */
-static unsigned long test_drop(unsigned long harvested)
-{
-	static uint64_t count;
-	unsigned long bits, bit;
-
-	for (bits = harvested; bits; bits &= bits - 1) {
-		bit = bits & -bits;
-		if (!(++count % MIGCTL_TEST_DROP))
-			harvested &= ~bit;
-	}
-	return harvested;
-}
-#else
-static unsigned long test_drop(unsigned long harvested)
-{
-	return harvested;
-}
-#endif
 
 /**
  * sender_harvest() - add what the guest has written
@@ -252,22 +130,7 @@ static unsigned long test_drop(unsigned long harvested)
  */
 void sender_harvest(struct sender *sender, size_t block, unsigned long *bitmap)
 {
-	struct sender_block *b = &sender->blocks[block];
-	uint64_t pages = block_pages(b);
-	unsigned long word;
-	size_t i;
-
-	for (i = 0; i < block_words(b); i++) {
-		if (!__atomic_load_n(&bitmap[i], __ATOMIC_RELAXED))
-			continue;
-		word = __atomic_exchange_n(&bitmap[i], 0, __ATOMIC_SEQ_CST);
-		if (i == pages / WORD_BITS)
-			word &= ~(~0ul << pages % WORD_BITS);
-		word = test_drop(word);
-		b->npending += (uint64_t)
-			__builtin_popcountl(word & ~b->pending[i]);
-		b->pending[i] |= word;
-	}
+	pending_harvest(&sender->blocks[block], bitmap);
 }
 
 /**
@@ -303,31 +166,12 @@ static void block_next(struct sender *sender)
 	sender->current++;
 }
 
-/*
- * Take the next run of at most @max pages; something is pending. The bits are
- * cleared here, before the pages are read: what is written after that comes
- * back with the next harvest.
- */
+/* Take the next run of at most @max pages; something is pending. */
 static void run_take(struct sender *sender, uint64_t max, struct run *run)
 {
-	struct sender_block *block;
-	uint64_t pages, end;
-
-	for (;; block_next(sender)) {
-		block = &sender->blocks[sender->current];
-		pages = block_pages(block);
-		run->first = pages;
-		if (block->npending)
-			run->first = bit_find(block->pending, pages,
-					      block->cursor, true);
-		if (run->first < pages)
-			break;
-	}
-	end = run->first + max < pages ? run->first + max : pages;
-	run->n = bit_find(block->pending, end, run->first, false) - run->first;
+	while (!pending_take(&sender->blocks[sender->current], max, run))
+		block_next(sender);
 	run->block = sender->current;
-	block->cursor = run->first + run->n;
-	pending_clear(block, run->first, run->n);
 	if (!sender_pending(sender))
 		pass_end(sender);
 }

@@ -49,6 +49,8 @@ struct vmm_status {
  * @describe: the VM as JSON, to be compared by vmm_compare(): machine type and
  *	its version, CPU model and count, UUID, and each memory block (name,
  *	size, shared, file-backed, kind) in a fixed order
+ * @memory_blocks: the member "blocks" of the description alone, quickly: it is
+ *	asked for while the guest is stopped
  * @check_source: refuse what can't be moved, with the reason: blocked
  *	migration, a migration under way, a memory back end that the VMM would
  *	skip or move itself (memfd, private), a VFIO device, a balloon with
@@ -74,6 +76,7 @@ struct vmm_status {
  */
 struct vmm_migration_ops {
 	int (*describe)(struct vmm *vmm, json_t **description, struct error *err);
+	int (*memory_blocks)(struct vmm *vmm, json_t **blocks, struct error *err);
 	int (*check_source)(struct vmm *vmm, struct error *err);
 	int (*check_destination)(struct vmm *vmm, struct error *err);
 	int (*save)(struct vmm *vmm, json_t **saved, struct error *err);

@@ -258,6 +258,24 @@ static int describe_blocks(struct qemu *qemu, json_t *vm, struct error *err)
 }
 
 /**
+ * qemu_memory_blocks() - the VM's memory blocks, in one quick query
+ * @vmm: the QEMU
+ * @blocks: as the member "blocks" of the description; the caller owns it
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int qemu_memory_blocks(struct vmm *vmm, json_t **blocks, struct error *err)
+{
+	json_t *vm = json_object();
+	int ret = describe_blocks(to_qemu(vmm), vm, err);
+
+	*blocks = ret ? NULL : json_incref(json_object_get(vm, "blocks"));
+	json_decref(vm);
+	return ret;
+}
+
+/**
  * qemu_describe() - what two QEMUs must have in common
  * @vmm: the QEMU
  * @description: for vmm_compare(); the caller owns it

@@ -341,6 +341,7 @@ static int qemu_take_over(struct vmm *vmm, struct error *err)
 
 const struct vmm_migration_ops vmm_qemu_migration = {
 	.describe = qemu_describe,
+	.memory_blocks = qemu_memory_blocks,
 	.check_source = qemu_check_source,
 	.check_destination = qemu_check_destination,
 	.save = qemu_save,

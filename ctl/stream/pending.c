@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "stream/pending.h"
+
+#define WORD_BITS	(CHAR_BIT * sizeof(unsigned long))
+
+static size_t block_words(const struct sender_block *block)
+{
+	return (block_pages(block) + WORD_BITS - 1) / WORD_BITS;
+}
+
+int pending_open(struct sender_block *block)
+{
+	block->npending = 0;
+	block->cursor = 0;
+	block->pending = calloc(block_words(block) + 1, sizeof(unsigned long));
+	return block->pending ? 0 : -ENOMEM;
+}
+
+void pending_close(struct sender_block *block)
+{
+	free(block->pending);
+	block->pending = NULL;
+}
+
+/* The first page from @from on whose bit is @value, or @n. */
+static uint64_t bit_find(const unsigned long *map, uint64_t n, uint64_t from,
+			 bool value)
+{
+	unsigned long word;
+
+	while (from < n) {
+		word = map[from / WORD_BITS];
+		word = (value ? word : ~word) >> from % WORD_BITS;
+		if (word) {
+			from += (uint64_t)__builtin_ctzl(word);
+			break;
+		}
+		from += WORD_BITS - from % WORD_BITS;
+	}
+	return from < n ? from : n;
+}
+
+static void pending_set(struct sender_block *block, uint64_t first, uint64_t end)
+{
+	for (; first < end; first++)
+		block->pending[first / WORD_BITS] |= 1ul << first % WORD_BITS;
+}
+
+static void pending_clear(struct sender_block *block, uint64_t first, uint64_t n)
+{
+	uint64_t end = first + n;
+
+	for (; first < end; first++)
+		block->pending[first / WORD_BITS] &= ~(1ul << first % WORD_BITS);
+	block->npending -= n;
+}
+
+/* The parts of a block that have data are pending, in whole pages. */
+static int pending_set_data(struct sender_block *block)
+{
+	off_t at = (off_t)block->offset, end = at + (off_t)block->size;
+	off_t data, hole;
+
+	while (at < end) {
+		data = lseek(block->fd, at, SEEK_DATA);
+		if (data < 0 && errno == ENXIO)
+			break;
+		hole = data < 0 ? data : lseek(block->fd, data, SEEK_HOLE);
+		/* The data were punched between the two: look again. */
+		if (hole < 0 && errno == ENXIO)
+			continue;
+		if (hole < 0)
+			return -errno;
+		if (data >= end)
+			break;
+		if (hole > end)
+			hole = end;
+		pending_set(block,
+			    (uint64_t)(data - (off_t)block->offset) / WIRE_PAGE_SIZE,
+			    ((uint64_t)(hole - (off_t)block->offset) +
+			     WIRE_PAGE_SIZE - 1) / WIRE_PAGE_SIZE);
+		at = hole;
+	}
+	return 0;
+}
+
+static uint64_t pending_count(const struct sender_block *block)
+{
+	size_t i, n = block_words(block);
+	uint64_t count = 0;
+
+	for (i = 0; i < n; i++)
+		count += (uint64_t)__builtin_popcountl(block->pending[i]);
+	return count;
+}
+
+int pending_first_pass(struct sender_block *block)
+{
+	int ret = 0;
+
+	block->cursor = 0;
+	if (block->empty)
+		ret = pending_set_data(block);
+	else
+		pending_set(block, 0, block_pages(block));
+	block->npending = pending_count(block);
+	return ret;
+}
+
+#ifdef MIGCTL_TEST_DROP
+/* A mover that is broken on purpose, for the verification to find out. */
+static unsigned long test_drop(unsigned long harvested)
+{
+	static uint64_t count;
+	unsigned long bits, bit;
+
+	for (bits = harvested; bits; bits &= bits - 1) {
+		bit = bits & -bits;
+		if (!(++count % MIGCTL_TEST_DROP))
+			harvested &= ~bit;
+	}
+	return harvested;
+}
+#else
+static unsigned long test_drop(unsigned long harvested)
+{
+	return harvested;
+}
+#endif
+
+void pending_harvest(struct sender_block *block, unsigned long *bitmap)
+{
+	uint64_t pages = block_pages(block);
+	size_t i, n = block_words(block);
+	unsigned long word;
+
+	for (i = 0; i < n; i++) {
+		if (!__atomic_load_n(&bitmap[i], __ATOMIC_RELAXED))
+			continue;
+		word = __atomic_exchange_n(&bitmap[i], 0, __ATOMIC_SEQ_CST);
+		if (i == pages / WORD_BITS)
+			word &= ~(~0ul << pages % WORD_BITS);
+		word = test_drop(word);
+		block->npending += (uint64_t)
+			__builtin_popcountl(word & ~block->pending[i]);
+		block->pending[i] |= word;
+	}
+}
+
+/*
+ * The bits are cleared here, before the pages are read: what is written after
+ * that comes back with the next harvest.
+ */
+bool pending_take(struct sender_block *block, uint64_t max, struct run *run)
+{
+	uint64_t pages = block_pages(block), end;
+
+	if (!block->npending)
+		return false;
+	run->first = bit_find(block->pending, pages, block->cursor, true);
+	if (run->first == pages)
+		return false;
+	end = max < pages - run->first ? run->first + max : pages;
+	run->n = bit_find(block->pending, end, run->first, false) - run->first;
+	block->cursor = run->first + run->n;
+	pending_clear(block, run->first, run->n);
+	return true;
+}
