@@ -491,6 +491,8 @@ TEST(channel_stop_ends_a_send)
 	CHECK_EQ(ret, -1);
 	pthread_join(thread, NULL);
 	CHECK(end - s.at < 1);
+	CHECK_EQ(channel_send(&a, &frame, payload, &err), -1);
+	CHECK_HAS(err.message, "stopped");
 	channel_close(&a);
 	channel_close(&b);
 }
