@@ -9,7 +9,22 @@
  *
  * It says "workload: ready" before the first step, one line at the start and one
  * at the end of each, "workload: done" after the last, and then idles.
+ *
+ *	verify=1		instead, never ends and knows each byte of the set
+ *	rate=MIB		MiB/s that it writes
+ *
+ * With verify, a thread per CPU writes whole pages of its part of the set, each
+ * with a pattern of its number and its generation, every eighth with zeros, and
+ * checks others against a table of what they must hold. Meanwhile it says
+ * "tick N" every 100 ms, N being one more each time, and every 20 ticks how much
+ * was written and checked. A page that is not as it was written ends that:
+ * "WRONG page ...". All that it knows is in the guest's memory, so it goes on
+ * wherever that is.
  */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +34,17 @@
 #include <unistd.h>
 
 #define PAGE	4096UL
+#define WORDS	(PAGE / sizeof(uint64_t))
 #define MIB	(1UL << 20)
 #define SLICE	20000000	/* ns */
+#define TICK	100000000	/* ns */
+#define REPORT	20		/* ticks */
+#define LATE	1000000000	/* ns: no attempt to catch up with more */
+
+/* Checked in a slice, beside as many as were written. */
+#define CHECKS	8
+#define ZERO_EVERY	8
+#define MAX_CPUS	8
 
 struct set {
 	char *mem;
@@ -28,6 +52,20 @@ struct set {
 	size_t next;
 	uint64_t written;
 };
+
+/* A thread's pages, and what each of them must hold: 0 for zeros. */
+struct part {
+	struct set set;
+	uint32_t *generation;
+	size_t first;
+	size_t check;
+	unsigned int cpu;
+	unsigned int rate;
+	_Atomic uint64_t n_written;
+	_Atomic uint64_t n_checked;
+};
+
+static atomic_bool wrong;
 
 static uint64_t now(void)
 {
@@ -52,6 +90,12 @@ static void write_page(struct set *set)
 	set->next = (set->next + 1) % set->pages;
 }
 
+/* What ought to have been written after a time at a rate in MiB/s. */
+static uint64_t pages_due(uint64_t ns, unsigned int rate)
+{
+	return ns / 1000 * rate * MIB / 1000000 / PAGE;
+}
+
 static void run_step(struct set *set, unsigned int rate, unsigned int seconds)
 {
 	uint64_t start = now(), end = start + seconds * 1000000000ULL;
@@ -63,7 +107,7 @@ static void run_step(struct set *set, unsigned int rate, unsigned int seconds)
 	}
 	for (t = start; t < end; t += SLICE) {
 		sleep_until(t);
-		due = (t + SLICE - start) * rate / 1000 * MIB / 1000000 / PAGE;
+		due = pages_due(t + SLICE - start, rate);
 		while (set->written - first < due)
 			write_page(set);
 	}
@@ -95,10 +139,165 @@ static void run_steps(struct set *set, const char *steps)
 	}
 }
 
+/* The word at an index of a page that is not zero. */
+static uint64_t word(uint64_t page, uint64_t generation, size_t i)
+{
+	uint64_t seed = page << 32 | generation;
+
+	if (i == 0)
+		return page;
+	if (i == 1)
+		return generation;
+	return (seed + i) * 0x9e3779b97f4a7c15ULL ^ seed;
+}
+
+static void write_next(struct part *part)
+{
+	size_t i, n = part->set.next;
+	uint64_t *words = (uint64_t *)(part->set.mem + n * PAGE);
+	uint32_t generation = ++part->set.written;
+
+	part->set.next = (n + 1) % part->set.pages;
+	/* Not the same pages in every round: their number may divide the set's. */
+	if ((generation + generation / part->set.pages) % ZERO_EVERY == 0)
+		generation = 0;
+	for (i = 0; i < WORDS; i++)
+		words[i] = generation ? word(part->first + n, generation, i) : 0;
+	part->generation[n] = generation;
+	part->n_written++;
+}
+
+static void say_wrong(const struct part *part, size_t n, size_t i)
+{
+	const uint64_t *words = (const uint64_t *)(part->set.mem + n * PAGE);
+
+	atomic_store(&wrong, true);
+	printf("WRONG page %zu: word %zu is %#jx, not of generation %u; the page says %ju, generation %ju\n",
+	       part->first + n, i, (uintmax_t)words[i], part->generation[n],
+	       (uintmax_t)words[0], (uintmax_t)words[1]);
+}
+
+static void check_next(struct part *part)
+{
+	size_t i, n = part->check;
+	const uint64_t *words = (const uint64_t *)(part->set.mem + n * PAGE);
+	uint32_t generation = part->generation[n];
+
+	part->check = (n + 1) % part->set.pages;
+	for (i = 0; i < WORDS; i++) {
+		if (words[i] == (generation ? word(part->first + n, generation, i) : 0))
+			continue;
+		say_wrong(part, n, i);
+		return;
+	}
+	part->n_checked++;
+}
+
+static void *verify_part(void *data)
+{
+	struct part *part = data;
+	uint64_t start = now(), first = part->set.written, due, checks, t;
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(part->cpu, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+	for (t = start; !wrong; t += SLICE) {
+		sleep_until(t);
+		if (now() > t + LATE) {
+			t = start = now();
+			first = part->set.written;
+		}
+		checks = CHECKS;
+		due = pages_due(t + SLICE - start, part->rate);
+		while (part->set.written - first < due) {
+			write_next(part);
+			checks++;
+		}
+		while (checks-- && !wrong)
+			check_next(part);
+	}
+	return NULL;
+}
+
+static void report(const struct part *parts, unsigned int n)
+{
+	uint64_t written = 0, checked = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		written += parts[i].n_written;
+		checked += parts[i].n_checked;
+	}
+	printf("workload: wrote %ju pages, checked %ju\n", (uintmax_t)written,
+	       (uintmax_t)checked);
+}
+
+static void tick(const struct part *parts, unsigned int n)
+{
+	uint64_t count, t = now();
+
+	for (count = 1; !wrong; count++) {
+		t += TICK;
+		sleep_until(t);
+		if (wrong)
+			break;
+		printf("tick %ju\n", (uintmax_t)count);
+		if (count % REPORT == 0)
+			report(parts, n);
+		if (now() > t + LATE)
+			t = now();
+	}
+}
+
+static void verify(struct set *set, unsigned int rate)
+{
+	static struct part parts[MAX_CPUS];
+	unsigned int n = sysconf(_SC_NPROCESSORS_ONLN), i;
+	uint32_t *generation;
+	pthread_t thread;
+	size_t j;
+
+	if (n > MAX_CPUS)
+		n = MAX_CPUS;
+	generation = calloc(set->pages, sizeof(*generation));
+	if (!generation) {
+		printf("workload: no memory\n");
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		struct part *part = &parts[i];
+
+		part->first = set->pages * i / n;
+		part->set.pages = set->pages * (i + 1) / n - part->first;
+		part->set.mem = set->mem + part->first * PAGE;
+		part->generation = generation + part->first;
+		part->cpu = i;
+		part->rate = rate * (i + 1) / n - rate * i / n;
+		for (j = 0; j < part->set.pages; j++)
+			write_next(part);
+	}
+	printf("workload: verifies %zu pages, %u CPUs, %u MiB/s\n", set->pages, n, rate);
+	for (i = 0; i < n; i++) {
+		if (pthread_create(&thread, NULL, verify_part, &parts[i])) {
+			printf("workload: no thread\n");
+			return;
+		}
+	}
+	tick(parts, n);
+}
+
+static unsigned long number(const char *name, unsigned long missing)
+{
+	const char *value = getenv(name);
+
+	return value ? strtoul(value, NULL, 10) : missing;
+}
+
 int main(void)
 {
-	const char *mib = getenv("set"), *steps = getenv("steps");
-	struct set set = { .pages = (mib ? strtoul(mib, NULL, 10) : 64) * MIB / PAGE };
+	struct set set = { .pages = number("set", 64) * MIB / PAGE };
+	const char *steps = getenv("steps");
 
 	setlinebuf(stdout);
 	set.mem = mmap(NULL, set.pages * PAGE, PROT_READ | PROT_WRITE,
@@ -107,7 +306,10 @@ int main(void)
 		printf("workload: no memory\n");
 	} else {
 		printf("workload: ready\n");
-		run_steps(&set, steps ? steps : "");
+		if (number("verify", 0))
+			verify(&set, number("rate", 0));
+		else
+			run_steps(&set, steps ? steps : "");
 		printf("workload: done\n");
 	}
 	for (;;)
