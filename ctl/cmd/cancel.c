@@ -42,20 +42,11 @@ static int interrupt(const struct record *record, struct error *err)
 
 int cmd_cancel(struct output *out, int argc, char **argv, struct error *err)
 {
-	static const struct option longs[] = { COMMON_OPTIONS };
 	struct record record;
 	uint64_t session;
-	int option;
 
-	while ((option = option_next(argc, argv, ":j", longs, err)))
-		if (option < 0)
-			return -1;
-	if (optind >= argc) {
-		error_set(err, EXIT_USAGE, "cancel: which migration?");
-		return error_advise(err, "give the number of its session, from migctl list");
-	}
-	if (option_number("cancel", argv[optind++], 1, UINT64_MAX, &session, err) ||
-	    option_end(argc, argv, err) || record_read(&record, session, err))
+	if (option_session(argc, argv, &session, err) ||
+	    record_read(&record, session, err))
 		return -1;
 	if (strcmp(record.state, "migrating")) {
 		error_set(err, EXIT_FAILED, "too late: the guest was handed over");

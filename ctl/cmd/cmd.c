@@ -39,6 +39,23 @@ int option_end(int argc, char **argv, struct error *err)
 	return error_advise(err, "see migctl %s --help", argv[0]);
 }
 
+int option_session(int argc, char **argv, uint64_t *id, struct error *err)
+{
+	static const struct option longs[] = { COMMON_OPTIONS };
+	int option;
+
+	while ((option = option_next(argc, argv, ":j", longs, err)))
+		if (option < 0)
+			return -1;
+	if (optind >= argc) {
+		error_set(err, EXIT_USAGE, "%s: which session?", argv[0]);
+		return error_advise(err, "give a number from migctl list");
+	}
+	if (option_number(argv[0], argv[optind++], 1, UINT64_MAX, id, err))
+		return -1;
+	return option_end(argc, argv, err);
+}
+
 int option_time(const char *name, const char *value, uint64_t *ns,
 		struct error *err)
 {

@@ -49,6 +49,9 @@ int option_next(int argc, char **argv, const char *shorts,
 /* Refuses what is left of the command line. */
 int option_end(int argc, char **argv, struct error *err);
 
+/* All of the command line of a command that takes a session, and -j. */
+int option_session(int argc, char **argv, uint64_t *id, struct error *err);
+
 int option_time(const char *name, const char *value, uint64_t *ns,
 		struct error *err);
 int option_number(const char *name, const char *value, uint64_t min,

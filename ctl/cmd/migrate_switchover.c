@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cmd/migrate.h"
+#include "cmd/reason.h"
 
 #define STATUS_WAIT_US		1000
 #define STOP_TIMEOUT		(60 * NS_PER_S)
@@ -207,18 +208,8 @@ static void restore_vmm(struct migration *m)
 
 void migrate_undo(struct migration *m, const struct error *why)
 {
-	struct error err;
-	json_t *text;
-	char *reason;
-
-	if (why && !m->handed_over && m->peer.started) {
-		text = json_pack("{s:s}", "message", why->message);
-		reason = json_dumps(text, JSON_COMPACT);
-		if (reason)
-			channel_send_text(&m->channel, WIRE_CANCEL, reason, &err);
-		free(reason);
-		json_decref(text);
-	}
+	if (why && !m->handed_over && m->peer.started)
+		reason_send(&m->channel, WIRE_CANCEL, why);
 	restore_vmm(m);
 	m->device_bytes = m->relay.bytes;
 	relay_close(&m->relay);

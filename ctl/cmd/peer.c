@@ -5,6 +5,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/peer.h"
+#include "cmd/reason.h"
 
 /* How long a signal can wait while we wait for the peer. */
 #define INTERRUPT_NS	(20 * NS_PER_MS)
@@ -16,19 +17,12 @@ static void peer_fail(struct peer *peer, const struct error *err)
 	peer->failed = true;
 }
 
-/* The peer's own words, in a frame of JSON. */
-static void peer_refused(struct peer *peer, const char *what, const char *text)
+static void peer_said(struct peer *peer, const char *text, const char *what)
 {
-	json_t *json = json_loads(text, 0, NULL);
-	const char *reason = json_string_value(json_object_get(json, "message"));
-	const char *advice = json_string_value(json_object_get(json, "advice"));
 	struct error err;
 
-	error_set(&err, EXIT_PEER, "%s: %s", what, reason ? reason : "no reason given");
-	if (advice)
-		error_advise(&err, "%s", advice);
+	reason_take(text, what, &err);
 	peer_fail(peer, &err);
-	json_decref(json);
 }
 
 static void peer_take(struct peer *peer, const struct wire_frame *frame,
@@ -41,13 +35,13 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 		json_decref(peer->accept);
 		peer->accept = json_loads(payload, 0, NULL);
 		if (!peer->accept)
-			peer_refused(peer, "the destination", "{}");
+			peer_said(peer, "", "the destination accepted with rubbish");
 		break;
 	case WIRE_REFUSE:
-		peer_refused(peer, "the destination refuses", payload);
+		peer_said(peer, payload, "the destination refuses");
 		break;
 	case WIRE_FAILED:
-		peer_refused(peer, "the destination failed", payload);
+		peer_said(peer, payload, "the destination failed");
 		break;
 	case WIRE_BARRIER_DONE:
 		peer->barrier = frame->offset;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cmd/reason.h"
 #include "cmd/receive.h"
 
 const char receive_usage[] =
@@ -78,23 +79,6 @@ static int open_destination(struct reception *r, struct error *err)
 			      r->options->insecure, err);
 }
 
-/* The source learns why, whatever it was that failed. */
-static void tell_source(struct reception *r, enum wire_type type,
-			const struct error *err)
-{
-	struct error ignored;
-	json_t *json;
-	char *text;
-
-	json = json_pack("{s:s, s:s}", "message", err->message, "advice",
-			 err->advice);
-	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-	if (text)
-		channel_send_text(&r->channel, type, text, &ignored);
-	free(text);
-	json_decref(json);
-}
-
 enum { RESULT, TOTAL, PAGES, ZEROS, BYTES, CHECKED };
 
 static const struct out_field summary[] = {
@@ -137,11 +121,11 @@ static int receive(struct reception *r, struct error *err)
 
 	ret = receive_agree(r, err);
 	if (ret) {
-		tell_source(r, WIRE_REFUSE, err);
+		reason_send(&r->channel, WIRE_REFUSE, err);
 	} else {
 		ret = receive_run(r, err);
 		if (ret)
-			tell_source(r, WIRE_FAILED, err);
+			reason_send(&r->channel, WIRE_FAILED, err);
 	}
 	channel_stop(&r->channel);
 	pthread_join(thread, NULL);
@@ -177,7 +161,7 @@ static void reception_close(struct reception *r)
 	receiver_close(&r->receiver);
 	channel_close(&r->channel);
 	if (r->listen_fd >= 0)
-		close(r->listen_fd);
+		channel_unlisten(r->listen_fd);
 	vmm_memory_free(r->memory, r->n_memory);
 	json_decref(r->saved);
 	if (r->vmm)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/reason.h"
 #include "cmd/receive.h"
 
 #define LOAD_TIMEOUT	(60 * NS_PER_S)
@@ -219,17 +220,6 @@ static int send_hashes(struct reception *r, const struct wire_frame *asked,
 			    block->hashes + asked->offset / WIRE_PAGE_SIZE, err);
 }
 
-static int cancelled(const struct reception *r, struct error *err)
-{
-	json_t *json = json_loads(r->payload, 0, NULL);
-	const char *reason = json_string_value(json_object_get(json, "message"));
-
-	error_set(err, EXIT_PEER, "the source called the migration off: %s",
-		  reason ? reason : "no reason given");
-	json_decref(json);
-	return -1;
-}
-
 /* Memory that the guest of ours runs in is not written to any more. */
 static int take_memory(struct reception *r, const struct wire_frame *frame,
 		       struct error *err)
@@ -259,7 +249,8 @@ static int take_frame(struct reception *r, const struct wire_frame *frame,
 	case WIRE_HASH:
 		return send_hashes(r, frame, err);
 	case WIRE_CANCEL:
-		return cancelled(r, err);
+		return reason_take(r->payload, "the source called the migration off",
+				   err);
 	case WIRE_DONE:
 		r->done = true;
 		return 0;

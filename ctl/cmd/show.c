@@ -207,20 +207,11 @@ err_kernel:
 
 int cmd_show(struct output *out, int argc, char **argv, struct error *err)
 {
-	static const struct option longs[] = { COMMON_OPTIONS };
 	struct migtrack *mt;
-	int option, ret;
 	uint64_t id;
+	int ret;
 
-	while ((option = option_next(argc, argv, ":j", longs, err)))
-		if (option < 0)
-			return -1;
-	if (optind >= argc) {
-		error_set(err, EXIT_USAGE, "show: which session?");
-		return error_advise(err, "give a number from migctl list");
-	}
-	if (option_number("show", argv[optind++], 1, UINT64_MAX, &id, err) ||
-	    option_end(argc, argv, err) || kernel_open(&mt, err))
+	if (option_session(argc, argv, &id, err) || kernel_open(&mt, err))
 		return -1;
 	ret = show(out, mt, id, err);
 	migtrack_close(mt);

@@ -57,6 +57,15 @@ static bool send_line(int fd, const char *line)
 	return send(fd, line + 1, strlen(line + 1), MSG_NOSIGNAL) >= 0;
 }
 
+/* Says nothing any more, until the client gives up or the test ends. */
+static void hang(int fd)
+{
+	char c;
+
+	while (recv(fd, &c, 1, 0) > 0)
+		;
+}
+
 static void *serve(void *data)
 {
 	struct server *server = data;
@@ -66,18 +75,21 @@ static void *serve(void *data)
 	int fd;
 
 	fd = accept(server->fd, NULL, NULL);
+	__atomic_store_n(&server->peer, fd, __ATOMIC_SEQ_CST);
 	for (line = server->script; *line && sent; line++) {
 		if (line != server->script &&
 		    !read_request(fd, server->requests,
 				  sizeof(server->requests)))
 			break;
-		if (!**line)
-			pause();
+		if (!**line) {
+			hang(fd);
+			break;
+		}
 		text = fill_id(*line, server->requests);
 		sent = send_line(fd, text);
 		free(text);
 	}
-	close(fd);
+	shutdown(fd, SHUT_RDWR);
 	return NULL;
 }
 
@@ -85,7 +97,7 @@ void server_start(struct server *server, const char * const *script)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	*server = (struct server) { .script = script };
+	*server = (struct server) { .script = script, .peer = -1 };
 	snprintf(server->path, sizeof(server->path), "/tmp/migtrack-unit-%d",
 		 getpid());
 	strcpy(address.sun_path, server->path);
@@ -99,6 +111,12 @@ void server_start(struct server *server, const char * const *script)
 
 void server_stop(struct server *server)
 {
+	shutdown(server->fd, SHUT_RDWR);
+	if (server->script) {
+		shutdown(__atomic_load_n(&server->peer, __ATOMIC_SEQ_CST), SHUT_RDWR);
+		pthread_join(server->thread, NULL);
+		close(server->peer);
+	}
 	close(server->fd);
 	unlink(server->path);
 }

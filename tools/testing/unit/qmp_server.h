@@ -22,6 +22,7 @@ struct server {
 	char path[64];
 	int fd;
 	char requests[4096];
+	int peer;
 	pthread_t thread;
 };
 
