@@ -10,10 +10,11 @@ const char list_usage[] =
 	"memory they track, what is left to be moved as of the last sync, and how long\n"
 	"ago that was. Needs no privileges and disturbs nothing.";
 
-enum { ID, SOURCES, ITERATION, REMAINING, RATE, AGE, FLAGS, PIDS, FIELDS };
+enum { ID, PHASE, SOURCES, ITERATION, REMAINING, RATE, AGE, FLAGS, PIDS, FIELDS };
 
 static const struct out_field fields[FIELDS] = {
 	[ID] = { "session_id", "SESSION", 7, OUT_NUMBER },
+	[PHASE] = { "phase", "MIGRATION", 10, OUT_TEXT },
 	[SOURCES] = { "sources", "SOURCES", 7, OUT_NUMBER },
 	[ITERATION] = { "iteration", "ITERATION", 9, OUT_NUMBER },
 	[REMAINING] = { "remaining_bytes", "REMAINING", 10, OUT_BYTES },
@@ -43,6 +44,7 @@ static int list_session(const struct migtrack_session *session, void *data)
 		out_header(out, fields, FIELDS);
 	out_begin(out, OUT_ROW, "session");
 	out_uint(out, &fields[ID], session->id);
+	out_phase(out, &fields[PHASE], session);
 	out_uint(out, &fields[SOURCES], session->sources);
 	out_uint(out, &fields[ITERATION], session->iteration);
 	out_uint(out, &fields[REMAINING], session->bytes.total);
@@ -69,7 +71,7 @@ int cmd_list(struct output *out, int argc, char **argv, struct error *err)
 	if (ret)
 		kernel_error(listing.mt, ret, "can't list the sessions", err);
 	else if (!listing.n)
-		out_say(out, "No sessions. migctl track starts one.");
+		out_say(out, "No sessions. migctl track and migctl migrate start one.");
 	migtrack_close(listing.mt);
 	return ret ? -1 : 0;
 }

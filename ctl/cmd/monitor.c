@@ -70,14 +70,6 @@ static void out_wallclock(struct output *out)
 	out_json(out, &fields[TIME], json_integer((json_int_t)now), text);
 }
 
-static void out_phase(struct output *out, const struct migtrack_session *session)
-{
-	if (session->phase)
-		out_text(out, &fields[PHASE], phase_name(session->phase));
-	else
-		out_none(out, &fields[PHASE]);
-}
-
 /* What a controller decides by: for programs only. */
 static void out_published(struct output *out,
 			  const struct migtrack_session *session)
@@ -100,7 +92,7 @@ static void out_session_event(struct output *out, const char *name,
 	out_text(out, &fields[EVENT], name);
 	out_uint(out, &fields[SESSION], session->id);
 	out_none(out, &fields[SOURCE]);
-	out_phase(out, session);
+	out_phase(out, &fields[PHASE], session);
 	out_uint(out, &fields[ITERATION], session->iteration);
 	out_uint(out, &fields[DIRTY], session->dirty_pages);
 	out_uint(out, &fields[REMAINING], session->bytes.total);

@@ -123,7 +123,7 @@ int record_read(struct record *record, uint64_t session, struct error *err)
 	if (access(record->path, F_OK)) {
 		error_set(err, EXIT_GONE, "session %llu is no migration that is under way",
 			  (unsigned long long)session);
-		return error_advise(err, "see migctl list, column PHASE");
+		return error_advise(err, "see migctl list, column MIGRATION");
 	}
 	json = json_load_file(record->path, 0, NULL);
 	if (!json || json_unpack(json, "{s:i, s:s, s:s, s:s}", "pid", &pid, "qmp",

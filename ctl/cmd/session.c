@@ -111,6 +111,15 @@ const char *phase_name(uint32_t phase)
 	return phase < ARRAY_SIZE(names) ? names[phase] : "unknown";
 }
 
+void out_phase(struct output *out, const struct out_field *field,
+	       const struct migtrack_session *session)
+{
+	if (session->phase)
+		out_text(out, field, phase_name(session->phase));
+	else
+		out_none(out, field);
+}
+
 const char *bandwidth_source_name(uint32_t source)
 {
 	static const char * const names[] = {

@@ -35,6 +35,10 @@ void out_pids(struct output *out, const struct out_field *field,
 void out_age(struct output *out, const struct out_field *field,
 	     const struct migtrack_session *session);
 
+/* Where its migration stands; unknown if it is none. */
+void out_phase(struct output *out, const struct out_field *field,
+	       const struct migtrack_session *session);
+
 const char *phase_name(uint32_t phase);
 const char *bandwidth_source_name(uint32_t source);
 const char *sync_kind_name(uint32_t kind);
