@@ -47,7 +47,7 @@ static int count_session(const struct migtrack_session *session, void *data)
 	return session->id == *id;
 }
 
-TEST_F(abi, session_life)
+TEST_F_TIMEOUT(abi, session_life, 120)
 {
 	struct migtrack_session session;
 	uint64_t id, id2;
@@ -75,7 +75,7 @@ TEST_F(abi, session_life)
 	close(fd2);
 }
 
-TEST_F(abi, iterations)
+TEST_F_TIMEOUT(abi, iterations, 120)
 {
 	struct migtrack_session s;
 
@@ -103,7 +103,7 @@ TEST_F(abi, iterations)
 }
 
 /* Nothing was written since the setup, and nothing was taken: all is left. */
-TEST_F(abi, owner_progress_is_clamped)
+TEST_F_TIMEOUT(abi, owner_progress_is_clamped, 120)
 {
 	struct migtrack_session s;
 	volatile __u64 *moved = &self->h.header->moved_bytes[0];
@@ -132,7 +132,7 @@ TEST_F(abi, owner_progress_is_clamped)
 	EXPECT_EQ(3, s.iteration);
 }
 
-TEST_F(abi, one_sync_at_a_time)
+TEST_F_TIMEOUT(abi, one_sync_at_a_time, 120)
 {
 	unsigned int busy = 0, i;
 	int ret;
@@ -151,7 +151,7 @@ TEST_F(abi, one_sync_at_a_time)
 	EXPECT_EQ(1, busy);
 }
 
-TEST_F(abi, mapping_outlives_the_session)
+TEST_F_TIMEOUT(abi, mapping_outlives_the_session, 120)
 {
 	unsigned long *bitmap = self->h.bitmap;
 
@@ -166,7 +166,7 @@ TEST_F(abi, mapping_outlives_the_session)
 	EXPECT_EQ(1, self->h.header->iteration);
 }
 
-TEST_F(abi, fork_gets_no_mapping)
+TEST_F_TIMEOUT(abi, fork_gets_no_mapping, 120)
 {
 	pid_t pid = fork();
 	int status;
@@ -181,7 +181,7 @@ TEST_F(abi, fork_gets_no_mapping)
 	EXPECT_EQ(SIGSEGV, WTERMSIG(status));
 }
 
-TEST_F(abi, mapping_limits)
+TEST_F_TIMEOUT(abi, mapping_limits, 120)
 {
 	size_t len = self->h.map.map_length;
 	int fd = self->h.fd;
@@ -199,7 +199,7 @@ TEST_F(abi, mapping_limits)
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0));
 }
 
-TEST_F(abi, sources_come_and_go)
+TEST_F_TIMEOUT(abi, sources_come_and_go, 120)
 {
 	struct migtrack_source_map map;
 	struct migtrack_source source;
@@ -221,7 +221,7 @@ TEST_F(abi, sources_come_and_go)
 	EXPECT_EQ(-ENOENT, migtrack_source_get(self->h.mt, self->h.id, 1, &source));
 }
 
-TEST_F(abi, limits)
+TEST_F_TIMEOUT(abi, limits, 120)
 {
 	struct migtrack_source_map map;
 	int fds[256], n = 0, ret = 0;
@@ -243,7 +243,7 @@ TEST_F(abi, limits)
 }
 
 /* A migration's phases go forward, and its end is the end. */
-TEST_F(abi, published)
+TEST_F_TIMEOUT(abi, published, 120)
 {
 	struct migtrack_session set = { .expected_downtime_ns = UINT64_MAX }, get;
 	uint64_t id = self->h.id;
@@ -314,7 +314,7 @@ static int next_event(struct events *events, uint64_t id, struct migtrack_event 
 	}
 }
 
-TEST_F(abi, events)
+TEST_F_TIMEOUT(abi, events, 120)
 {
 	struct migtrack_source_map map;
 	struct migtrack_event event;

@@ -185,7 +185,7 @@ static size_t missed(const struct harvest *h)
 } while (0)
 
 #define LOSES_NOTHING(name, event)						\
-TEST_F(events, name)								\
+TEST_F_TIMEOUT(events, name, 120)								\
 {										\
 	ADOPT();								\
 	backend(self->shared, self->backend, BACKEND_WRITE);			\
@@ -204,7 +204,7 @@ LOSES_NOTHING(backend_protects_and_back, BACKEND_PROTECT)
 LOSES_NOTHING(backend_drops_its_entries, BACKEND_DONTNEED)
 LOSES_NOTHING(backend_execs, BACKEND_EXEC)
 
-TEST_F(events, child_writes_and_exits)
+TEST_F_TIMEOUT(events, child_writes_and_exits, 120)
 {
 	ADOPT();
 	backend(self->shared, self->backend, BACKEND_FORK_WRITE);
@@ -216,7 +216,7 @@ TEST_F(events, child_writes_and_exits)
 }
 
 /* After a move the mapping is watched where it is. */
-TEST_F(events, writes_after_a_move)
+TEST_F_TIMEOUT(events, writes_after_a_move, 120)
 {
 	ADOPT();
 	backend(self->shared, self->backend, BACKEND_REMAP);
@@ -231,7 +231,7 @@ TEST_F(events, writes_after_a_move)
 }
 
 /* Our own mapping: the VMM punches a hole, and writes there again. */
-TEST_F(events, hole_punched)
+TEST_F_TIMEOUT(events, hole_punched, 120)
 {
 	unsigned long i;
 
@@ -339,7 +339,7 @@ TEST_F_TIMEOUT(events, mapping_born_during_a_sync, 120)
 }
 
 /* Bits past the end of the range do not exist. */
-TEST_F(events, range_of_three_pages)
+TEST_F_TIMEOUT(events, range_of_three_pages, 120)
 {
 	struct migtrack_source_map map;
 	unsigned long *bitmap;
@@ -353,7 +353,7 @@ TEST_F(events, range_of_three_pages)
 }
 
 /* A sparse file that its owner made absurdly large costs nothing. */
-TEST_F(events, absurd_size)
+TEST_F_TIMEOUT(events, absurd_size, 120)
 {
 	struct migtrack_source_map map;
 	int fd = memfd_create("absurd", 0);

@@ -15,7 +15,8 @@
 #include "kselftest_harness.h"
 #include "harvest.h"
 
-#define MEMORY	(64UL << 20)
+#define MEMORY	(32UL << 20)
+#define SYNCS	20
 
 /* A VMM for our purposes: maps the memory and writes to it until killed. */
 static pid_t fake_vmm(int mem_fd)
@@ -102,13 +103,13 @@ FIXTURE_TEARDOWN(lifetime)
 	kill_wait(self->vmm);
 	harvest_close(&self->h);
 	EXPECT_TRUE(EVENTUALLY(module_refs() == self->refs));
-	/* The guest's memory is gone: within 8 MiB of where it was. */
+	/* The guest's memory is gone: within 4 MiB of where it was. */
 	EXPECT_TRUE(EVENTUALLY(file_number("/proc/meminfo", "Shmem:") <
-			       self->shmem_kib + 8192));
+			       self->shmem_kib + 4096));
 }
 
 /* Without a sync, the owner and all listeners are told; memory is let go of. */
-TEST_F(lifetime, vmm_killed_while_tracked)
+TEST_F_TIMEOUT(lifetime, vmm_killed_while_tracked, 120)
 {
 	struct migtrack_event event;
 	struct migtrack *events;
@@ -131,27 +132,27 @@ TEST_F(lifetime, vmm_killed_while_tracked)
 	migtrack_close(events);
 
 	EXPECT_TRUE(EVENTUALLY(file_number("/proc/meminfo", "Shmem:") <
-			       self->shmem_kib + 8192));
+			       self->shmem_kib + 4096));
 	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);
 	EXPECT_TRUE(self->h.header->flags & MIGTRACK_COUNTER_FLAGS_GONE);
 }
 
-TEST_F(lifetime, vmm_killed_before_the_setup)
+TEST_F_TIMEOUT(lifetime, vmm_killed_before_the_setup, 120)
 {
 	kill_wait(self->vmm);
 	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
 	EXPECT_TRUE(self->h.header->flags & MIGTRACK_COUNTER_FLAGS_GONE);
 }
 
-TEST_F(lifetime, vmm_killed_during_syncs)
+TEST_F_TIMEOUT(lifetime, vmm_killed_during_syncs, 120)
 {
 	unsigned int i;
 
 	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < SYNCS; i++) {
 		ASSERT_EQ(0, migtrack_sync(self->h.mt, self->h.fd,
 					   MIGTRACK_SYNC_KIND_ITERATION));
-		if (i == 25)
+		if (i == SYNCS / 2)
 			kill(self->vmm, SIGKILL);
 		ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 10000));
 	}
@@ -165,7 +166,7 @@ static int session_is(const struct migtrack_session *session, void *data)
 }
 
 /* A controller that is killed, in the middle of a sync. */
-TEST_F(lifetime, controller_killed)
+TEST_F_TIMEOUT(lifetime, controller_killed, 120)
 {
 	uint64_t id, *shared;
 	pid_t pid;
@@ -198,15 +199,15 @@ TEST_F(lifetime, controller_killed)
 }
 
 /* session-del while a sync runs: cancelled, and all is let go of. */
-TEST_F(lifetime, deleted_during_a_sync)
+TEST_F_TIMEOUT(lifetime, deleted_during_a_sync, 120)
 {
 	unsigned int i;
 
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < SYNCS; i++) {
 		ASSERT_EQ(0, migtrack_sync(self->h.mt, self->h.fd,
 					   i ? MIGTRACK_SYNC_KIND_ITERATION :
 					       MIGTRACK_SYNC_KIND_SETUP));
-		if (i == 49)
+		if (i == SYNCS - 1)
 			break;
 		ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 10000));
 	}

@@ -58,7 +58,7 @@ FIXTURE_TEARDOWN(refuse)
 		TH_LOG("said: %s", migtrack_message(self->mt));			\
 } while (0)
 
-TEST_F(refuse, processes)
+TEST_F_TIMEOUT(refuse, processes, 120)
 {
 	int status;
 	pid_t pid = fork();
@@ -77,7 +77,7 @@ TEST_F(refuse, processes)
 						   0, 0, &self->map));
 }
 
-TEST_F(refuse, ranges)
+TEST_F_TIMEOUT(refuse, ranges, 120)
 {
 	pid_t pid = getpid();
 
@@ -93,7 +93,7 @@ TEST_F(refuse, ranges)
 	EXPECT_REFUSED(ENXIO, "does not map", pid, self->mem_fd, 0, MEMORY / 2);
 }
 
-TEST_F(refuse, mappings)
+TEST_F_TIMEOUT(refuse, mappings, 120)
 {
 	pid_t pid = getpid();
 
@@ -104,7 +104,7 @@ TEST_F(refuse, mappings)
 	EXPECT_REFUSED(EINVAL, "share=on", pid, self->mem_fd, 0, 0);
 }
 
-TEST_F(refuse, read_only)
+TEST_F_TIMEOUT(refuse, read_only, 120)
 {
 	char path[64];
 	int fd;
@@ -121,7 +121,7 @@ TEST_F(refuse, read_only)
 	close(fd);
 }
 
-TEST_F(refuse, files)
+TEST_F_TIMEOUT(refuse, files, 120)
 {
 	pid_t pid = getpid();
 	int fd;
@@ -148,7 +148,7 @@ TEST_F(refuse, files)
 	close(fd);
 }
 
-TEST_F(refuse, descriptors)
+TEST_F_TIMEOUT(refuse, descriptors, 120)
 {
 	EXPECT_EQ(-EINVAL, migtrack_sync(self->mt, self->mem_fd,
 					 MIGTRACK_SYNC_KIND_SETUP));
@@ -176,13 +176,13 @@ static void drop_capability(int capability)
 }
 
 /* CAP_NET_ADMIN alone does not open other processes' memory. */
-TEST_F(refuse, without_ptrace)
+TEST_F_TIMEOUT(refuse, without_ptrace, 120)
 {
 	drop_capability(CAP_SYS_PTRACE);
 	EXPECT_REFUSED(EPERM, "CAP_SYS_PTRACE", getpid(), self->mem_fd, 0, 0);
 }
 
-TEST_F(refuse, without_net_admin)
+TEST_F_TIMEOUT(refuse, without_net_admin, 120)
 {
 	struct migtrack_session session;
 	uint64_t id;
