@@ -15,7 +15,7 @@ installed := $(DESTDIR)/lib/modules/$(release)/updates/kmod/migtrack.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell check demo checkpatch netlink clean distclean help
+	lab lab-build lab-shell check demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -27,7 +27,8 @@ help:
 	@echo '  install          modules, migctl, headers, manual page; PREFIX, DESTDIR'
 	@echo '  uninstall        take them away again'
 	@echo 'In a throwaway VM (a Debian is unpacked into the cache once, the host is not touched):'
-	@echo '  demo             a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
+	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'
+	@echo '  demo-track       a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  check            all tests, on both kernels'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
 	@echo 'For development:'
@@ -75,10 +76,13 @@ lab-shell:
 check:
 	@tools/testing/lab/check
 
-demo:
+demo: what := migrate
+demo-track: what := track
+
+demo demo-track:
 	@$(LAB) enter /src/tools/testing/lab/build-kernel $(KERNEL)
 	@$(LAB) enter /src/tools/testing/lab/build-user migctl guest
-	@tools/testing/demo/demo $(KERNEL)
+	@tools/testing/demo/demo $(KERNEL) $(what)
 
 checkpatch:
 	@$(LAB) enter /src/tools/testing/lab/checkpatch
