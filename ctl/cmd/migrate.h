@@ -32,7 +32,7 @@ struct migrate_options {
 struct migrate_times {
 	uint64_t started;
 	uint64_t first_pass;		/* ended */
-	uint64_t running;		/* the guest was last seen running here */
+	uint64_t running;		/* the guest last ran here: the VMM's word, or ours */
 	uint64_t stopped;
 	uint64_t synced;
 	uint64_t copied;

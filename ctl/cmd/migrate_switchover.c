@@ -72,8 +72,11 @@ static int start_vmm(struct migration *m, struct error *err)
 	    guard_start(&m->guard, m->vmm, m->ops, m->saved, err) ||
 	    m->ops->prepare_source(m->vmm, err) ||
 	    relay_open(&m->relay, &m->channel, err) ||
-	    channel_send(&m->channel, &frame, NULL, err) ||
-	    m->ops->start(m->vmm, m->relay.vmm_fd, err))
+	    channel_send(&m->channel, &frame, NULL, err))
+		return -1;
+	/* Until the VMM says more: it can stop the guest from here on. */
+	m->times.running = clock_ns(CLOCK_MONOTONIC);
+	if (m->ops->start(m->vmm, m->relay.vmm_fd, err))
 		return -1;
 	return relay_start(&m->relay, err);
 }
@@ -181,6 +184,8 @@ int migrate_switchover(struct migration *m, struct error *err)
 	    start_vmm(m, err) ||
 	    wait_phase(m, VMM_PRE_SWITCHOVER, keep_up, err))
 		return -1;
+	if (m->vmm->stopped_ns > m->times.running)
+		m->times.running = m->vmm->stopped_ns;
 	m->times.stopped = clock_ns(CLOCK_MONOTONIC);
 	if (final_copy(m, err))
 		return -1;

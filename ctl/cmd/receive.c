@@ -149,9 +149,9 @@ static int settle(struct reception *r, int ret, struct error *err)
 		return error_advise(err, "the guest runs here; the source did not say whether its memory was compared");
 	if (!r->started)
 		return ret;
-	if (!r->ops->quit(r->vmm, &more))
-		error_advise(err, "%s%sthe destination QEMU was ended: start it again to try again",
-			     err->advice, err->advice[0] ? "; " : "");
+	/* Advice on the cause is worth more than this. */
+	if (!r->ops->quit(r->vmm, &more) && !err->advice[0])
+		error_advise(err, "the destination QEMU was ended: start it again to try again");
 	return ret;
 }
 

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "common/units.h"
 #include "vmm/memfile.h"
 #include "vmm/qemu.h"
 
@@ -29,6 +31,32 @@ static void qemu_close(struct vmm *vmm)
 	free(qemu);
 }
 
+static uint64_t clock_now(int clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+/* Events carry the time of day; how long ago that was counts. */
+static void qemu_event(const char *name, json_t *event, void *data)
+{
+	uint64_t now = clock_now(CLOCK_REALTIME), when;
+	json_int_t seconds = 0, us = 0;
+	struct qemu *qemu = data;
+
+	if (!strcmp(name, "RESUME"))
+		qemu->vmm.stopped_ns = 0;
+	if (strcmp(name, "STOP") ||
+	    json_unpack(event, "{s:{s:I, s:I}}", "timestamp", "seconds", &seconds,
+			"microseconds", &us))
+		return;
+	when = (uint64_t)seconds * NS_PER_S + (uint64_t)us * NS_PER_US;
+	qemu->vmm.stopped_ns = clock_now(CLOCK_MONOTONIC) -
+			       (now > when ? now - when : 0);
+}
+
 static int qemu_open(struct vmm **vmm, const char *address, pid_t pid,
 		     struct error *err)
 {
@@ -41,6 +69,7 @@ static int qemu_open(struct vmm **vmm, const char *address, pid_t pid,
 	qemu->vmm.ops = &vmm_qemu;
 	if (qmp_open(&qemu->qmp, address, err))
 		goto err_close;
+	qmp_on_event(qemu->qmp, qemu_event, qemu);
 	qemu->vmm.pid = pid ? pid : qmp_peer(qemu->qmp);
 	if (qemu->vmm.pid <= 0) {
 		error_set(err, EXIT_VMM,

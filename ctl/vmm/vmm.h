@@ -62,11 +62,14 @@ struct vmm_ops {
  * @ops: its driver
  * @pid: its process
  * @version: what it calls itself
+ * @stopped_ns: when the guest stopped, by the VMM's own word: CLOCK_MONOTONIC in
+ *	ns; 0 if it has not, since the VMM was connected
  */
 struct vmm {
 	const struct vmm_ops *ops;
 	pid_t pid;
 	char version[64];
+	uint64_t stopped_ns;
 };
 
 extern const struct vmm_ops vmm_qemu;
