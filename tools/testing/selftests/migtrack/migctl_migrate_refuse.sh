@@ -3,7 +3,7 @@
 # What migctl migrate and receive refuse before a byte moves, each with its
 # reason. MIGCTL, MIGTRACK_KO, GUEST: see migctl_migrate.sh.
 
-# shellcheck source=../../guest/migrate.sh
+# shellcheck source-path=SCRIPTDIR source=../../guest/migrate.sh
 . "${GUEST:-/src/tools/testing/guest}/migrate.sh"
 
 plan 19
