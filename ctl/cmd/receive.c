@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cmd/reason.h"
@@ -18,6 +21,9 @@ const char receive_usage[] =
 	"  --qmp SOCKET      the destination QEMU's QMP socket\n"
 	"  --insecure        allow TCP, which is neither encrypted nor authenticated\n"
 	"  -j, --json        one JSON object a line, in bytes and nanoseconds";
+
+/* How long the watching thread outlives the connection. */
+#define WATCH_MS	100
 
 enum { OPTION_QMP = 256, OPTION_LISTEN, OPTION_INSECURE };
 
@@ -52,16 +58,40 @@ static int options_parse(struct receive_options *options, int argc, char **argv,
 	return error_advise(err, "give --listen ADDRESS and --qmp SOCKET; see migctl receive --help");
 }
 
-/* Ctrl-C ends what waits for the source. */
-static void *signal_thread(void *data)
+/* Ctrl-C, or the end of the VMM, end what waits for the source. */
+static void *watch_thread(void *data)
 {
 	struct reception *r = data;
-	struct pollfd pollfd = { .fd = r->signals, .events = POLLIN };
+	struct pollfd fds[] = {
+		{ .fd = r->signals, .events = POLLIN },
+		{ .fd = r->vmm_fd, .events = POLLIN },
+	};
 
-	while (poll(&pollfd, 1, 200) <= 0 && !r->channel.stop)
-		;
+	while (poll(fds, ARRAY_SIZE(fds), WATCH_MS) <= 0) {
+		if (channel_stopped(&r->channel))
+			return NULL;
+	}
+	if (fds[0].revents)
+		error_set(&r->why, EXIT_CANCELLED, "interrupted at the destination");
+	else
+		error_set(&r->why, EXIT_GONE, "the destination's QEMU has ended");
+	r->broken = true;
+	reason_send(&r->channel, WIRE_FAILED, &r->why);
 	channel_stop(&r->channel);
 	return NULL;
+}
+
+static int open_vmm(struct reception *r, struct error *err)
+{
+	if (vmm_qemu.open(&r->vmm, r->options->qmp, 0, err))
+		return -1;
+	r->vmm_fd = (int)syscall(SYS_pidfd_open, r->vmm->pid, 0);
+	if (r->vmm_fd < 0)
+		return error_set(err, EXIT_VMM, "process %d: %s", r->vmm->pid,
+				 strerror(errno));
+	if (r->ops->check_destination(r->vmm, err))
+		return -1;
+	return r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err);
 }
 
 static int open_destination(struct reception *r, struct error *err)
@@ -70,10 +100,7 @@ static int open_destination(struct reception *r, struct error *err)
 	if (!r->payload)
 		return error_set(err, EXIT_FAILED, "out of memory");
 	r->signals = signals_open(err);
-	if (r->signals < 0 ||
-	    vmm_qemu.open(&r->vmm, r->options->qmp, 0, err) ||
-	    r->ops->check_destination(r->vmm, err) ||
-	    r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err))
+	if (r->signals < 0 || open_vmm(r, err))
 		return -1;
 	return channel_listen(&r->listen_fd, r->options->listen,
 			      r->options->insecure, err);
@@ -116,7 +143,7 @@ static int receive(struct reception *r, struct error *err)
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
 	out_say(r->out, "Receiving from %s.", r->channel.peer);
-	if (pthread_create(&thread, NULL, signal_thread, r))
+	if (pthread_create(&thread, NULL, watch_thread, r))
 		return error_set(err, EXIT_FAILED, "can't make a thread");
 
 	ret = receive_agree(r, err);
@@ -129,6 +156,8 @@ static int receive(struct reception *r, struct error *err)
 	}
 	channel_stop(&r->channel);
 	pthread_join(thread, NULL);
+	if (ret && r->broken)
+		*err = r->why;
 	out_summary(r);
 	return ret;
 }
@@ -168,6 +197,8 @@ static void reception_close(struct reception *r)
 		r->vmm->ops->close(r->vmm);
 	if (r->signals >= 0)
 		close(r->signals);
+	if (r->vmm_fd >= 0)
+		close(r->vmm_fd);
 	free(r->blocks);
 	free(r->payload);
 }
@@ -184,6 +215,7 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 		.relay.fd = -1,
 		.relay.vmm_fd = -1,
 		.signals = -1,
+		.vmm_fd = -1,
 	};
 	int ret;
 

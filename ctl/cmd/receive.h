@@ -31,6 +31,9 @@ struct receive_options {
  * @receiver: writes the memory
  * @blocks: of @receiver, in the source's order
  * @signals: Ctrl-C
+ * @vmm_fd: readable when the VMM has ended
+ * @broken: the watching thread ended the connection
+ * @why: and why
  * @started: when the source connected
  * @resumed: the guest runs here
  * @done: the source has said that all is well
@@ -50,6 +53,9 @@ struct reception {
 	struct receiver receiver;
 	struct receiver_block *blocks;
 	int signals;
+	int vmm_fd;
+	bool broken;
+	struct error why;
 	uint64_t started;
 	bool resumed;
 	bool done;
