@@ -15,7 +15,7 @@ installed := $(DESTDIR)/lib/modules/$(release)/updates/kmod/migtrack.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell check demo demo-track checkpatch netlink clean distclean help
+	lab lab-build lab-shell check check-migration demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -30,6 +30,7 @@ help:
 	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  demo-track       a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  check            all tests, on both kernels'
+	@echo '  check-migration  real guests move, and things go wrong; 10 min. KERNEL=6.12|7.2'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
 	@echo 'For development:'
 	@echo '  lab              only make the lab'
@@ -75,6 +76,10 @@ lab-shell:
 
 check:
 	@tools/testing/lab/check
+
+check-migration:
+	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
+	@tools/testing/lab/check-migration $(KERNEL)
 
 demo: what := migrate
 demo-track: what := track
