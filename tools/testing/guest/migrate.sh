@@ -21,6 +21,7 @@ cleanup() {
 
 	jobs -p | xargs -r kill 2>/dev/null
 	for name in "${started[@]}"; do
+		[ $failed = 0 ] || show "/run/$name.err"
 		"$guest" stop "$name"
 	done
 	rm -rf "$dir"
