@@ -29,7 +29,7 @@ help:
 	@echo 'In a throwaway VM (a Debian is unpacked into the cache once, the host is not touched):'
 	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  demo-track       a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
-	@echo '  check            all tests, on both kernels'
+	@echo '  check            all tests but those of check-migration, on both kernels'
 	@echo '  check-migration  real guests move, and things go wrong; 10 min. KERNEL=6.12|7.2'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
 	@echo 'For development:'
