@@ -16,6 +16,8 @@ const char migrate_usage[] =
 	"  --to ADDRESS         unix:PATH or HOST:PORT, where migctl receive listens\n"
 	"  --insecure           allow TCP, which is neither encrypted nor authenticated\n"
 	"  --downtime T         the guest may be stopped for so long (300ms)\n"
+	"  --fixed-cost T       of that, keep so much for the stop, the devices and the\n"
+	"                       resume (0ms); the rest is for the last copy\n"
 	"  --bandwidth RATE     decide by this many bytes a second (100M), not by what\n"
 	"                       is measured\n"
 	"  --max-bandwidth RATE send no more than that while the guest runs\n"
@@ -27,7 +29,8 @@ const char migrate_usage[] =
 
 enum {
 	OPTION_QMP = 256, OPTION_TO, OPTION_INSECURE, OPTION_DOWNTIME,
-	OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT, OPTION_VERIFY,
+	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
+	OPTION_VERIFY,
 };
 
 #define ACCEPT_TIMEOUT	(30 * NS_PER_S)
@@ -77,6 +80,9 @@ static int options_take(struct migrate_options *options, int option,
 	case OPTION_DOWNTIME:
 		return option_time("--downtime", optarg,
 				   &options->limits.downtime, err);
+	case OPTION_FIXED_COST:
+		return option_time("--fixed-cost", optarg,
+				   &options->limits.fixed_cost, err);
 	case OPTION_BANDWIDTH:
 		return option_rate("--bandwidth", optarg,
 				   &options->limits.bandwidth, err);
@@ -101,6 +107,7 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 		{ "to", required_argument, NULL, OPTION_TO },
 		{ "insecure", no_argument, NULL, OPTION_INSECURE },
 		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
+		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
 		{ "bandwidth", required_argument, NULL, OPTION_BANDWIDTH },
 		{ "max-bandwidth", required_argument, NULL, OPTION_MAX_BANDWIDTH },
 		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
@@ -116,11 +123,17 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 	}
 	if (option_end(argc, argv, err))
 		return -1;
-	if (options->qmp && options->to)
-		return 0;
-	error_set(err, EXIT_USAGE, "migrate: %s",
-		  options->qmp ? "where to?" : "which guest?");
-	return error_advise(err, "give --qmp SOCKET and --to ADDRESS; see migctl migrate --help");
+	if (!options->qmp || !options->to) {
+		error_set(err, EXIT_USAGE, "migrate: %s",
+			  options->qmp ? "where to?" : "which guest?");
+		return error_advise(err, "give --qmp SOCKET and --to ADDRESS; see migctl migrate --help");
+	}
+	if (options->limits.fixed_cost >= options->limits.downtime) {
+		error_set(err, EXIT_USAGE,
+			  "migrate: --fixed-cost leaves nothing of --downtime for the last copy");
+		return error_advise(err, "allow more downtime, or give the time that stop, devices and resume take: the summary of a migration has it");
+	}
+	return 0;
 }
 
 /* The source's half: find the guest, refuse what can't be moved. */
@@ -301,6 +314,8 @@ int cmd_migrate(struct output *out, int argc, char **argv, struct error *err)
 	if (!ret)
 		ret = finish(&m, err);
 	migrate_undo(&m, ret ? err : NULL);
+	if (ret && err->code == EXIT_PEER)
+		peer_explain(&m.peer, err);
 	conclude(&m, err);
 	if (m.sync.syncs)
 		migrate_out_summary(&m, ret ? err : NULL);

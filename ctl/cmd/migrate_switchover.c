@@ -163,7 +163,10 @@ static int in_doubt(struct migration *m, struct error *err)
 /* From here on it is the destination's guest, whatever happens. */
 static int hand_over(struct migration *m, struct error *err)
 {
-	struct wire_frame frame = { .type = WIRE_GO };
+	struct wire_frame frame = {
+		.type = WIRE_GO,
+		.count = m->ops->ran(m->vmm),
+	};
 
 	if (migrate_set_phase(m, MIGTRACK_PHASE_HANDOVER, err) ||
 	    record_set(&m->record, "handed-over", err))

@@ -9,6 +9,8 @@
 
 /* How long a signal can wait while we wait for the peer. */
 #define INTERRUPT_NS	(20 * NS_PER_MS)
+/* How long what a peer said before it ended the connection can take to arrive. */
+#define EXPLAIN_NS	NS_PER_S
 
 static void peer_fail(struct peer *peer, const struct error *err)
 {
@@ -232,6 +234,25 @@ int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
 	}
 	pthread_mutex_unlock(&peer->lock);
 	return ret;
+}
+
+void peer_explain(struct peer *peer, struct error *err)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + EXPLAIN_NS;
+	struct timespec ts = {
+		.tv_sec = (time_t)(end / NS_PER_S),
+		.tv_nsec = (long)(end % NS_PER_S),
+	};
+
+	if (!peer->started)
+		return;
+	pthread_mutex_lock(&peer->lock);
+	while (!peer->failed &&
+	       !pthread_cond_timedwait(&peer->changed, &peer->lock, &ts))
+		;
+	if (peer->failed)
+		*err = peer->err;
+	pthread_mutex_unlock(&peer->lock);
 }
 
 int peer_check(struct peer *peer, struct error *err)

@@ -74,5 +74,10 @@ int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
 	      int interrupt, struct error *err);
 /* Has it failed meanwhile? -1 with the reason. */
 int peer_check(struct peer *peer, struct error *err);
+/*
+ * A connection that broke says less than what the peer said before it ended it:
+ * if that comes within a while, it replaces @err.
+ */
+void peer_explain(struct peer *peer, struct error *err);
 
 #endif /* MIGCTL_PEER_H */

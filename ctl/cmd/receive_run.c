@@ -189,9 +189,10 @@ static int vmm_end(struct reception *r, struct error *err)
 	}
 }
 
-static int go(struct reception *r, struct error *err)
+/* The guest is ours now. One that was paused stays so. */
+static int go(struct reception *r, bool run, struct error *err)
 {
-	if (r->ops->run(r->vmm, err))
+	if (run && r->ops->run(r->vmm, err))
 		return -1;
 	r->resumed = true;
 	return reply(r, WIRE_RUNNING, 0, err);
@@ -245,7 +246,7 @@ static int take_frame(struct reception *r, const struct wire_frame *frame,
 	case WIRE_VMM_END:
 		return vmm_end(r, err);
 	case WIRE_GO:
-		return go(r, err);
+		return go(r, frame->count, err);
 	case WIRE_HASH:
 		return send_hashes(r, frame, err);
 	case WIRE_CANCEL:

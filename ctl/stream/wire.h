@@ -29,7 +29,7 @@ enum wire_type {
 	WIRE_LOADED,		/* < the destination VMM has loaded it */
 	WIRE_HASH,		/* > send your hashes of @count bytes of @block */
 	WIRE_HASHES,		/* < 64-bit page hashes of @block from @offset on */
-	WIRE_GO,		/* > the guest is yours: run it */
+	WIRE_GO,		/* > the guest is yours: run it if @count is not 0 */
 	WIRE_RUNNING,		/* < it runs */
 	WIRE_CANCEL,		/* > the migration is off, reason in JSON */
 	WIRE_FAILED,		/* < JSON: reason */
@@ -42,7 +42,7 @@ enum wire_type {
  * @length: bytes of payload that follow
  * @block: index in the description's list of memory blocks
  * @offset: bytes
- * @count: bytes, where the payload does not tell
+ * @count: bytes, where the payload does not tell; see WIRE_GO
  */
 struct wire_frame {
 	uint32_t type;

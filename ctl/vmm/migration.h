@@ -68,6 +68,7 @@ struct vmm_status {
  * @go_on: leave VMM_PRE_SWITCHOVER
  * @cancel: cancel the migration; returns when it is over. The guest runs if it
  *	ran before
+ * @ran: did the guest run when the migration was started?
  * @run: let the guest run (cont)
  * @quit: end the VMM
  * @connection: the descriptor that commands go through
@@ -88,6 +89,7 @@ struct vmm_migration_ops {
 	int (*status)(struct vmm *vmm, struct vmm_status *status, struct error *err);
 	int (*go_on)(struct vmm *vmm, struct error *err);
 	int (*cancel)(struct vmm *vmm, struct error *err);
+	bool (*ran)(struct vmm *vmm);
 	int (*run)(struct vmm *vmm, struct error *err);
 	int (*quit)(struct vmm *vmm, struct error *err);
 	int (*connection)(struct vmm *vmm);

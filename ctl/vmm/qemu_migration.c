@@ -262,6 +262,13 @@ static int guest_resume(struct qemu *qemu, struct error *err)
 	return -1;
 }
 
+static bool qemu_ran(struct vmm *vmm)
+{
+	struct qemu *qemu = to_qemu(vmm);
+
+	return qemu->undo && qemu->undo->ran;
+}
+
 static int qemu_cancel(struct vmm *vmm, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
@@ -271,7 +278,7 @@ static int qemu_cancel(struct vmm *vmm, struct error *err)
 		return 0;
 	if (migration_end(qemu, err))
 		return -1;
-	return qemu->undo && qemu->undo->ran ? guest_resume(qemu, err) : 0;
+	return qemu_ran(vmm) ? guest_resume(qemu, err) : 0;
 }
 
 static int run_refuse(const struct vmm_status *status, struct error *err)
@@ -353,6 +360,7 @@ const struct vmm_migration_ops vmm_qemu_migration = {
 	.status = qemu_status,
 	.go_on = qemu_go_on,
 	.cancel = qemu_cancel,
+	.ran = qemu_ran,
 	.run = qemu_run,
 	.quit = qemu_quit,
 	.connection = qemu_connection,
