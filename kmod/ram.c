@@ -15,6 +15,7 @@
 #include "bits.h"
 #include "compat.h"
 #include "map.h"
+#include "mutant.h"
 #include "ram.h"
 #include "trace.h"
 #include "tracker.h"
@@ -26,6 +27,20 @@ static struct migtrack_ram *to_ram(struct migtrack_source *source)
 }
 
 /* ---- what a sync of the tracker found ---- */
+
+/* Its owner takes bits out of the word at the same time. */
+static unsigned long migtrack_fetch_or(unsigned long bits, unsigned long *word)
+{
+	unsigned long old;
+
+	if (!migtrack_without(MIGTRACK_STEP_ATOMIC))
+		return atomic_long_fetch_or(bits, (atomic_long_t *)word);
+
+	old = READ_ONCE(*word);
+	cpu_relax();
+	WRITE_ONCE(*word, old | bits);
+	return old;
+}
 
 /* Set @n bits of @dst from @pos on where @src, from 0 on, has them. */
 static unsigned long migtrack_or_bits(unsigned long *dst, unsigned long pos,
@@ -40,11 +55,9 @@ static unsigned long migtrack_or_bits(unsigned long *dst, unsigned long pos,
 		unsigned long high = shift ? word >> (BITS_PER_LONG - shift) : 0;
 
 		if (low)
-			fresh += hweight_long(low & ~atomic_long_fetch_or(low,
-							(atomic_long_t *)dst));
+			fresh += hweight_long(low & ~migtrack_fetch_or(low, dst));
 		if (high)
-			fresh += hweight_long(high & ~atomic_long_fetch_or(high,
-							(atomic_long_t *)(dst + 1)));
+			fresh += hweight_long(high & ~migtrack_fetch_or(high, dst + 1));
 	}
 	return fresh;
 }
@@ -121,6 +134,15 @@ bool migtrack_ram_has_chunk(const struct migtrack_ram *ram, unsigned long chunk)
 	       chunk <= (ram->first + ram->npages - 1) >> MIGTRACK_CHUNK_SHIFT;
 }
 
+/* The VMM has ended. Whoever finds it first, a sync or the watch, tells. */
+static void migtrack_ram_end(struct migtrack_ram *ram)
+{
+	if (xchg(&ram->gone, true))
+		return;
+	trace_migtrack_source_gone(&ram->source);
+	migtrack_source_retire(&ram->source);
+}
+
 /**
  * migtrack_ram_mm_gone - an address space ended
  * @tracker: the tracker
@@ -132,13 +154,9 @@ void migtrack_ram_mm_gone(struct migtrack_tracker *tracker, struct mm_struct *mm
 
 	lockdep_assert_held(&tracker->sync_lock);
 
-	list_for_each_entry(ram, &tracker->sources, node) {
-		if (ram->mm == mm && !ram->gone) {
-			WRITE_ONCE(ram->gone, true);
-			trace_migtrack_source_gone(&ram->source);
-			migtrack_source_retire(&ram->source);
-		}
-	}
+	list_for_each_entry(ram, &tracker->sources, node)
+		if (ram->mm == mm)
+			migtrack_ram_end(ram);
 }
 
 /**
@@ -222,7 +240,7 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 	lockdep_assert_held(&source->lock);
 
 	if (migtrack_ram_is_gone(ram)) {
-		WRITE_ONCE(ram->gone, true);
+		migtrack_ram_end(ram);
 		migtrack_ram_stop(source);
 		return 0;
 	}

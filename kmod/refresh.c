@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 
+#include "mutant.h"
 #include "ram.h"
 #include "tracker.h"
 #include "walk.h"
@@ -326,6 +327,11 @@ static int migtrack_refresh_round(struct migtrack_tracker *tracker,
 
 		for (n = 1; i + n < maps->n && maps->v[i + n].mm == mm; n++)
 			;
+
+		if ((migtrack_without(MIGTRACK_STEP_OTHERS) ||
+		     migtrack_without(MIGTRACK_STEP_ADOPTION)) &&
+		    !migtrack_ram_is_target(tracker, mm))
+			continue;
 
 		watch = migtrack_watch_find(tracker, mm);
 		if (!watch) {

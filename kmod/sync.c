@@ -11,11 +11,19 @@
 #include <linux/migtrack.h>
 
 #include "bits.h"
+#include "mutant.h"
 #include "ram.h"
 #include "trace.h"
 #include "tracker.h"
 #include "walk.h"
 #include "watch.h"
+
+/*
+ * A call that protects costs about as much as so many faults of the guest; KVM
+ * drops all that is in its range. Gaps up to this are protected with what is
+ * beside them.
+ */
+#define MIGTRACK_PROTECT_GAP	4
 
 /**
  * migtrack_tracker_carry - let the next sync report pages
@@ -34,18 +42,34 @@ void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
 	migtrack_bits_set(tracker->carry, first, min(npages, limit - first));
 }
 
-/* Write-protect the hull of @bits. Returns how many entries that changed. */
+/* The end of the run at @start, with others that are no further than a gap. */
+static unsigned long migtrack_run_end(const unsigned long *bits, unsigned long start)
+{
+	unsigned long end, next = start;
+
+	do {
+		end = find_next_zero_bit(bits, MIGTRACK_CHUNK_PAGES, next);
+		next = find_next_bit(bits, MIGTRACK_CHUNK_PAGES, end);
+	} while (next < MIGTRACK_CHUNK_PAGES && next - end <= MIGTRACK_PROTECT_GAP);
+	return end;
+}
+
+/* Write-protect @bits. Returns how many entries that changed. */
 static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 				      pgoff_t chunk_first,
-				      const unsigned long *bits)
+				      const unsigned long *bits, u64 *calls)
 {
-	unsigned long first = find_first_bit(bits, MIGTRACK_CHUNK_PAGES);
-	unsigned long last = find_last_bit(bits, MIGTRACK_CHUNK_PAGES);
-	unsigned long n;
+	unsigned long start, end, n = 0;
 
 	WRITE_ONCE(tracker->protecting, current);
-	n = wp_shared_mapping_range(tracker->mapping, chunk_first + first,
-				    last - first + 1);
+	for (start = find_first_bit(bits, MIGTRACK_CHUNK_PAGES);
+	     start < MIGTRACK_CHUNK_PAGES;
+	     start = find_next_bit(bits, MIGTRACK_CHUNK_PAGES, end)) {
+		end = migtrack_run_end(bits, start);
+		n += wp_shared_mapping_range(tracker->mapping, chunk_first + start,
+					     end - start);
+		++*calls;
+	}
 	WRITE_ONCE(tracker->protecting, NULL);
 	return n;
 }
@@ -144,6 +168,11 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	bool changed;
 	u32 seq;
 
+	if (migtrack_without(MIGTRACK_STEP_ALGORITHM)) {
+		migtrack_mutant_sync_chunk(tracker, ram, nr);
+		return;
+	}
+
 	spin_lock(&tracker->lock);
 	seq = chunk->seq;
 	spin_unlock(&tracker->lock);
@@ -157,7 +186,8 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	 */
 	bitmap_or(c, c, carry, MIGTRACK_CHUNK_PAGES);
 	bitmap_andnot(held, walk.present, pres, MIGTRACK_CHUNK_PAGES);
-	bitmap_or(c, c, held, MIGTRACK_CHUNK_PAGES);
+	if (!migtrack_without(MIGTRACK_STEP_PRESENT))
+		bitmap_or(c, c, held, MIGTRACK_CHUNK_PAGES);
 	bitmap_copy(pres, walk.present, MIGTRACK_CHUNK_PAGES);
 
 	/*
@@ -167,9 +197,10 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	 */
 	spin_lock(&tracker->lock);
 	bitmap_or(c, c, marks, MIGTRACK_CHUNK_PAGES);
-	bitmap_or(c, c, echo, MIGTRACK_CHUNK_PAGES);
+	if (!migtrack_without(MIGTRACK_STEP_ECHO))
+		bitmap_or(c, c, echo, MIGTRACK_CHUNK_PAGES);
 	bitmap_copy(echo, marks, MIGTRACK_CHUNK_PAGES);
-	if (!chunk->active)
+	if (!chunk->active || migtrack_without(MIGTRACK_STEP_KEEP))
 		bitmap_zero(marks, MIGTRACK_CHUNK_PAGES);
 	if (tracker->ndead)
 		migtrack_add_dead(tracker, walk.first, c);
@@ -178,11 +209,12 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	/* Protecting costs the guest faults: never where nothing is writable. */
 	if (walk.flags & MIGTRACK_COUNTER_FLAGS_HUGE) {
 		walk.whole = true;
-	} else if (walk.writable) {
-		protected = migtrack_protect(tracker, walk.first, c);
+	} else if (walk.nwritable) {
+		protected = migtrack_protect(tracker, walk.first, walk.writable,
+					     &stats->calls);
 		stats->protected += protected;
-		stats->calls++;
-		if (protected != walk.writable)
+		if (protected != walk.nwritable &&
+		    !migtrack_without(MIGTRACK_STEP_COUNT))
 			walk.whole = true;
 	}
 
@@ -202,14 +234,15 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 		return;
 
 	bitmap_zero(held, MIGTRACK_CHUNK_PAGES);
-	migtrack_find_held(tracker, walk.first, c, held);
+	if (!migtrack_without(MIGTRACK_STEP_CARRY))
+		migtrack_find_held(tracker, walk.first, c, held);
 	bitmap_or(carry, carry, held, MIGTRACK_CHUNK_PAGES);
 	if (!bitmap_empty(held, MIGTRACK_CHUNK_PAGES)) {
 		stats->held += bitmap_weight(held, MIGTRACK_CHUNK_PAGES);
 		stats->flags |= MIGTRACK_COUNTER_FLAGS_HELD;
 	}
 
-	trace_migtrack_chunk(tracker, walk.first, c, walk.writable, protected,
+	trace_migtrack_chunk(tracker, walk.first, c, walk.nwritable, protected,
 			     walk.whole || changed);
 	migtrack_ram_report(tracker, ram, walk.first, c);
 }

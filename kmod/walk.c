@@ -13,6 +13,8 @@
 
 #include <linux/migtrack.h>
 
+#include "mutant.h"
+#include "ram.h"
 #include "walk.h"
 #include "watch.h"
 
@@ -57,8 +59,10 @@ static void migtrack_walk_ptes(struct migtrack_walk *walk, pmd_t pmd,
 			continue;
 
 		__set_bit(bit, walk->present);
-		if (pte_write(pte))
-			walk->writable++;
+		if (pte_write(pte)) {
+			__set_bit(bit, walk->writable);
+			walk->nwritable++;
+		}
 		/*
 		 * A NUMA hint fault may give the write bit back without a
 		 * notification.
@@ -125,6 +129,10 @@ static void migtrack_walk_vma(struct migtrack_tracker *tracker,
 	struct migtrack_watch *watch;
 	unsigned long next;
 
+	if (migtrack_without(MIGTRACK_STEP_OTHERS) &&
+	    !migtrack_ram_is_target(tracker, vma->vm_mm))
+		return;
+
 	/* What wp_shared_mapping_range() would stop at. */
 	if ((READ_ONCE(vma->vm_flags) & (VM_SHARED | VM_MAYWRITE | VM_HUGETLB)) !=
 	    (VM_SHARED | VM_MAYWRITE)) {
@@ -134,7 +142,9 @@ static void migtrack_walk_vma(struct migtrack_tracker *tracker,
 	}
 
 	watch = migtrack_watch_find(tracker, vma->vm_mm);
-	if (!watch || !migtrack_watch_covers(watch, addr, end, first)) {
+	if (!watch && migtrack_without(MIGTRACK_STEP_ADOPTION)) {
+		walk->whole = false;
+	} else if (!watch || !migtrack_watch_covers(watch, addr, end, first)) {
 		walk->whole = true;
 		walk->untracked = true;
 	} else if (READ_ONCE(watch->state) != MIGTRACK_WATCH_LIVE ||

@@ -38,7 +38,8 @@ struct vm_area_struct *migtrack_vma_iter_next(struct vm_area_struct *vma,
  * @first: in: the chunk's first page
  * @found: pages that may have been written
  * @present: pages that are mapped
- * @writable: entries that can be written
+ * @writable: pages with an entry that can be written
+ * @nwritable: such entries; a page can have several
  * @whole: the walk can't vouch for the chunk
  * @untracked: for a mapping that no notifier knows: if it goes before the next
  *	sync, nothing tells what was written through it
@@ -48,7 +49,8 @@ struct migtrack_walk {
 	pgoff_t first;
 	DECLARE_BITMAP(found, MIGTRACK_CHUNK_PAGES);
 	DECLARE_BITMAP(present, MIGTRACK_CHUNK_PAGES);
-	unsigned long writable;
+	DECLARE_BITMAP(writable, MIGTRACK_CHUNK_PAGES);
+	unsigned long nwritable;
 	bool whole;
 	bool untracked;
 	u32 flags;

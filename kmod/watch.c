@@ -14,6 +14,7 @@
 
 #include "bits.h"
 #include "main.h"
+#include "mutant.h"
 #include "trace.h"
 #include "tracker.h"
 #include "watch.h"
@@ -52,7 +53,8 @@ static void migtrack_mark(struct migtrack_tracker *tracker, pgoff_t first,
 			  pgoff_t last)
 {
 	lockdep_assert_held(&tracker->lock);
-	migtrack_bits_set(tracker->marks, first, last - first + 1);
+	if (!migtrack_without(MIGTRACK_STEP_MARKS))
+		migtrack_bits_set(tracker->marks, first, last - first + 1);
 }
 
 enum migtrack_chunk_event {
@@ -123,6 +125,10 @@ static void migtrack_watch_event(struct migtrack_watch *watch,
 static bool migtrack_own_call(const struct migtrack_tracker *tracker,
 			      const struct mmu_notifier_range *range)
 {
+	if (migtrack_without(MIGTRACK_STEP_PROTECTION))
+		return range->event == MMU_NOTIFY_PROTECTION_PAGE ||
+		       range->event == MMU_NOTIFY_PROTECTION_VMA;
+
 	return READ_ONCE(tracker->protecting) == current &&
 	       range->event == MMU_NOTIFY_PROTECTION_PAGE;
 }

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MIGTRACK_MUTANT_H
+#define _MIGTRACK_MUTANT_H
+
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+struct migtrack_ram;
+struct migtrack_tracker;
+
+/**
+ * enum migtrack_step - a step of the tracker's algorithm that can be left out
+ * @MIGTRACK_STEP_NONE: leave out nothing
+ * @MIGTRACK_STEP_OTHERS: look at mappings of other processes than the VMM
+ * @MIGTRACK_STEP_ADOPTION: have a notifier in processes other than the VMM
+ * @MIGTRACK_STEP_PRESENT: report pages that were not present at the last walk
+ * @MIGTRACK_STEP_MARKS: mark the pages of an event
+ * @MIGTRACK_STEP_KEEP: keep marks while an invalidation is under way
+ * @MIGTRACK_STEP_PROTECTION: heed events that change protections
+ * @MIGTRACK_STEP_COUNT: check the number of entries that were protected
+ * @MIGTRACK_STEP_CARRY: report pages that are held again
+ * @MIGTRACK_STEP_ECHO: report marks once more
+ * @MIGTRACK_STEP_ATOMIC: set the bits that are shared with the owner atomically
+ * @MIGTRACK_STEP_ALGORITHM: all of it: be the naive tracker, which clears dirty
+ *	bits over the file and protects what it found
+ *
+ * For the tests only: what shows that they notice a tracker that is wrong. A
+ * module with these has MIGTRACK_MUTANTS defined, is never installed, and has a
+ * parameter "without" with the step's name.
+ */
+enum migtrack_step {
+	MIGTRACK_STEP_NONE,
+	MIGTRACK_STEP_OTHERS,
+	MIGTRACK_STEP_ADOPTION,
+	MIGTRACK_STEP_PRESENT,
+	MIGTRACK_STEP_MARKS,
+	MIGTRACK_STEP_KEEP,
+	MIGTRACK_STEP_PROTECTION,
+	MIGTRACK_STEP_COUNT,
+	MIGTRACK_STEP_CARRY,
+	MIGTRACK_STEP_ECHO,
+	MIGTRACK_STEP_ATOMIC,
+	MIGTRACK_STEP_ALGORITHM,
+};
+
+#ifdef MIGTRACK_MUTANTS
+extern unsigned int migtrack_mutant;
+
+static inline bool migtrack_without(enum migtrack_step step)
+{
+	return READ_ONCE(migtrack_mutant) == step;
+}
+
+void migtrack_mutant_sync_chunk(struct migtrack_tracker *tracker,
+				struct migtrack_ram *ram, unsigned long nr);
+#else
+static inline bool migtrack_without(enum migtrack_step step)
+{
+	return false;
+}
+
+static inline void migtrack_mutant_sync_chunk(struct migtrack_tracker *tracker,
+					      struct migtrack_ram *ram,
+					      unsigned long nr)
+{
+}
+#endif
+
+#endif /* _MIGTRACK_MUTANT_H */
