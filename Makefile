@@ -15,7 +15,7 @@ installed := $(DESTDIR)/lib/modules/$(release)/updates/kmod/migtrack.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell check check-migration demo demo-track checkpatch netlink clean distclean help
+	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug bench demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -29,11 +29,16 @@ help:
 	@echo 'In a throwaway VM (a Debian is unpacked into the cache once, the host is not touched):'
 	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  demo-track       a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
-	@echo '  check            all tests but those of check-migration, on both kernels'
-	@echo '  check-migration  real guests move, and things go wrong; 10 min. KERNEL=6.12|7.2'
+	@echo '  check            the tests, on both kernels'
+	@echo '  check-e2e        only: real guests move, and things go wrong. KERNEL=6.12|7.2'
+	@echo '  check-long       storms, endings, vCPUs and swap: an hour; goes on where it was'
+	@echo '  check-debug      only: the kselftests, on a kernel that looks for mistakes in memory,'
+	@echo '                   locks and page tables; compiles it once, 10 to 30 min'
+	@echo '  bench            what a sync costs, beside what the kernel has for it. KERNEL=6.12|7.2'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
 	@echo 'For development:'
 	@echo '  lab              only make the lab'
+	@echo '  debug-kernel     only compile the kernel of check-debug; KERNEL=6.12-debug is it'
 	@echo '  lab-build        only build everything in it'
 	@echo '  checkpatch       the kernel style checker on kmod/ and uapi/'
 	@echo '  netlink          generate the netlink code from its specification'
@@ -67,6 +72,9 @@ uninstall:
 lab:
 	@$(LAB) make
 
+debug-kernel:
+	@$(LAB) kernel
+
 lab-build:
 	@$(LAB) enter /src/tools/testing/lab/build 6.12 7.2
 
@@ -77,9 +85,18 @@ lab-shell:
 check:
 	@tools/testing/lab/check
 
-check-migration:
+check-e2e:
 	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
-	@tools/testing/lab/check-migration $(KERNEL)
+	@tools/testing/lab/vm run -t 1500 $(KERNEL) -- /src/tools/testing/e2e/run
+
+check-long:
+	@tools/testing/lab/check-long
+
+check-debug: debug-kernel
+	@tools/testing/lab/check-debug
+
+bench:
+	@tools/testing/bench/sync/run $(KERNEL)
 
 demo: what := migrate
 demo-track: what := track
