@@ -3,11 +3,11 @@
 # Sourced by the tests of migctl migrate, which run real guests in the
 # hypervisor VM. MIGCTL names the program, MIGTRACK_KO the module.
 
-tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-guest=$tools/guest
-qmp=$tools/qmp
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+guest=$here/../guest/guest
+qmp=$here/../guest/qmp
 migctl=$(type -P "${MIGCTL:-migctl}")
-dir=$(mktemp -d /run/migctl-migrate-XXXXXX)
+dir=$(mktemp -d /run/e2e-XXXXXX)
 started=()
 declare -A started_as
 n=0
@@ -87,7 +87,7 @@ booted() {
 	local try
 
 	for try in 1 2 3; do
-		"$guest" wait "$1" 90 '^tick 10' && return
+		"$guest" wait "$1" 240 '^tick 10' && return
 		say "$1 did not boot (attempt $try)"
 		"$guest" stop "$1"
 		eval "start ${started_as[$1]}"
