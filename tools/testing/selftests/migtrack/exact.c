@@ -5,6 +5,7 @@
  * rounds.
  */
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -160,6 +161,59 @@ TEST_F_TIMEOUT(exact, unaligned_range, 120)
 	}
 	EXPECT_EQ((4000 + inside) * GUEST_PAGE, self->harvest.header->total_bytes);
 	migtrack_bitmap_unmap(&map, bitmap);
+}
+
+struct taker {
+	unsigned long *bitmap;
+	size_t nwords, taken;
+	volatile bool stop;
+};
+
+static void *take_always(void *data)
+{
+	struct taker *taker = data;
+	bool stop;
+	size_t i;
+
+	do {
+		stop = taker->stop;
+		for (i = 0; i < taker->nwords; i++)
+			taker->taken += __builtin_popcountl(
+				__atomic_exchange_n(&taker->bitmap[i], 0,
+						    __ATOMIC_SEQ_CST));
+	} while (!stop);
+	return NULL;
+}
+
+/*
+ * A bitmap that is emptied while syncs fill it: each page is taken once. Its
+ * range is not aligned, so that the kernel sets bits of each word twice.
+ */
+TEST_F_TIMEOUT(exact, taken_while_it_syncs, 240)
+{
+	const size_t first = 700, count = 1333, rounds = 200;
+	struct taker taker = {};
+	struct harvest part;
+	pthread_t thread;
+	size_t i, round;
+
+	harvest_open_range(&part, getpid(), self->vm.mem_fd, first * GUEST_PAGE,
+			   count * GUEST_PAGE);
+	harvest_sync(&part, MIGTRACK_SYNC_KIND_SETUP);
+	harvest_take(&part);
+
+	taker.bitmap = part.bitmap;
+	taker.nwords = (count + WORD_BITS - 1) / WORD_BITS;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, take_always, &taker));
+	for (round = 0; round < rounds; round++) {
+		for (i = first; i < first + count; i++)
+			self->vm.memory[i * GUEST_PAGE]++;
+		harvest_sync(&part, MIGTRACK_SYNC_KIND_ITERATION);
+	}
+	taker.stop = true;
+	pthread_join(thread, NULL);
+	EXPECT_EQ(rounds * count, taker.taken);
+	harvest_close(&part);
 }
 
 TEST_HARNESS_MAIN

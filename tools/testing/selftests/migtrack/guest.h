@@ -3,18 +3,23 @@
 #ifndef GUEST_H
 #define GUEST_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define GUEST_MAX_VCPUS		4
 #define GUEST_PAGE		4096
-#define GUEST_LIST		8192
+#define GUEST_LIST		65536
 
 /*
  * Each writer has a slot of its own in each page, so that writers do not
- * overwrite each other's stamps.
+ * overwrite each other's stamps: a sector, as direct I/O writes no less, with
+ * the stamp at its end. The one of slot 2 is where a VMCB has its RAX.
  */
 #define STAMP_SLOTS		8
-#define STAMP_STRIDE		64
+#define STAMP_SECTOR		512
+#define STAMP_OFFSET		(STAMP_SECTOR - sizeof(uint64_t))
+#define STAMP_VMCB_SLOT		2
+#define VMCB_EXIT_VMMCALL	0x81
 
 /* A stamp is unique: the iteration it was made in, and a count. */
 static inline uint64_t stamp_make(uint64_t iteration, uint64_t count)
@@ -25,6 +30,13 @@ static inline uint64_t stamp_make(uint64_t iteration, uint64_t count)
 static inline uint64_t stamp_iteration(uint64_t stamp)
 {
 	return stamp >> 40;
+}
+
+/* Where in the memory a stamp is. */
+static inline __attribute__((always_inline))
+uint64_t stamp_place(uint64_t page, unsigned int slot)
+{
+	return page * GUEST_PAGE + slot * STAMP_SECTOR + STAMP_OFFSET;
 }
 
 /*
@@ -40,6 +52,7 @@ struct stamper {
 struct stamp_control {
 	volatile uint64_t iteration;
 	volatile uint64_t stop;
+	uint64_t burst;			/* stamps of stamp_burst() */
 };
 
 static inline __attribute__((always_inline)) uint64_t stamp_random(uint64_t *state)
@@ -52,24 +65,66 @@ static inline __attribute__((always_inline)) uint64_t stamp_random(uint64_t *sta
 	return *state = x;
 }
 
-/* Stamp pages of @memory until told to stop. @npages is a power of two. */
+/*
+ * A random page; @npages is a power of two. The fewer bits of its number are
+ * set, the more often it comes: some at all times, some hardly ever.
+ */
+static inline __attribute__((always_inline))
+uint64_t stamp_random_page(uint64_t *state, uint64_t npages)
+{
+	uint64_t random = stamp_random(state);
+
+	return random & random >> 32 & (npages - 1);
+}
+
+/* The next stamp, and for which page. */
+static inline __attribute__((always_inline))
+uint64_t stamp_next(const struct stamp_control *control, struct stamper *stamper,
+		    uint64_t npages, uint64_t *page)
+{
+	uint64_t iteration = control->iteration;
+
+	__atomic_store_n(&stamper->seen, iteration, __ATOMIC_SEQ_CST);
+	*page = stamp_random_page(&stamper->random, npages);
+	return stamp_make(iteration, ++stamper->count);
+}
+
+/* Stamp a random page of @memory; @last, if not NULL, is what each has now. */
+static inline __attribute__((always_inline))
+void stamp_once(const struct stamp_control *control, struct stamper *stamper,
+		unsigned int slot, void *memory, uint64_t npages, uint64_t *last)
+{
+	uint64_t page, stamp = stamp_next(control, stamper, npages, &page);
+
+	*(volatile uint64_t *)((char *)memory + stamp_place(page, slot)) = stamp;
+	if (last)
+		last[page] = stamp;
+}
+
+/* Until told to stop. */
 static inline __attribute__((always_inline))
 void stamp_run(const struct stamp_control *control, struct stamper *stamper,
-	       unsigned int slot, void *memory, uint64_t npages)
+	       unsigned int slot, void *memory, uint64_t npages, uint64_t *last)
 {
-	while (!control->stop) {
-		uint64_t iteration = control->iteration, page;
+	while (!control->stop)
+		stamp_once(control, stamper, slot, memory, npages, last);
+}
 
-		__atomic_store_n(&stamper->seen, iteration, __ATOMIC_SEQ_CST);
-		page = stamp_random(&stamper->random) & (npages - 1);
-		*(volatile uint64_t *)((char *)memory + page * GUEST_PAGE +
-				       slot * STAMP_STRIDE) =
-			stamp_make(iteration, ++stamper->count);
-	}
+/* Some of them. */
+static inline __attribute__((always_inline))
+void stamp_burst(const struct stamp_control *control, struct stamper *stamper,
+		 unsigned int slot, void *memory, uint64_t npages)
+{
+	uint64_t i;
+
+	for (i = 0; i < control->burst; i++)
+		stamp_once(control, stamper, slot, memory, npages, NULL);
 }
 
 enum guest_command {
 	GUEST_STAMP,		/* stamp_run() */
+	GUEST_STAMP_BURST,	/* stamp_burst() */
+	GUEST_NEST,		/* the same in a guest of its own */
 	GUEST_WRITE_LIST,	/* write to each page of the list, once */
 	GUEST_READ_ALL,		/* read each page; ticks in result */
 };
@@ -88,7 +143,11 @@ struct guest_control {
 	uint64_t memory;
 	uint64_t npages;
 	struct guest_vcpu vcpus[GUEST_MAX_VCPUS];
+	uint64_t page_tables;
+	uint64_t stacks;		/* of the nested guests, a page for each */
 	uint32_t list[GUEST_LIST];
+	uint64_t last[GUEST_MAX_VCPUS][GUEST_LIST];
+	uint64_t last_exit[GUEST_MAX_VCPUS];
 };
 
 /* The code of the guest; see guest.c. */

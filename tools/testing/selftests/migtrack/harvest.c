@@ -19,25 +19,40 @@ static void check(struct harvest *h, int ret, const char *what)
 }
 
 /**
- * harvest_open() - make a session with one source
+ * harvest_open_range() - make a session with a part of a memory as its source
  * @h: filled in
  * @pid: of the process that maps the memory
  * @mem_fd: the memory
+ * @offset: bytes
+ * @length: bytes, 0 for up to the end
  */
-void harvest_open(struct harvest *h, pid_t pid, int mem_fd)
+void harvest_open_range(struct harvest *h, pid_t pid, int mem_fd, uint64_t offset,
+			uint64_t length)
 {
 	memset(h, 0, sizeof(*h));
 	errno = -migtrack_open(&h->mt);
 	if (errno)
 		err(1, "migtrack_open");
 	check(h, migtrack_session_new(h->mt, &h->id, &h->fd), "session-new");
-	check(h, migtrack_source_add_ram(h->mt, h->fd, pid, mem_fd, 0, 0, &h->map),
+	check(h, migtrack_source_add_ram(h->mt, h->fd, pid, mem_fd, offset, length,
+				       &h->map),
 	      "source-add");
 	check(h, migtrack_header_map(h->fd, &h->header), "mmap of the header");
 	check(h, migtrack_bitmap_map(h->fd, &h->map, &h->bitmap),
 	      "mmap of the bitmap");
 	h->npages = h->map.length / h->map.page_size;
 	h->taken = calloc(1, h->map.map_length);
+}
+
+/**
+ * harvest_open() - make a session with all of a memory as its source
+ * @h: filled in
+ * @pid: of the process that maps the memory
+ * @mem_fd: the memory
+ */
+void harvest_open(struct harvest *h, pid_t pid, int mem_fd)
+{
+	harvest_open_range(h, pid, mem_fd, 0, 0);
 }
 
 /**

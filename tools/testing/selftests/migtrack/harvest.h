@@ -20,6 +20,8 @@ struct harvest {
 };
 
 /* These end the test program with a message if they can't. */
+void harvest_open_range(struct harvest *h, pid_t pid, int mem_fd, uint64_t offset,
+			uint64_t length);
 void harvest_open(struct harvest *h, pid_t pid, int mem_fd);
 void harvest_close(struct harvest *h);
 void harvest_sync(struct harvest *h, enum migtrack_sync_kind kind);

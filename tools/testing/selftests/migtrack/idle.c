@@ -94,6 +94,30 @@ TEST_F_TIMEOUT(idle, one_page_costs_one_fault, 120)
 	EXPECT_LE(faults(&self->vm) - start, 1);
 }
 
+/* Scattered ones: the guest faults for these, not for what lies between. */
+TEST_F_TIMEOUT(idle, scattered_pages_cost_their_faults, 120)
+{
+	const size_t stride = 50;
+	struct migtrack_source source;
+	uint64_t start, taken;
+	size_t i, n = 0;
+
+	for (i = 0; i < NPAGES; i += stride)
+		self->vm.control->list[n++] = i;
+	self->vm.control->vcpus[0].list_len = n;
+	vm_run(&self->vm, 0, GUEST_WRITE_LIST);
+	harvest_sync(&self->harvest, MIGTRACK_SYNC_KIND_ITERATION);
+	ASSERT_EQ(n, self->harvest.header->dirty_pages);
+
+	source = harvest_source(&self->harvest);
+	start = faults(&self->vm);
+	read_once(&self->vm);
+	taken = faults(&self->vm) - start;
+	TH_LOG("%zu pages, %llu calls, %llu faults", n,
+	       (unsigned long long)source.protect_calls, (unsigned long long)taken);
+	EXPECT_LE(taken, n);
+}
+
 /* The measure is worth something: a pass over the whole file shows. */
 TEST_F_TIMEOUT(idle, whole_range_would_show, 120)
 {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,8 @@
 
 #include "kvm_vm.h"
 
+#define VM_ALIGNMENT	(2UL << 20)
+
 /* The low memory: page tables, code, a stack for each vCPU, the control block. */
 #define LOW_SIZE	(4UL << 20)
 #define LOW_PML4	0x10000
@@ -19,10 +22,12 @@
 #define LOW_PD		0x12000		/* four pages: 4 GiB */
 #define LOW_CODE	0x20000
 #define LOW_STACKS	0x40000		/* a page for each vCPU, growing down */
+#define LOW_NESTED	0x60000		/* the same of nested guests, and one more */
 #define LOW_CONTROL	0x100000
 
 #define PTE_PRESENT	1
 #define PTE_WRITE	2
+#define PTE_USER	4		/* they are a nested guest's as well */
 #define PTE_HUGE	0x80
 
 static void vm_page_tables(struct vm *vm)
@@ -30,13 +35,14 @@ static void vm_page_tables(struct vm *vm)
 	uint64_t *pml4 = (void *)(vm->low + LOW_PML4);
 	uint64_t *pdpt = (void *)(vm->low + LOW_PDPT);
 	uint64_t *pd = (void *)(vm->low + LOW_PD);
+	const uint64_t flags = PTE_PRESENT | PTE_WRITE | PTE_USER;
 	uint64_t i;
 
-	pml4[0] = LOW_PDPT | PTE_PRESENT | PTE_WRITE;
+	pml4[0] = LOW_PDPT | flags;
 	for (i = 0; i < 4; i++)
-		pdpt[i] = (LOW_PD + i * GUEST_PAGE) | PTE_PRESENT | PTE_WRITE;
+		pdpt[i] = (LOW_PD + i * GUEST_PAGE) | flags;
 	for (i = 0; i < 4 * 512; i++)
-		pd[i] = i << 21 | PTE_PRESENT | PTE_WRITE | PTE_HUGE;
+		pd[i] = i << 21 | flags | PTE_HUGE;
 }
 
 static void vm_set_memory(struct vm *vm, unsigned int slot, uint32_t flags,
@@ -52,6 +58,14 @@ static void vm_set_memory(struct vm *vm, unsigned int slot, uint32_t flags,
 
 	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region))
 		err(1, "KVM_SET_USER_MEMORY_REGION");
+}
+
+static void vm_enable_cap(struct vm *vm, unsigned int cap, uint64_t arg)
+{
+	struct kvm_enable_cap enable = { .cap = cap, .args[0] = arg };
+
+	if (ioctl(vm->fd, KVM_ENABLE_CAP, &enable))
+		err(1, "KVM_ENABLE_CAP %u", cap);
 }
 
 static void vcpu_registers(struct vm_vcpu *vcpu)
@@ -104,13 +118,32 @@ static void vcpu_cpuid(struct vm_vcpu *vcpu)
 	free(cpuid);
 }
 
+static void vcpu_died(struct vm_vcpu *vcpu)
+{
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) || ioctl(vcpu->fd, KVM_GET_SREGS, &sregs))
+		err(1, "KVM_GET_REGS");
+	errx(1, "vCPU %u: exit reason %u (%u), rip %#llx, rsp %#llx, cr2 %#llx, cr3 %#llx, efer %#llx",
+	     vcpu->id, vcpu->run->exit_reason, vcpu->run->internal.suberror, regs.rip,
+	     regs.rsp, sregs.cr2, sregs.cr3, sregs.efer);
+}
+
 static void vcpu_run(struct vm_vcpu *vcpu)
 {
-	while (ioctl(vcpu->fd, KVM_RUN, 0))
-		if (errno != EINTR && errno != EAGAIN)
-			err(1, "KVM_RUN");
+	for (;;) {
+		if (ioctl(vcpu->fd, KVM_RUN, 0)) {
+			if (errno != EINTR && errno != EAGAIN)
+				err(1, "KVM_RUN");
+			continue;
+		}
+		if (vcpu->run->exit_reason != KVM_EXIT_DIRTY_RING_FULL)
+			break;
+		sched_yield();
+	}
 	if (vcpu->run->exit_reason != KVM_EXIT_HLT)
-		errx(1, "vCPU %u: exit reason %u", vcpu->id, vcpu->run->exit_reason);
+		vcpu_died(vcpu);
 }
 
 static void *vcpu_thread(void *data)
@@ -149,6 +182,13 @@ static void vcpu_create(struct vm *vm, unsigned int id, int run_size)
 			 vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		err(1, "mmap of the vCPU");
+	if (vcpu->vm->ring_size) {
+		vcpu->ring = mmap(NULL, vm->ring_size * sizeof(*vcpu->ring),
+				  PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd,
+				  KVM_DIRTY_LOG_PAGE_OFFSET * GUEST_PAGE);
+		if (vcpu->ring == MAP_FAILED)
+			err(1, "mmap of the dirty ring");
+	}
 	vcpu_cpuid(vcpu);
 	vcpu_registers(vcpu);
 	vm->control->vcpus[id].stamper.random = 0x9e3779b97f4a7c15ULL * (id + 1);
@@ -161,17 +201,68 @@ static void vcpu_create(struct vm *vm, unsigned int id, int run_size)
 }
 
 /**
- * vm_create() - make a guest and its memory
- * @vm: filled in
- * @nvcpus: halted; vm_start() lets them run
- * @size: bytes of the memory that is tracked, a memfd; a power of two
+ * vm_map_memory() - map a guest's memory, where huge pages are possible
+ * @fd: the memory
+ * @size: of it
+ *
+ * Return: the address.
  */
-void vm_create(struct vm *vm, unsigned int nvcpus, size_t size)
+char *vm_map_memory(int fd, size_t size)
+{
+	char *room, *memory;
+	size_t before;
+
+	room = mmap(NULL, size + VM_ALIGNMENT, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (room == MAP_FAILED)
+		err(1, "mmap of guest memory");
+	before = -(uintptr_t)room % VM_ALIGNMENT;
+	memory = mmap(room + before, size, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_FIXED, fd, 0);
+	if (memory == MAP_FAILED)
+		err(1, "mmap of guest memory");
+	if (before)
+		munmap(room, before);
+	munmap(memory + size, VM_ALIGNMENT - before);
+	return memory;
+}
+
+/**
+ * vm_prepare() - make what a guest shares with the host
+ * @vm: filled in
+ *
+ * A child may boot it, and its parent use @vm->control.
+ */
+void vm_prepare(struct vm *vm)
+{
+	memset(vm, 0, sizeof(*vm));
+	vm->low = mmap(NULL, LOW_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (vm->low == MAP_FAILED)
+		err(1, "mmap of guest memory");
+
+	vm_page_tables(vm);
+	memcpy(vm->low + LOW_CODE, guest_image[0], guest_image[1] - guest_image[0]);
+	vm->control = (void *)(vm->low + LOW_CONTROL);
+	vm->control->memory = VM_MEMORY_GPA;
+	vm->control->page_tables = LOW_PML4;
+	vm->control->stacks = LOW_NESTED;
+}
+
+/**
+ * vm_boot() - make the guest
+ * @vm: prepared
+ * @nvcpus: halted; vm_start() lets them run
+ * @mem_fd: the memory that is tracked; it is the guest's now
+ * @size: its size; a power of two
+ * @ring_size: entries of KVM's dirty ring, 0: it has a bitmap
+ */
+void vm_boot(struct vm *vm, unsigned int nvcpus, int mem_fd, size_t size,
+	     unsigned int ring_size)
 {
 	unsigned int i;
 	int run_size;
 
-	memset(vm, 0, sizeof(*vm));
 	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (vm->kvm < 0)
 		err(1, "/dev/kvm");
@@ -179,22 +270,14 @@ void vm_create(struct vm *vm, unsigned int nvcpus, size_t size)
 	if (vm->fd < 0)
 		err(1, "KVM_CREATE_VM");
 	run_size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (ring_size)
+		vm_enable_cap(vm, KVM_CAP_DIRTY_LOG_RING_ACQ_REL,
+			      ring_size * sizeof(struct kvm_dirty_gfn));
+	vm->ring_size = ring_size;
 
 	vm->size = size;
-	vm->mem_fd = memfd_create("guest", MFD_CLOEXEC);
-	if (vm->mem_fd < 0 || ftruncate(vm->mem_fd, size))
-		err(1, "memfd");
-	vm->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			  vm->mem_fd, 0);
-	vm->low = mmap(NULL, LOW_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (vm->memory == MAP_FAILED || vm->low == MAP_FAILED)
-		err(1, "mmap of guest memory");
-
-	vm_page_tables(vm);
-	memcpy(vm->low + LOW_CODE, guest_image[0], guest_image[1] - guest_image[0]);
-	vm->control = (void *)(vm->low + LOW_CONTROL);
-	vm->control->memory = VM_MEMORY_GPA;
+	vm->mem_fd = mem_fd;
+	vm->memory = vm_map_memory(mem_fd, size);
 	vm->control->npages = size / GUEST_PAGE;
 	vm_set_memory(vm, 0, 0, 0, vm->low, LOW_SIZE);
 	vm_set_memory(vm, VM_MEMORY_SLOT, 0, VM_MEMORY_GPA, vm->memory, size);
@@ -202,6 +285,22 @@ void vm_create(struct vm *vm, unsigned int nvcpus, size_t size)
 	vm->nvcpus = nvcpus;
 	for (i = 0; i < nvcpus; i++)
 		vcpu_create(vm, i, run_size);
+}
+
+/**
+ * vm_create() - make a guest and its memory
+ * @vm: filled in
+ * @nvcpus: halted; vm_start() lets them run
+ * @size: bytes of the memory that is tracked, a memfd; a power of two
+ */
+void vm_create(struct vm *vm, unsigned int nvcpus, size_t size)
+{
+	int mem_fd = memfd_create("guest", MFD_CLOEXEC);
+
+	if (mem_fd < 0 || ftruncate(mem_fd, size))
+		err(1, "memfd");
+	vm_prepare(vm);
+	vm_boot(vm, nvcpus, mem_fd, size, 0);
 }
 
 /**
@@ -336,4 +435,74 @@ void vm_get_dirty_log(struct vm *vm, unsigned long *bitmap)
 
 	if (ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log))
 		err(1, "KVM_GET_DIRTY_LOG");
+}
+
+/**
+ * vm_manual_dirty_log() - reading KVM's dirty log does not clear it from now on
+ * @vm: the guest
+ */
+void vm_manual_dirty_log(struct vm *vm)
+{
+	vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		      KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE);
+}
+
+/**
+ * vm_clear_dirty_log() - clear a part of KVM's dirty log
+ * @vm: the guest, in manual mode
+ * @bitmap: what of it to clear; @first is its first bit
+ * @first: page, a multiple of 64
+ * @npages: how many
+ */
+void vm_clear_dirty_log(struct vm *vm, unsigned long *bitmap, size_t first,
+			size_t npages)
+{
+	struct kvm_clear_dirty_log log = {
+		.slot = VM_MEMORY_SLOT,
+		.first_page = first,
+		.num_pages = npages,
+		.dirty_bitmap = bitmap,
+	};
+
+	if (ioctl(vm->fd, KVM_CLEAR_DIRTY_LOG, &log))
+		err(1, "KVM_CLEAR_DIRTY_LOG");
+}
+
+static bool vcpu_read_ring(struct vm_vcpu *vcpu, unsigned long *bitmap)
+{
+	const size_t bits = 8 * sizeof(*bitmap);
+	bool found = false;
+
+	for (;;) {
+		struct kvm_dirty_gfn *entry =
+			&vcpu->ring[vcpu->ring_next % vcpu->vm->ring_size];
+		uint64_t page;
+
+		if (__atomic_load_n(&entry->flags, __ATOMIC_ACQUIRE) !=
+		    KVM_DIRTY_GFN_F_DIRTY)
+			return found;
+		page = entry->offset;
+		if (entry->slot == VM_MEMORY_SLOT)
+			bitmap[page / bits] |= 1UL << page % bits;
+		__atomic_store_n(&entry->flags, KVM_DIRTY_GFN_F_RESET,
+				 __ATOMIC_RELEASE);
+		vcpu->ring_next++;
+		found = true;
+	}
+}
+
+/**
+ * vm_read_dirty_ring() - read and reset KVM's dirty rings
+ * @vm: the guest, with rings
+ * @bitmap: a bit per page is added
+ */
+void vm_read_dirty_ring(struct vm *vm, unsigned long *bitmap)
+{
+	bool found = false;
+	unsigned int i;
+
+	for (i = 0; i < vm->nvcpus; i++)
+		found |= vcpu_read_ring(&vm->vcpus[i], bitmap);
+	if (found && ioctl(vm->fd, KVM_RESET_DIRTY_RINGS) < 0)
+		err(1, "KVM_RESET_DIRTY_RINGS");
 }

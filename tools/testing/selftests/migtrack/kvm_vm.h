@@ -19,6 +19,8 @@ struct vm_vcpu {
 	int fd;
 	int stats_fd;
 	struct kvm_run *run;
+	struct kvm_dirty_gfn *ring;
+	uint32_t ring_next;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -32,12 +34,17 @@ struct vm {
 	size_t size;
 	char *low;			/* memory that is not tracked */
 	struct guest_control *control;
+	unsigned int ring_size;		/* entries; 0: KVM's log is a bitmap */
 	unsigned int nvcpus;
 	struct vm_vcpu vcpus[GUEST_MAX_VCPUS];
 };
 
 /* All end the test program with a message if they can't. */
 void vm_create(struct vm *vm, unsigned int nvcpus, size_t size);
+char *vm_map_memory(int fd, size_t size);
+void vm_prepare(struct vm *vm);
+void vm_boot(struct vm *vm, unsigned int nvcpus, int mem_fd, size_t size,
+	     unsigned int ring_size);
 void vm_destroy(struct vm *vm);
 void vm_start(struct vm *vm, unsigned int vcpu, enum guest_command command);
 void vm_wait(struct vm *vm, unsigned int vcpu);
@@ -45,5 +52,8 @@ void vm_run(struct vm *vm, unsigned int vcpu, enum guest_command command);
 uint64_t vm_stat(struct vm *vm, unsigned int vcpu, const char *name);
 void vm_dirty_log(struct vm *vm, bool on);
 void vm_get_dirty_log(struct vm *vm, unsigned long *bitmap);
+void vm_clear_dirty_log(struct vm *vm, unsigned long *bitmap, size_t first, size_t npages);
+void vm_manual_dirty_log(struct vm *vm);
+void vm_read_dirty_ring(struct vm *vm, unsigned long *bitmap);
 
 #endif /* KVM_VM_H */

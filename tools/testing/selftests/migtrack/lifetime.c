@@ -73,10 +73,10 @@ static long module_refs(void)
 }
 
 #define EVENTUALLY(condition) ({						\
-	int _i;									\
-	for (_i = 0; _i < 500 && !(condition); _i++)				\
+	int _i, _n = 500 * slow();						\
+	for (_i = 0; _i < _n && !(condition); _i++)				\
 		usleep(10000);							\
-	_i < 500;								\
+	_i < _n;								\
 })
 
 FIXTURE(lifetime) {

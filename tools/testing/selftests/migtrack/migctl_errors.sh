@@ -36,7 +36,7 @@ refuse() {
 	local name=$1 code=$2 pattern=$3 status
 
 	shift 3
-	timeout 30 "${as[@]}" "$migctl" "$@" > "$dir/out" 2> "$dir/err"
+	timeout $((30 * ${MIGTRACK_SLOW:-1})) "${as[@]}" "$migctl" "$@" > "$dir/out" 2> "$dir/err"
 	status=$?
 	if [ $status = "$code" ] && grep -qE "^migctl: .*($pattern)" "$dir/err" &&
 	   grep -q '^migctl: advice: .' "$dir/err"; then
@@ -96,11 +96,13 @@ truncate -s 4M "$ram" "$dir/other"
 rw=PROT_READ+PROT_WRITE
 
 echo "TAP version 13"
-echo "1..28"
+echo "1..29"
 
 refuse "interval of 0" 2 "too short" track --pid $$ --ram "$ram" --interval 0
 refuse "neither guest nor memory named" 2 "which guest" track
 refuse "unknown command" 2 "no command" trak
+refuse "no downtime left for the copy" 2 "leaves nothing" \
+	migrate --qmp "$dir/none" --to "unix:$dir/none" --downtime 100ms --fixed-cost 100ms
 refuse "session that does not exist" 5 "no such session" show 999999
 
 sleep 0 &

@@ -33,7 +33,7 @@ run() {
 	local name=$1 code=$2 status
 
 	shift 2
-	timeout 60 "$migctl" "$@" > "$dir/out" 2> "$dir/err"
+	timeout $((60 * ${MIGTRACK_SLOW:-1})) "$migctl" "$@" > "$dir/out" 2> "$dir/err"
 	status=$?
 	[ $status = "$code" ] && { result 0 "$name"; return; }
 	echo "# migctl $*: exit $status, wanted $code"

@@ -1,224 +1,269 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * No sync misses a page. vCPUs, threads of the VMM and another process stamp
- * random pages with the iteration they see. Before a sync is called, all of
- * them have finished what they write with older stamps; after it, a page that
- * was not reported must hold what it held when it was reported last, or a stamp
- * of this iteration.
- */
 
 #include <err.h>
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "harvest.h"
-#include "kvm_vm.h"
+#include "oracle.h"
 
-#define MEMORY		(32UL << 20)
-#define NPAGES		(MEMORY / GUEST_PAGE)
-#define VCPUS		2
-#define THREADS		2
-#define SLOT_THREADS	VCPUS
-#define SLOT_PROCESS	(VCPUS + THREADS)
-#define SYNCS		60
-
-typedef uint64_t stamps[STAMP_SLOTS];
-
-struct writer {
-	struct oracle *oracle;
-	struct stamper stamper;
-	unsigned int slot;
-	pthread_t thread;
-};
-
-struct oracle {
-	struct vm vm;
-	struct harvest harvest;
-	struct stamp_control *control;
-	struct writer *writers;		/* shared with the other process */
-	pid_t process;
-	stamps *copy;			/* what a mover would have sent */
-	unsigned int drop;		/* 1 in so many reports is ignored */
-	size_t reported, missed;
-	unsigned int processes;		/* the most that were watched */
-};
-
-static void *writer_thread(void *data)
+static void *oracle_map(size_t size, int prot, int fd)
 {
-	struct writer *w = data;
+	int flags = fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
+	void *addr = mmap(NULL, size, prot, flags, fd, 0);
 
-	stamp_run(w->oracle->control, &w->stamper, w->slot, w->oracle->vm.memory,
-		  NPAGES);
-	return NULL;
+	if (addr == MAP_FAILED)
+		err(1, "mmap");
+	return addr;
 }
 
-/* Maps the memory for itself, as a vhost-user back end does. */
-static pid_t writer_process(struct oracle *o, struct writer *w)
+/**
+ * oracle_create() - make a memory, and nobody writes to it yet
+ * @o: filled in
+ * @size: of the memory; a power of two
+ */
+void oracle_create(struct oracle *o, size_t size)
 {
-	pid_t pid = fork();
-	char *memory;
-
-	if (pid < 0)
-		err(1, "fork");
-	if (pid)
-		return pid;
-
-	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      o->vm.mem_fd, 0);
-	if (memory == MAP_FAILED)
-		_exit(1);
-	stamp_run(o->control, &w->stamper, w->slot, memory, NPAGES);
-	_exit(0);
+	memset(o, 0, sizeof(*o));
+	o->size = size;
+	o->npages = size / GUEST_PAGE;
+	o->iteration = 1;
+	o->mem_fd = memfd_create("guest", 0);
+	if (o->mem_fd < 0 || ftruncate(o->mem_fd, size))
+		err(1, "memfd");
+	o->memory = oracle_map(size, PROT_READ | PROT_WRITE, o->mem_fd);
+	o->view = oracle_map(size, PROT_READ, o->mem_fd);
+	o->copy = oracle_map(size, PROT_READ | PROT_WRITE, -1);
+	/* As QEMU does; a writer that is a process maps it for itself. */
+	if (madvise(o->memory, size, MADV_DONTFORK) ||
+	    madvise((void *)o->view, size, MADV_DONTFORK))
+		err(1, "MADV_DONTFORK");
 }
 
-static void oracle_start(struct oracle *o)
+/**
+ * oracle_add() - there is a writer
+ * @o: created, not started
+ * @ops: its kind
+ */
+void oracle_add(struct oracle *o, const struct writer_ops *ops)
 {
+	struct writer *w = &o->writers[o->nwriters++];
+	struct stamper *stampers;
 	unsigned int i;
 
-	o->control = &o->vm.control->stamp;
-	o->control->iteration = 1;
-	o->control->stop = 0;
-	o->writers = mmap(NULL, GUEST_PAGE, PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	o->copy = calloc(NPAGES, sizeof(*o->copy));
-
-	for (i = 0; i < THREADS + 1; i++) {
-		o->writers[i].oracle = o;
-		o->writers[i].slot = SLOT_THREADS + i;
-		o->writers[i].stamper.random = 0x2545f4914f6cdd1dULL * (i + 1);
+	w->ops = ops;
+	w->oracle = o;
+	w->memory = o->memory;
+	w->slot = o->nslots;
+	o->nslots += ops->slots;
+	if (o->nslots > STAMP_SLOTS)
+		errx(1, "too many writers");
+	w->control = oracle_map(GUEST_PAGE, PROT_READ | PROT_WRITE, -1);
+	stampers = (void *)(w->control + 1);
+	for (i = 0; i < ops->slots; i++) {
+		w->stampers[i] = &stampers[i];
+		w->stampers[i]->random = 0x2545f4914f6cdd1dULL * (w->slot + i + 1);
+		w->last[i] = oracle_map(o->npages * sizeof(*w->last[i]),
+					PROT_READ | PROT_WRITE, -1);
 	}
-	o->process = writer_process(o, &o->writers[THREADS]);
-	for (i = 0; i < THREADS; i++)
-		if (pthread_create(&o->writers[i].thread, NULL, writer_thread,
-				   &o->writers[i]))
-			errx(1, "pthread_create");
-	for (i = 0; i < VCPUS; i++)
-		vm_start(&o->vm, i, GUEST_STAMP);
+	w->late = oracle_map(o->npages, PROT_READ | PROT_WRITE, -1);
+	w->was_late = oracle_map(o->npages, PROT_READ | PROT_WRITE, -1);
 }
 
-static void oracle_stop(struct oracle *o)
+/**
+ * oracle_start() - let all writers write
+ * @o: with its writers
+ */
+void oracle_start(struct oracle *o)
+{
+	struct writer *w;
+
+	for (w = o->writers; w < o->writers + o->nwriters; w++) {
+		w->control->iteration = o->iteration;
+		w->ops->start(w);
+		w->control->iteration = o->iteration;
+	}
+}
+
+static void oracle_wait(struct writer *w, uint64_t iteration)
+{
+	unsigned int i, spins = 0;
+
+	for (i = 0; i < w->ops->slots; i++) {
+		while (w->stampers[i]->seen < iteration) {
+			if (w->pid && ++spins % 1000 == 0 &&
+			    waitpid(w->pid, NULL, WNOHANG))
+				errx(1, "the process of writer %s has ended",
+				     w->ops->name);
+			sched_yield();
+		}
+	}
+}
+
+/* All writes that are not of this iteration have been made, or are late. */
+static void oracle_next_iteration(struct oracle *o)
+{
+	struct writer *w;
+
+	o->iteration++;
+	for (w = o->writers; w < o->writers + o->nwriters; w++)
+		__atomic_store_n(&w->control->iteration, o->iteration,
+				 __ATOMIC_SEQ_CST);
+	for (w = o->writers; w < o->writers + o->nwriters; w++) {
+		if (w->ops->late)
+			memcpy(w->was_late, w->late, o->npages);
+		else
+			oracle_wait(w, o->iteration);
+		if (w->ops->next)
+			w->ops->next(w);
+	}
+}
+
+static uint64_t oracle_stamp(const char *memory, size_t page, unsigned int slot)
+{
+	return __atomic_load_n((uint64_t *)(memory + stamp_place(page, slot)),
+			       __ATOMIC_SEQ_CST);
+}
+
+static void oracle_check_page(struct oracle *o, const struct writer *w, size_t page,
+			      bool taken)
 {
 	unsigned int i;
 
-	o->control->stop = 1;
-	for (i = 0; i < VCPUS; i++)
-		vm_wait(&o->vm, i);
-	for (i = 0; i < THREADS; i++)
-		pthread_join(o->writers[i].thread, NULL);
-	waitpid(o->process, NULL, 0);
+	if (w->ops->late && w->was_late[page]) {
+		o->late += __atomic_load_n(&w->late[page], __ATOMIC_SEQ_CST);
+		return;
+	}
+	if (taken)
+		return;
+	for (i = 0; i < w->ops->slots; i++) {
+		uint64_t now = oracle_stamp(o->view, page, w->slot + i);
+
+		if (now != oracle_stamp(o->copy, page, w->slot + i) &&
+		    stamp_iteration(now) < o->iteration)
+			o->missed++;
+	}
 }
 
-/* All writes that are not of this iteration have been made. */
-static void oracle_next_iteration(struct oracle *o, uint64_t iteration)
+static void oracle_check(struct oracle *o)
 {
-	unsigned int i;
-
-	__atomic_store_n(&o->control->iteration, iteration, __ATOMIC_SEQ_CST);
-	for (i = 0; i < VCPUS; i++)
-		while (o->vm.control->vcpus[i].stamper.seen < iteration)
-			sched_yield();
-	for (i = 0; i < THREADS + 1; i++)
-		while (o->writers[i].stamper.seen < iteration)
-			sched_yield();
-}
-
-static const uint64_t *oracle_slot(const struct oracle *o, size_t page,
-				   unsigned int slot)
-{
-	return (void *)(o->vm.memory + page * GUEST_PAGE + slot * STAMP_STRIDE);
-}
-
-static void oracle_check(struct oracle *o, uint64_t iteration)
-{
-	unsigned int slot;
+	struct writer *w;
 	size_t page;
 
+	o->syncs++;
 	harvest_take(&o->harvest);
-	for (page = 0; page < NPAGES; page++) {
+	for (page = 0; page < o->npages; page++) {
 		bool taken = harvest_took(&o->harvest, page);
 
 		o->reported += taken;
 		if (o->drop && taken && !(rand() % o->drop))
 			taken = false;
-
-		for (slot = 0; slot < STAMP_SLOTS; slot++) {
-			uint64_t now = __atomic_load_n(oracle_slot(o, page, slot),
-						       __ATOMIC_SEQ_CST);
-
-			if (taken)
-				o->copy[page][slot] = now;
-			else if (now != o->copy[page][slot] &&
-				 stamp_iteration(now) < iteration)
-				o->missed++;
-		}
+		/* What is written meanwhile is reported by the next sync. */
+		if (taken)
+			memcpy(o->copy + page * GUEST_PAGE,
+			       o->view + page * GUEST_PAGE, GUEST_PAGE);
+		for (w = o->writers; w < o->writers + o->nwriters; w++)
+			oracle_check_page(o, w, page, taken);
 	}
+	for (w = o->writers; w < o->writers + o->nwriters; w++)
+		if (w->ops->check)
+			o->missed += w->ops->check(w);
 }
 
-static void oracle_run(struct oracle *o, unsigned int syncs, unsigned int max_delay_us)
+/**
+ * oracle_open() - begin to track the memory
+ * @o: created
+ */
+void oracle_open(struct oracle *o)
+{
+	harvest_open(&o->harvest, getpid(), o->mem_fd);
+	oracle_next_iteration(o);
+	harvest_sync(&o->harvest, MIGTRACK_SYNC_KIND_SETUP);
+	oracle_check(o);
+}
+
+/**
+ * oracle_sync() - sync, and check what it says
+ * @o: opened
+ */
+void oracle_sync(struct oracle *o)
 {
 	struct migtrack_source source;
-	uint64_t iteration;
 
-	harvest_open(&o->harvest, getpid(), o->vm.mem_fd);
-	oracle_start(o);
-	harvest_sync(&o->harvest, MIGTRACK_SYNC_KIND_SETUP);
-	oracle_check(o, 1);
+	oracle_next_iteration(o);
+	harvest_sync(&o->harvest, MIGTRACK_SYNC_KIND_ITERATION);
+	oracle_check(o);
+	source = harvest_source(&o->harvest);
+	o->held = source.held_pages;
+	if (source.processes > o->processes)
+		o->processes = source.processes;
+}
 
-	for (iteration = 2; iteration < syncs + 2; iteration++) {
-		usleep(rand() % max_delay_us);
-		oracle_next_iteration(o, iteration);
-		harvest_sync(&o->harvest, MIGTRACK_SYNC_KIND_ITERATION);
-		oracle_check(o, iteration);
-		source = harvest_source(&o->harvest);
-		if (source.processes > o->processes)
-			o->processes = source.processes;
+/**
+ * oracle_syncs() - many of them
+ * @o: opened
+ * @n: how many
+ * @max_delay_us: at random times, up to so long after each other; 0: at once
+ */
+void oracle_syncs(struct oracle *o, unsigned int n, unsigned int max_delay_us)
+{
+	while (n--) {
+		if (max_delay_us)
+			usleep(rand() % max_delay_us);
+		oracle_sync(o);
+	}
+}
+
+static void oracle_check_lost(struct oracle *o)
+{
+	const struct writer *w;
+	unsigned int i;
+	size_t page;
+
+	for (w = o->writers; w < o->writers + o->nwriters; w++)
+		for (i = 0; i < w->ops->slots; i++)
+			for (page = 0; w->last[i] && page < o->npages; page++)
+				o->lost += w->last[i][page] !=
+					   oracle_stamp(o->view, page, w->slot + i);
+}
+
+/**
+ * oracle_finish() - stop all writers; after one more sync, all is known
+ * @o: opened
+ */
+void oracle_finish(struct oracle *o)
+{
+	struct writer *w;
+	size_t page;
+
+	for (w = o->writers; w < o->writers + o->nwriters; w++)
+		w->control->stop = 1;
+	for (w = o->writers; w < o->writers + o->nwriters; w++) {
+		w->ops->stop(w);
+		memset(w->was_late, 0, o->npages);
 	}
 
-	oracle_stop(o);
 	harvest_sync(&o->harvest, MIGTRACK_SYNC_KIND_FINAL);
-	oracle_check(o, ~0ULL);
+	o->iteration = ~0ULL;
+	oracle_check(o);
+	for (page = 0; page < o->npages; page++)
+		o->differ += memcmp(o->copy + page * GUEST_PAGE,
+				    o->view + page * GUEST_PAGE, GUEST_PAGE) != 0;
+	oracle_check_lost(o);
 }
 
-FIXTURE(oracle) {
-	struct oracle o;
-};
-
-FIXTURE_SETUP(oracle)
+/**
+ * oracle_destroy() - free all
+ * @o: finished
+ */
+void oracle_destroy(struct oracle *o)
 {
-	memset(self, 0, sizeof(*self));
-	vm_create(&self->o.vm, VCPUS, MEMORY);
+	harvest_close(&o->harvest);
+	munmap(o->copy, o->size);
+	munmap((void *)o->view, o->size);
+	munmap(o->memory, o->size);
+	close(o->mem_fd);
 }
-
-FIXTURE_TEARDOWN(oracle)
-{
-	harvest_close(&self->o.harvest);
-	free(self->o.copy);
-	vm_destroy(&self->o.vm);
-}
-
-TEST_F_TIMEOUT(oracle, misses_nothing, 240)
-{
-	oracle_run(&self->o, SYNCS, 20000);
-	TH_LOG("%d syncs, %zu pages reported, %zu stamps missed, %u processes",
-	       SYNCS + 2, self->o.reported, self->o.missed, self->o.processes);
-	EXPECT_EQ(0, self->o.missed);
-	EXPECT_EQ(2, self->o.processes);
-}
-
-/* The oracle is worth something: a mover that drops pages is caught. */
-TEST_F_TIMEOUT(oracle, notices_a_lost_page, 120)
-{
-	self->o.drop = 1000;
-	oracle_run(&self->o, SYNCS / 4, 20000);
-	TH_LOG("1 of 1000 reports dropped: %zu stamps missed", self->o.missed);
-	EXPECT_NE(0, self->o.missed);
-}
-
-TEST_HARNESS_MAIN

@@ -67,7 +67,7 @@ TEST_F_TIMEOUT(refuse, processes, 120)
 	if (!pid)
 		_exit(0);
 	/* Exiting: a zombie has no memory. */
-	usleep(200000);
+	usleep(200000 * slow());
 	EXPECT_REFUSED(ESRCH, "exiting", pid, self->mem_fd, 0, 0);
 	waitpid(pid, &status, 0);
 	EXPECT_REFUSED(ESRCH, "no such process", pid, self->mem_fd, 0, 0);

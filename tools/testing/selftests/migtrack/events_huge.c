@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Huge pages turn up under a tracker that works on small ones: pages become one
+ * between a write and the sync, or after it, and come apart again. Also folios
+ * of several pages that are mapped page by page.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "arena.h"
+#include "host.h"
+
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define HUGE		(2UL << 20)
+#define HUGE_PAGES	(HUGE / GUEST_PAGE)
+
+FIXTURE(huge) {
+	struct arena a;
+	long sleep;
+};
+
+FIXTURE_VARIANT(huge) {
+	enum arena_writer who;
+	const char *folios;	/* allow folios of that size from the start */
+};
+
+FIXTURE_VARIANT_ADD(huge, vmm) { .who = ARENA_VMM };
+FIXTURE_VARIANT_ADD(huge, vcpu) { .who = ARENA_VCPU };
+FIXTURE_VARIANT_ADD(huge, backend) { .who = ARENA_BACKEND };
+FIXTURE_VARIANT_ADD(huge, vcpu_folios) {
+	.who = ARENA_VCPU,
+	.folios = THP "hugepages-64kB/shmem_enabled",
+};
+
+/* KiB of this machine's shared memory in huge pages. */
+static long huge_kib(void)
+{
+	return host_number("/proc/meminfo", "ShmemHugePages:");
+}
+
+FIXTURE_SETUP(huge)
+{
+	unsigned int i;
+
+	/* The last test's memory goes when its session has ended. */
+	for (i = 0; i < 1000 && huge_kib(); i++)
+		usleep(10000);
+	ASSERT_EQ(0, huge_kib());
+	self->sleep = host_number(THP "khugepaged/scan_sleep_millisecs", "");
+	if (variant->folios)
+		host_write(variant->folios, "always");
+	arena_open(&self->a, variant->who);
+	ASSERT_EQ(0, arena_settle(&self->a));
+	host_write(THP "shmem_enabled", "advise");
+}
+
+FIXTURE_TEARDOWN(huge)
+{
+	arena_close(&self->a);
+	host_write(THP "shmem_enabled", "never");
+	if (variant->folios)
+		host_write(variant->folios, "never");
+	host_write_number(THP "khugepaged/scan_sleep_millisecs", self->sleep);
+}
+
+/* Tried again: pages that are on their way to a list can't be moved. */
+static int collapse(struct arena *a, char *memory, size_t offset, size_t length)
+{
+	unsigned int i;
+
+	(void)a;
+	(void)offset;
+	(void)length;
+	if (madvise(memory, ARENA_SIZE, MADV_HUGEPAGE))
+		return errno;
+	for (i = 0; i < 20; i++) {
+		if (!madvise(memory, ARENA_SIZE, MADV_COLLAPSE))
+			return 0;
+		usleep(50000);
+	}
+	return errno;
+}
+
+/* Waits until khugepaged has found the memory; touches nothing. */
+static int be_collapsed(struct arena *a, char *memory, size_t offset, size_t length)
+{
+	long before = huge_kib();
+	time_t end = time(NULL) + 60;
+
+	(void)a;
+	(void)offset;
+	(void)length;
+	/* Twice: 6.12 asks the mapping's flags whether to look before it sets them. */
+	if (madvise(memory, ARENA_SIZE, MADV_HUGEPAGE) ||
+	    madvise(memory, ARENA_SIZE, MADV_HUGEPAGE))
+		return errno;
+	host_write(THP "khugepaged/scan_sleep_millisecs", "1");
+	while (huge_kib() < before + (long)(ARENA_SIZE >> 10) && time(NULL) < end)
+		usleep(10000);
+	return huge_kib() > before ? 0 : ETIME;
+}
+
+static bool flag_huge(struct arena *a)
+{
+	return harvest_source(&a->harvest).flags & MIGTRACK_COUNTER_FLAGS_HUGE;
+}
+
+/* Catches who goes by what it saw at the start: small pages only. */
+TEST_F_TIMEOUT(huge, collapsed_before_the_sync, 240)
+{
+	struct arena *a = &self->a;
+	unsigned int i;
+
+	arena_pick(a);
+	arena_write(a);
+	ASSERT_EQ(0, arena_event(a, collapse));
+	EXPECT_LE(ARENA_SIZE >> 10, huge_kib());
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_TRUE(flag_huge(a));
+	EXPECT_EQ(0, arena_wrong(a));
+	for (i = 0; i < 3; i++) {
+		arena_pick(a);
+		arena_write(a);
+		arena_sync(a);
+		EXPECT_EQ(0, arena_missed(a));
+		EXPECT_EQ(0, arena_wrong(a));
+	}
+}
+
+/* Catches who protected small entries: the huge one is writable, and is written. */
+TEST_F_TIMEOUT(huge, written_after_the_collapse, 240)
+{
+	struct arena *a = &self->a;
+
+	ASSERT_EQ(0, arena_event(a, collapse));
+	arena_pick(a);
+	arena_write(a);
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_EQ(0, arena_wrong(a));
+}
+
+/* Catches who sees calls of the process only: the kernel does it by itself. */
+TEST_F_TIMEOUT(huge, khugepaged, 240)
+{
+	struct arena *a = &self->a;
+
+	arena_pick(a);
+	arena_write(a);
+	ASSERT_EQ(0, arena_event(a, be_collapsed));
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_EQ(0, arena_wrong(a));
+	arena_write(a);
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_EQ(0, arena_wrong(a));
+}
+
+static int drop_parts(struct arena *a, char *memory, size_t offset, size_t length)
+{
+	size_t i;
+
+	(void)a;
+	(void)offset;
+	(void)length;
+	for (i = GUEST_PAGE; i < ARENA_SIZE; i += HUGE)
+		if (madvise(memory + i, GUEST_PAGE, MADV_DONTNEED))
+			return errno;
+	return 0;
+}
+
+/* Catches who tracks the huge page: its entry falls apart, the write with it. */
+TEST_F_TIMEOUT(huge, entry_splits, 240)
+{
+	struct arena *a = &self->a;
+
+	ASSERT_EQ(0, arena_event(a, collapse));
+	arena_sync(a);
+	arena_pick(a);
+	arena_write(a);
+	ASSERT_EQ(0, arena_event(a, drop_parts));
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_EQ(0, arena_wrong(a));
+	arena_write(a);
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_EQ(0, arena_wrong(a));
+}
+
+/*
+ * A hole in each huge page: they are small again, and are tracked as such; not
+ * reported for ever. Catches who never comes back from huge pages.
+ */
+TEST_F_TIMEOUT(huge, pages_split, 240)
+{
+	struct arena *a = &self->a;
+	size_t i;
+
+	ASSERT_EQ(0, arena_event(a, collapse));
+	arena_sync(a);
+	arena_pick(a);
+	arena_write(a);
+	host_write(THP "shmem_enabled", "never");
+	for (i = 0; i < ARENA_SIZE; i += HUGE) {
+		ASSERT_EQ(0, madvise(a->vm.memory + i, GUEST_PAGE, MADV_REMOVE));
+		arena_expect_hole(a, i, GUEST_PAGE);
+	}
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_EQ(0, arena_settle(a));
+	EXPECT_FALSE(flag_huge(a));
+	EXPECT_EQ(0, arena_wrong(a));
+	arena_write(a);
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_EQ(0, arena_wrong(a));
+}
+
+/*
+ * Catches who counts references by the page: a folio of several has more of
+ * them, and its pages would be taken for held, or held ones not be seen.
+ */
+TEST_F_TIMEOUT(huge, small_writes_are_reported_alone, 240)
+{
+	struct arena *a = &self->a;
+	unsigned int i;
+
+	/* The kernel may move a page meanwhile, so that more are reported. */
+	for (i = 0; i < 5; i++) {
+		size_t n;
+
+		arena_pick(a);
+		arena_write(a);
+		n = arena_sync(a);
+		EXPECT_EQ(0, arena_missed(a));
+		if (n == ARENA_WRITES && !harvest_source(&a->harvest).held_pages)
+			break;
+		EXPECT_EQ(0, arena_settle(a));
+	}
+	EXPECT_LT(i, 5);
+	EXPECT_EQ(0, arena_sync(a));
+	EXPECT_EQ(0, arena_wrong(a));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Syncs in the midst of an event: an invalidation has begun, and told so, but
+ * has not yet come to the page. What a sync clears then, and what is written
+ * then, is lost on a tracker that takes the news for the deed. And content that
+ * comes without any event.
+ */
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "harvest.h"
+
+#define PAGE		4096UL
+#define CHUNK		(2UL << 20)
+/* Long enough for several syncs of its last chunk while it is dropped. */
+#define MEMORY		(64UL << 20)
+#define DROPS		150
+
+/* For the time limits. */
+FIXTURE(window) {
+	char none;
+};
+
+FIXTURE_SETUP(window)
+{
+}
+
+FIXTURE_TEARDOWN(window)
+{
+}
+
+struct dropper {
+	char *memory;
+	volatile unsigned int drops;
+	volatile bool stop;
+};
+
+static void *drop_always(void *data)
+{
+	struct dropper *dropper = data;
+
+	while (!dropper->stop) {
+		madvise(dropper->memory, MEMORY, MADV_POPULATE_READ);
+		madvise(dropper->memory, MEMORY, MADV_DONTNEED);
+		dropper->drops++;
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(window, an_invalidation_outlives_syncs, 240)
+{
+	int mem_fd = memfd_create("window", 0);
+	unsigned long page, missed = 0, syncs = 0;
+	struct dropper dropper = {};
+	struct harvest h;
+	pthread_t thread;
+	char *chunk;
+
+	ASSERT_EQ(0, ftruncate(mem_fd, MEMORY));
+	dropper.memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, dropper.memory);
+	ASSERT_EQ(0, madvise(dropper.memory, MEMORY, MADV_POPULATE_WRITE));
+	chunk = dropper.memory + MEMORY - CHUNK;
+
+	harvest_open_range(&h, getpid(), mem_fd, MEMORY - CHUNK, CHUNK);
+	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
+	harvest_take(&h);
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, drop_always, &dropper));
+	while (dropper.drops < DROPS) {
+		page = rand() % (CHUNK / PAGE);
+		chunk[page * PAGE]++;
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+		harvest_take(&h);
+		missed += !harvest_took(&h, page);
+		syncs++;
+	}
+	dropper.stop = true;
+	pthread_join(thread, NULL);
+
+	TH_LOG("%d drops, %lu syncs, %lu pages missed", DROPS, syncs, missed);
+	EXPECT_EQ(0, missed);
+	/* Else no sync was in the midst of anything. */
+	EXPECT_LT(3 * DROPS, syncs);
+	harvest_close(&h);
+	munmap(dropper.memory, MEMORY);
+	close(mem_fd);
+}
+
+/*
+ * Content comes without a write: userfaultfd puts a page in place, not writable,
+ * and nothing but its presence tells.
+ */
+TEST_F_TIMEOUT(window, a_page_is_put_there_protected, 120)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_MISSING_SHMEM,
+	};
+	struct uffdio_register reg = {
+		.mode = UFFDIO_REGISTER_MODE_WP | UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_copy copy = { .len = PAGE, .mode = UFFDIO_COPY_MODE_WP };
+	int mem_fd = memfd_create("put", 0), uffd;
+	const size_t page = 5;
+	struct harvest h;
+	unsigned int i;
+	char *memory;
+
+	ASSERT_EQ(0, ftruncate(mem_fd, 2 * CHUNK));
+	memory = mmap(NULL, 2 * CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED, mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	/* One is there: what is copied. */
+	memset(memory + CHUNK, 1, PAGE);
+	uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_API, &api));
+	reg.range.start = (uintptr_t)memory;
+	reg.range.len = CHUNK;
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
+
+	harvest_open(&h, getpid(), mem_fd);
+	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
+	for (i = 0; i < 3; i++) {
+		harvest_take(&h);
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+	}
+	ASSERT_EQ(0, harvest_take(&h));
+
+	copy.dst = (uintptr_t)memory + page * PAGE;
+	copy.src = (uintptr_t)memory + CHUNK;
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_COPY, &copy));
+	harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+	EXPECT_EQ(1, harvest_take(&h));
+	EXPECT_EQ(true, harvest_took(&h, page));
+	EXPECT_EQ(1, memory[page * PAGE]);
+
+	harvest_close(&h);
+	close(uffd);
+	munmap(memory, 2 * CHUNK);
+	close(mem_fd);
+}
+
+TEST_HARNESS_MAIN
