@@ -17,6 +17,7 @@ static const char * const migtrack_steps[] = {
 	[MIGTRACK_STEP_PRESENT]		= "present",
 	[MIGTRACK_STEP_MARKS]		= "marks",
 	[MIGTRACK_STEP_KEEP]		= "keep",
+	[MIGTRACK_STEP_PUNCH]		= "punch",
 	[MIGTRACK_STEP_PROTECTION]	= "protection",
 	[MIGTRACK_STEP_COUNT]		= "count",
 	[MIGTRACK_STEP_CARRY]		= "carry",

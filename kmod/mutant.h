@@ -16,6 +16,7 @@ struct migtrack_tracker;
  * @MIGTRACK_STEP_PRESENT: report pages that were not present at the last walk
  * @MIGTRACK_STEP_MARKS: mark the pages of an event
  * @MIGTRACK_STEP_KEEP: keep marks while an invalidation is under way
+ * @MIGTRACK_STEP_PUNCH: keep marks while a hole is being punched
  * @MIGTRACK_STEP_PROTECTION: heed events that change protections
  * @MIGTRACK_STEP_COUNT: check the number of entries that were protected
  * @MIGTRACK_STEP_CARRY: report pages that are held again
@@ -35,6 +36,7 @@ enum migtrack_step {
 	MIGTRACK_STEP_PRESENT,
 	MIGTRACK_STEP_MARKS,
 	MIGTRACK_STEP_KEEP,
+	MIGTRACK_STEP_PUNCH,
 	MIGTRACK_STEP_PROTECTION,
 	MIGTRACK_STEP_COUNT,
 	MIGTRACK_STEP_CARRY,

@@ -101,37 +101,25 @@ void migtrack_ram_report(struct migtrack_tracker *tracker,
 }
 
 /**
- * migtrack_ram_hull - the chunks that are tracked
- * @tracker: the tracker, with at least one source
- * @first: out: the first one
- * @last: out: the last one
+ * migtrack_ram_first_chunk - the first chunk with a page of a source
+ * @ram: the source
+ *
+ * Return: its number.
  */
-void migtrack_ram_hull(struct migtrack_tracker *tracker, unsigned long *first,
-		       unsigned long *last)
+unsigned long migtrack_ram_first_chunk(const struct migtrack_ram *ram)
 {
-	struct migtrack_ram *ram;
-
-	lockdep_assert_held(&tracker->sync_lock);
-
-	*first = tracker->nchunks;
-	*last = 0;
-	list_for_each_entry(ram, &tracker->sources, node) {
-		*first = min(*first, ram->first >> MIGTRACK_CHUNK_SHIFT);
-		*last = max(*last, (ram->first + ram->npages - 1) >> MIGTRACK_CHUNK_SHIFT);
-	}
+	return ram->first >> MIGTRACK_CHUNK_SHIFT;
 }
 
 /**
- * migtrack_ram_has_chunk - is a part of a chunk in a source's range?
+ * migtrack_ram_last_chunk - the last chunk with a page of a source
  * @ram: the source
- * @chunk: its number
  *
- * Return: true if it is.
+ * Return: its number.
  */
-bool migtrack_ram_has_chunk(const struct migtrack_ram *ram, unsigned long chunk)
+unsigned long migtrack_ram_last_chunk(const struct migtrack_ram *ram)
 {
-	return chunk >= ram->first >> MIGTRACK_CHUNK_SHIFT &&
-	       chunk <= (ram->first + ram->npages - 1) >> MIGTRACK_CHUNK_SHIFT;
+	return (ram->first + ram->npages - 1) >> MIGTRACK_CHUNK_SHIFT;
 }
 
 /* The VMM has ended. Whoever finds it first, a sync or the watch, tells. */

@@ -61,9 +61,8 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 void migtrack_ram_report(struct migtrack_tracker *tracker,
 			 struct migtrack_ram *asker, pgoff_t chunk_first,
 			 const unsigned long *bits);
-bool migtrack_ram_has_chunk(const struct migtrack_ram *ram, unsigned long chunk);
-void migtrack_ram_hull(struct migtrack_tracker *tracker, unsigned long *first,
-		       unsigned long *last);
+unsigned long migtrack_ram_first_chunk(const struct migtrack_ram *ram);
+unsigned long migtrack_ram_last_chunk(const struct migtrack_ram *ram);
 void migtrack_ram_mm_gone(struct migtrack_tracker *tracker, struct mm_struct *mm);
 bool migtrack_ram_is_target(struct migtrack_tracker *tracker, struct mm_struct *mm);
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A sync of a tracked file: find what may have been written, protect it again,
- * and hand it to every source that tracks it, chunk by chunk.
+ * A sync of a range of a tracked file: find what may have been written, protect
+ * it again, and hand it to every source that tracks it, chunk by chunk.
  */
 
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/rmap.h>
 #include <linux/sched.h>
@@ -152,6 +153,29 @@ static void migtrack_add_dead(struct migtrack_tracker *tracker,
 	}
 }
 
+/* Has anything happened in a chunk since it had @seq, or is it happening? */
+static bool migtrack_chunk_changed(struct migtrack_tracker *tracker,
+				   const struct migtrack_chunk *chunk, u32 seq)
+{
+	bool changed;
+
+	spin_lock(&tracker->lock);
+	changed = chunk->seq != seq || chunk->active;
+	spin_unlock(&tracker->lock);
+	return changed;
+}
+
+/*
+ * A hole punch tells of its whole range first and takes the pages out of the
+ * file after that, one by one. It holds the inode's lock from before its mark
+ * until the last page is gone.
+ */
+static bool migtrack_is_punched(const struct migtrack_tracker *tracker)
+{
+	return inode_is_locked(tracker->mapping->host) &&
+	       !migtrack_without(MIGTRACK_STEP_PUNCH);
+}
+
 static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 				struct migtrack_ram *ram, unsigned long nr,
 				struct migtrack_sync_stats *stats)
@@ -200,16 +224,21 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	if (!migtrack_without(MIGTRACK_STEP_ECHO))
 		bitmap_or(c, c, echo, MIGTRACK_CHUNK_PAGES);
 	bitmap_copy(echo, marks, MIGTRACK_CHUNK_PAGES);
-	if (!chunk->active || migtrack_without(MIGTRACK_STEP_KEEP))
+	if ((!chunk->active || migtrack_without(MIGTRACK_STEP_KEEP)) &&
+	    !migtrack_is_punched(tracker))
 		bitmap_zero(marks, MIGTRACK_CHUNK_PAGES);
 	if (tracker->ndead)
 		migtrack_add_dead(tracker, walk.first, c);
 	spin_unlock(&tracker->lock);
 
-	/* Protecting costs the guest faults: never where nothing is writable. */
+	/*
+	 * Protecting costs the guest faults: never where nothing is writable. Nor
+	 * where something happens meanwhile: it may be a huge entry that turns up.
+	 */
+	changed = migtrack_chunk_changed(tracker, chunk, seq);
 	if (walk.flags & MIGTRACK_COUNTER_FLAGS_HUGE) {
 		walk.whole = true;
-	} else if (walk.nwritable) {
+	} else if (walk.nwritable && !changed) {
 		protected = migtrack_protect(tracker, walk.first, walk.writable,
 					     &stats->calls);
 		stats->protected += protected;
@@ -218,10 +247,7 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 			walk.whole = true;
 	}
 
-	spin_lock(&tracker->lock);
-	changed = chunk->seq != seq || chunk->active;
-	spin_unlock(&tracker->lock);
-
+	changed |= migtrack_chunk_changed(tracker, chunk, seq);
 	if (walk.whole || changed) {
 		bitmap_fill(c, MIGTRACK_CHUNK_PAGES);
 		stats->whole++;
@@ -263,8 +289,8 @@ static u64 migtrack_tracker_memory(const struct migtrack_tracker *tracker)
  * @ram: the source that asked, attached to @tracker
  * @stats: what was done
  *
- * Sets the bits of all sources of @tracker. Sleeps; takes the tracker's
- * sync_lock, so another source's sync comes first.
+ * Looks at the chunks of @ram, and sets the bits of all sources there. Sleeps;
+ * takes the tracker's sync_lock, so another source's sync comes first.
  *
  * Return: 0; -EINTR if cancelled or -ENOMEM, and then the pages that were not
  * looked at are found by the next one.
@@ -273,8 +299,7 @@ int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 			  struct migtrack_ram *ram,
 			  struct migtrack_sync_stats *stats)
 {
-	struct migtrack_sync_stats others = {};
-	unsigned long chunk, first, last;
+	unsigned long chunk;
 	int err;
 
 	mutex_lock(&tracker->sync_lock);
@@ -282,15 +307,13 @@ int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 	if (err)
 		goto out;
 
-	migtrack_ram_hull(tracker, &first, &last);
-	for (chunk = first; chunk <= last; chunk++) {
+	for (chunk = migtrack_ram_first_chunk(ram);
+	     chunk <= migtrack_ram_last_chunk(ram); chunk++) {
 		if (READ_ONCE(*stats->cancel)) {
 			err = -EINTR;
 			goto out;
 		}
-		migtrack_sync_chunk(tracker, ram, chunk,
-				    migtrack_ram_has_chunk(ram, chunk) ?
-				    stats : &others);
+		migtrack_sync_chunk(tracker, ram, chunk, stats);
 		cond_resched();
 	}
 	stats->processes = tracker->nwatches;

@@ -106,8 +106,6 @@ struct migtrack_tracker {
  * @calls: ranges write-protected
  * @processes: address spaces watched
  * @memory: bytes of kernel memory
- *
- * Of the chunks in the range of the source that asked.
  */
 struct migtrack_sync_stats {
 	const bool *cancel;

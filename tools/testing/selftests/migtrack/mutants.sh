@@ -9,7 +9,7 @@ cd "$(dirname "$0")" || exit 1
 without=/sys/module/migtrack/parameters/without
 log=$(mktemp)
 # What hides for a moment only may take more than one try.
-TRIES=3
+TRIES=10
 
 # STEP PROGRAM OPTIONS: the tests of which one is to fail
 mutants=(
@@ -18,6 +18,7 @@ mutants=(
 	"present	window	-t a_page_is_put_there_protected"
 	"marks		events	-t hole_punched"
 	"keep		window	-t an_invalidation_outlives_syncs"
+	"punch		window	-t a_hole_outlives_syncs"
 	"protection	events	-t backend_only_reads_now"
 	"count		writers_kvm	-t misses_nothing"
 	"carry		writers_io	-t none_is_missed -v direct"

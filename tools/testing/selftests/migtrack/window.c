@@ -6,6 +6,8 @@
  * comes without any event.
  */
 
+#include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
@@ -24,6 +26,7 @@
 /* Long enough for several syncs of its last chunk while it is dropped. */
 #define MEMORY		(64UL << 20)
 #define DROPS		150
+#define HOLES		20
 
 /* For the time limits. */
 FIXTURE(window) {
@@ -42,6 +45,12 @@ struct dropper {
 	char *memory;
 	volatile unsigned int drops;
 	volatile bool stop;
+};
+
+struct puncher {
+	int mem_fd;
+	int err;
+	volatile bool done;
 };
 
 static void *drop_always(void *data)
@@ -95,6 +104,79 @@ TEST_F_TIMEOUT(window, an_invalidation_outlives_syncs, 240)
 	harvest_close(&h);
 	munmap(dropper.memory, MEMORY);
 	close(mem_fd);
+}
+
+static void *punch(void *data)
+{
+	struct puncher *puncher = data;
+
+	puncher->err = fallocate(puncher->mem_fd,
+				 FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				 MEMORY) ? errno : 0;
+	puncher->done = true;
+	return NULL;
+}
+
+/* Take what a sync found, and read it from the file, which leaves no trace. */
+static void copy_found(struct harvest *h, int mem_fd, char *copy)
+{
+	size_t page;
+
+	harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
+	harvest_take(h);
+	for (page = 0; page < CHUNK / PAGE; page++)
+		if (harvest_took(h, page) &&
+		    pread(mem_fd, copy + page * PAGE, PAGE,
+			  MEMORY - CHUNK + page * PAGE) != PAGE)
+			err(1, "pread");
+}
+
+/*
+ * A hole tells of all its pages at once, and then takes them away one by one:
+ * what is copied in between is out of date without another word.
+ */
+TEST_F_TIMEOUT(window, a_hole_outlives_syncs, 240)
+{
+	int mem_fd = memfd_create("window", 0);
+	char *memory, *chunk, *copy = malloc(CHUNK);
+	unsigned long round, page, missed = 0, syncs = 0;
+	static const char hole[PAGE];
+	struct harvest h;
+
+	ASSERT_EQ(0, ftruncate(mem_fd, MEMORY));
+	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	chunk = memory + MEMORY - CHUNK;
+	harvest_open_range(&h, getpid(), mem_fd, MEMORY - CHUNK, CHUNK);
+	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
+
+	for (round = 0; round < HOLES; round++) {
+		struct puncher puncher = { .mem_fd = mem_fd };
+		pthread_t thread;
+
+		ASSERT_EQ(0, madvise(memory, MEMORY, MADV_POPULATE_WRITE));
+		memset(chunk, 'x', CHUNK);
+		copy_found(&h, mem_fd, copy);
+		ASSERT_EQ(0, memcmp(copy, chunk, CHUNK));
+
+		ASSERT_EQ(0, pthread_create(&thread, NULL, punch, &puncher));
+		for (; !puncher.done; syncs++)
+			copy_found(&h, mem_fd, copy);
+		pthread_join(thread, NULL);
+		ASSERT_EQ(0, puncher.err);
+		copy_found(&h, mem_fd, copy);
+		for (page = 0; page < CHUNK / PAGE; page++)
+			missed += memcmp(copy + page * PAGE, hole, PAGE) != 0;
+	}
+
+	TH_LOG("%u holes, %lu syncs, %lu pages missed", HOLES, syncs, missed);
+	EXPECT_EQ(0, missed);
+	/* Else no sync was in the midst of anything. */
+	EXPECT_LT(3 * HOLES, syncs);
+	harvest_close(&h);
+	munmap(memory, MEMORY);
+	close(mem_fd);
+	free(copy);
 }
 
 /*
