@@ -3,6 +3,7 @@
 #ifndef GUEST_H
 #define GUEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,15 +22,38 @@
 #define STAMP_VMCB_SLOT		2
 #define VMCB_EXIT_VMMCALL	0x81
 
-/* A stamp is unique: the iteration it was made in, and a count. */
-static inline uint64_t stamp_make(uint64_t iteration, uint64_t count)
+/*
+ * A stamp is unique: the iteration it was made in, and a count. Its check tells
+ * it from one that is half written: copies are made by the byte.
+ */
+#define STAMP_COUNT_BITS	30
+#define STAMP_CHECK_BITS	16
+
+static inline __attribute__((always_inline)) uint64_t stamp_check(uint64_t value)
 {
-	return iteration << 40 | (count & ((1ULL << 40) - 1));
+	return value * 0x9e3779b97f4a7c15ULL >> (64 - STAMP_CHECK_BITS);
 }
 
-static inline uint64_t stamp_iteration(uint64_t stamp)
+static inline __attribute__((always_inline))
+uint64_t stamp_make(uint64_t iteration, uint64_t count)
 {
-	return stamp >> 40;
+	uint64_t value = iteration << STAMP_COUNT_BITS |
+			 (count & ((1ULL << STAMP_COUNT_BITS) - 1));
+
+	return value << STAMP_CHECK_BITS | stamp_check(value);
+}
+
+static inline bool stamp_is_torn(uint64_t stamp)
+{
+	return (stamp & ((1ULL << STAMP_CHECK_BITS) - 1)) !=
+	       stamp_check(stamp >> STAMP_CHECK_BITS);
+}
+
+/* Was it made before an iteration? Not known yet of one that is half written. */
+static inline bool stamp_is_older(uint64_t stamp, uint64_t iteration)
+{
+	return stamp >> (STAMP_CHECK_BITS + STAMP_COUNT_BITS) < iteration &&
+	       !stamp_is_torn(stamp);
 }
 
 /* Where in the memory a stamp is. */

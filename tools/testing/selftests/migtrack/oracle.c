@@ -142,9 +142,10 @@ static void oracle_check_page(struct oracle *o, const struct writer *w, size_t p
 	for (i = 0; i < w->ops->slots; i++) {
 		uint64_t now = oracle_stamp(o->view, page, w->slot + i);
 
-		if (now != oracle_stamp(o->copy, page, w->slot + i) &&
-		    stamp_iteration(now) < o->iteration)
-			o->missed++;
+		if (now == oracle_stamp(o->copy, page, w->slot + i))
+			continue;
+		o->missed += stamp_is_older(now, o->iteration);
+		o->torn += stamp_is_torn(now);
 	}
 }
 

@@ -30,6 +30,7 @@ struct oracle {
 
 	size_t syncs, reported;
 	size_t missed;			/* stamps, or what a writer checks itself */
+	size_t torn;			/* stamps that were being written */
 	size_t late;			/* pages whose data came after a sync */
 	size_t differ;			/* in the end: pages unlike their copy */
 	size_t lost;			/* in the end: stamps that are gone */

@@ -544,7 +544,7 @@ static void check(FIXTURE_DATA(storm) *self, uint64_t iteration)
 			} else if (!stamp) {
 				self->holes += *zeroed;
 				*zeroed = true;
-			} else if (stamp_iteration(stamp) < iteration) {
+			} else if (stamp_is_older(stamp, iteration)) {
 				self->missed++;
 			}
 		}

@@ -213,7 +213,7 @@ static size_t log_check(struct writer *w)
 			if (taken)
 				log->copy[page][i] = now;
 			else if (now != log->copy[page][i] &&
-				 stamp_iteration(now) < o->iteration)
+				 stamp_is_older(now, o->iteration))
 				missed++;
 		}
 	}

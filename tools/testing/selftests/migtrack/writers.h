@@ -48,8 +48,9 @@ static void sync_and_finish(struct __test_metadata *_metadata, struct oracle *o,
 	oracle_syncs(o, syncs, DELAY_US);
 	oracle_syncs(o, fast_syncs, 0);
 	oracle_finish(o);
-	TH_LOG("%zu syncs, %zu pages reported, %zu missed, %zu late, %zu differ, %zu lost",
-	       o->syncs, o->reported, o->missed, o->late, o->differ, o->lost);
+	TH_LOG("%zu syncs, %zu pages reported, %zu missed, %zu torn, %zu late, %zu differ, %zu lost",
+	       o->syncs, o->reported, o->missed, o->torn, o->late, o->differ,
+	       o->lost);
 	EXPECT_EQ(0, o->missed);
 	EXPECT_EQ(0, o->differ);
 	EXPECT_EQ(0, o->lost);
