@@ -26,6 +26,9 @@
  */
 #define MIGTRACK_PROTECT_GAP	4
 
+/* And no gap after so many pages: a count that does not fit tells of all before. */
+#define MIGTRACK_PROTECT_RUN	64
+
 /**
  * migtrack_tracker_carry - let the next sync report pages
  * @tracker: the tracker
@@ -43,36 +46,72 @@ void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
 	migtrack_bits_set(tracker->carry, first, min(npages, limit - first));
 }
 
+/* Has anything happened in a chunk since it had @seq, or is it happening? */
+static bool migtrack_chunk_changed(struct migtrack_tracker *tracker,
+				   const struct migtrack_chunk *chunk, u32 seq)
+{
+	bool changed;
+
+	spin_lock(&tracker->lock);
+	changed = chunk->seq != seq || chunk->active;
+	spin_unlock(&tracker->lock);
+	return changed;
+}
+
 /* The end of the run at @start, with others that are no further than a gap. */
-static unsigned long migtrack_run_end(const unsigned long *bits, unsigned long start)
+static unsigned long migtrack_run_end(const unsigned long *bits,
+				      unsigned long start, unsigned long *nbits)
 {
 	unsigned long end, next = start;
 
+	*nbits = 0;
 	do {
 		end = find_next_zero_bit(bits, MIGTRACK_CHUNK_PAGES, next);
+		*nbits += end - next;
 		next = find_next_bit(bits, MIGTRACK_CHUNK_PAGES, end);
-	} while (next < MIGTRACK_CHUNK_PAGES && next - end <= MIGTRACK_PROTECT_GAP);
+	} while (next < MIGTRACK_CHUNK_PAGES && next - end <= MIGTRACK_PROTECT_GAP &&
+		 next - start < MIGTRACK_PROTECT_RUN);
 	return end;
 }
 
-/* Write-protect @bits. Returns how many entries that changed. */
+/*
+ * Write-protect what the walk found writable, and what is in the gaps between.
+ * Were the entries that this changed those that the walk saw, and no others? Where
+ * not, the pages of that range are added to @walk->found.
+ */
 static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
-				      pgoff_t chunk_first,
-				      const unsigned long *bits, u64 *calls)
+				      struct migtrack_chunk *chunk, u32 seq,
+				      struct migtrack_walk *walk, u64 *calls)
 {
-	unsigned long start, end, n = 0;
+	const unsigned long *bits = walk->writable;
+	bool single = walk->nwritable == bitmap_weight(bits, MIGTRACK_CHUNK_PAGES);
+	DECLARE_BITMAP(doubtful, MIGTRACK_CHUNK_PAGES) = {};
+	DECLARE_BITMAP(ranges, MIGTRACK_CHUNK_PAGES) = {};
+	unsigned long start, end, nbits, n, protected = 0;
 
 	WRITE_ONCE(tracker->protecting, current);
 	for (start = find_first_bit(bits, MIGTRACK_CHUNK_PAGES);
 	     start < MIGTRACK_CHUNK_PAGES;
 	     start = find_next_bit(bits, MIGTRACK_CHUNK_PAGES, end)) {
-		end = migtrack_run_end(bits, start);
-		n += wp_shared_mapping_range(tracker->mapping, chunk_first + start,
-					     end - start);
+		end = migtrack_run_end(bits, start, &nbits);
+		n = wp_shared_mapping_range(tracker->mapping, walk->first + start,
+					    end - start);
+		protected += n;
 		++*calls;
+		bitmap_set(ranges, start, end - start);
+		if (single && n != nbits)
+			bitmap_set(doubtful, start, end - start);
 	}
 	WRITE_ONCE(tracker->protecting, NULL);
-	return n;
+
+	/* With pages that several processes can write to, only the sum tells. */
+	if ((!single && protected != walk->nwritable) ||
+	    migtrack_chunk_changed(tracker, chunk, seq))
+		bitmap_copy(doubtful, ranges, MIGTRACK_CHUNK_PAGES);
+
+	if (!migtrack_without(MIGTRACK_STEP_COUNT))
+		bitmap_or(walk->found, walk->found, doubtful, MIGTRACK_CHUNK_PAGES);
+	return protected;
 }
 
 /*
@@ -153,18 +192,6 @@ static void migtrack_add_dead(struct migtrack_tracker *tracker,
 	}
 }
 
-/* Has anything happened in a chunk since it had @seq, or is it happening? */
-static bool migtrack_chunk_changed(struct migtrack_tracker *tracker,
-				   const struct migtrack_chunk *chunk, u32 seq)
-{
-	bool changed;
-
-	spin_lock(&tracker->lock);
-	changed = chunk->seq != seq || chunk->active;
-	spin_unlock(&tracker->lock);
-	return changed;
-}
-
 /*
  * A hole punch tells of its whole range first and takes the pages out of the
  * file after that, one by one. It holds the inode's lock from before its mark
@@ -186,10 +213,10 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	unsigned long *carry = migtrack_chunk_bits(tracker->carry, nr);
 	unsigned long *pres = migtrack_chunk_bits(tracker->pres, nr);
 	struct migtrack_walk walk = { .first = nr << MIGTRACK_CHUNK_SHIFT };
-	DECLARE_BITMAP(held, MIGTRACK_CHUNK_PAGES) = {};
+	DECLARE_BITMAP(scratch, MIGTRACK_CHUNK_PAGES);
+	unsigned long *fresh = scratch, *held = scratch;
 	unsigned long *c = walk.found;
 	unsigned long protected = 0;
-	bool changed;
 	u32 seq;
 
 	if (migtrack_without(MIGTRACK_STEP_ALGORITHM)) {
@@ -209,9 +236,9 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	 * UFFDIO_COPY, which leaves no other trace.
 	 */
 	bitmap_or(c, c, carry, MIGTRACK_CHUNK_PAGES);
-	bitmap_andnot(held, walk.present, pres, MIGTRACK_CHUNK_PAGES);
+	bitmap_andnot(fresh, walk.present, pres, MIGTRACK_CHUNK_PAGES);
 	if (!migtrack_without(MIGTRACK_STEP_PRESENT))
-		bitmap_or(c, c, held, MIGTRACK_CHUNK_PAGES);
+		bitmap_or(c, c, fresh, MIGTRACK_CHUNK_PAGES);
 	bitmap_copy(pres, walk.present, MIGTRACK_CHUNK_PAGES);
 
 	/*
@@ -235,20 +262,15 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	 * Protecting costs the guest faults: never where nothing is writable. Nor
 	 * where something happens meanwhile: it may be a huge entry that turns up.
 	 */
-	changed = migtrack_chunk_changed(tracker, chunk, seq);
 	if (walk.flags & MIGTRACK_COUNTER_FLAGS_HUGE) {
 		walk.whole = true;
-	} else if (walk.nwritable && !changed) {
-		protected = migtrack_protect(tracker, walk.first, walk.writable,
+	} else if (walk.nwritable && !migtrack_chunk_changed(tracker, chunk, seq)) {
+		protected = migtrack_protect(tracker, chunk, seq, &walk,
 					     &stats->calls);
 		stats->protected += protected;
-		if (protected != walk.nwritable &&
-		    !migtrack_without(MIGTRACK_STEP_COUNT))
-			walk.whole = true;
 	}
 
-	changed |= migtrack_chunk_changed(tracker, chunk, seq);
-	if (walk.whole || changed) {
+	if (walk.whole) {
 		bitmap_fill(c, MIGTRACK_CHUNK_PAGES);
 		stats->whole++;
 	}
@@ -269,7 +291,7 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	}
 
 	trace_migtrack_chunk(tracker, walk.first, c, walk.nwritable, protected,
-			     walk.whole || changed);
+			     walk.whole);
 	migtrack_ram_report(tracker, ram, walk.first, c);
 }
 

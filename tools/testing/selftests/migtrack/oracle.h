@@ -29,6 +29,7 @@ struct oracle {
 	unsigned int drop;		/* 1 in so many reports is ignored */
 
 	size_t syncs, reported;
+	size_t excess;			/* reported, but nobody wrote to them */
 	size_t missed;			/* stamps, or what a writer checks itself */
 	size_t torn;			/* stamps that were being written */
 	size_t late;			/* pages whose data came after a sync */
