@@ -263,6 +263,15 @@ migrate_start() {
 	migrator=$!
 }
 
+# move SOURCE DESTINATION MIGRATE-OPTIONS...
+move() {
+	local from=$1 to=$2
+
+	shift 2
+	receive "$to" "unix:$dir/socket"
+	migrate "$from" "unix:$dir/socket" "$@"
+}
+
 # Its first iteration has ended, or it has.
 under_way() {
 	until_true 30 has_iterated
@@ -306,7 +315,10 @@ say_message() {
 
 # What the summary says, for whoever reads the log.
 say_times() {
-	say "$1: $(ms total_ns) ms, $(($(field sent_bytes) >> 20)) MiB, $(field iterations) iterations;" \
+	local sent
+
+	sent=$(field sent_bytes)
+	say "$1: $(ms total_ns) ms, $((${sent:-0} >> 20)) MiB, $(field iterations) iterations;" \
 		"downtime $(ms downtime_ns) ms: stop $(ms downtime_stop_ns), sync $(ms downtime_sync_ns)," \
 		"copy $(ms downtime_copy_ns), devices $(ms downtime_devices_ns), resume $(ms downtime_resume_ns)"
 }
