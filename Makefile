@@ -24,7 +24,7 @@ help:
 	@echo 'On a hypervisor host:'
 	@echo '  all              modules for the running kernel, and migctl (default)'
 	@echo '                   KDIR=... another kernel'
-	@echo '  install          modules, migctl, headers, manual page; PREFIX, DESTDIR'
+	@echo '  install          modules, migctl, library, headers, manual pages; PREFIX, DESTDIR'
 	@echo '  uninstall        take them away again'
 	@echo 'In a throwaway VM (a Debian is unpacked into the cache once, the host is not touched):'
 	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'

@@ -5,6 +5,9 @@
  *
  * Calls that can fail return 0 or a negative errno. The kernel's own words on
  * the last failure are in migtrack_message(). A handle is for one thread.
+ *
+ * For programs in C11 and C++11. A struct that grows uses up what is reserved at its
+ * end, so that programs that were compiled before go on with the new library.
  */
 #ifndef LIBMIGTRACK_H
 #define LIBMIGTRACK_H
@@ -16,6 +19,10 @@
 
 #include <linux/migtrack.h>
 #include <linux/migtrack_map.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct migtrack;
 
@@ -48,6 +55,7 @@ struct migtrack_session {
 	uint64_t bandwidth;		/* bytes per second, 0: not told */
 	uint64_t downtime_limit_ns;	/* 0: not told */
 	uint64_t expected_downtime_ns;	/* UINT64_MAX: unknown */
+	uint64_t reserved[16];		/* 0 */
 };
 
 struct migtrack_source {
@@ -69,6 +77,7 @@ struct migtrack_source {
 	uint32_t processes;
 	uint64_t memory;
 	uint64_t event_seq;
+	uint64_t reserved[16];		/* 0 */
 };
 
 /* What source-add replied. */
@@ -79,6 +88,7 @@ struct migtrack_source_map {
 	uint64_t map_offset;		/* where to mmap the bitmap */
 	uint64_t map_length;
 	uint32_t page_size;
+	uint64_t reserved[8];		/* 0 */
 };
 
 enum migtrack_event_type {
@@ -169,5 +179,9 @@ void migtrack_bitmap_unmap(const struct migtrack_source_map *map,
 int migtrack_subscribe(struct migtrack *mt);
 int migtrack_fd(const struct migtrack *mt);
 int migtrack_event_read(struct migtrack *mt, struct migtrack_event *event);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* LIBMIGTRACK_H */
