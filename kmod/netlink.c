@@ -16,6 +16,7 @@
 #include "netlink-gen.h"
 #include "ram.h"
 #include "session.h"
+#include "trace.h"
 
 /* ---- messages ---- */
 
@@ -209,16 +210,26 @@ static int migtrack_nl_get_file(struct genl_info *info, int attr)
 	return 0;
 }
 
+/* Generic netlink then calls neither doit nor post_doit. */
+static int migtrack_nl_get_file_traced(struct genl_info *info, int attr)
+{
+	int err = migtrack_nl_get_file(info, attr);
+
+	if (err)
+		trace_migtrack_nl_pre_doit(info->genlhdr->cmd, err, info->extack);
+	return err;
+}
+
 int migtrack_nl_session_pre_doit(const struct genl_split_ops *ops,
 				 struct sk_buff *skb, struct genl_info *info)
 {
-	return migtrack_nl_get_file(info, MIGTRACK_A_SESSION_FD);
+	return migtrack_nl_get_file_traced(info, MIGTRACK_A_SESSION_FD);
 }
 
 int migtrack_nl_source_pre_doit(const struct genl_split_ops *ops,
 				struct sk_buff *skb, struct genl_info *info)
 {
-	return migtrack_nl_get_file(info, MIGTRACK_A_SOURCE_SESSION_FD);
+	return migtrack_nl_get_file_traced(info, MIGTRACK_A_SOURCE_SESSION_FD);
 }
 
 void migtrack_nl_session_post_doit(const struct genl_split_ops *ops,
@@ -248,7 +259,7 @@ static struct sk_buff *migtrack_nl_reply_new(struct genl_info *info, void **hdr)
 	return msg;
 }
 
-int migtrack_nl_session_new_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_session_new(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session;
 	struct sk_buff *msg;
@@ -292,7 +303,7 @@ err_fput:
 	return err;
 }
 
-int migtrack_nl_session_del_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_session_del(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session = migtrack_nl_session(info);
 
@@ -304,7 +315,7 @@ int migtrack_nl_session_del_doit(struct sk_buff *skb, struct genl_info *info)
 	return 0;
 }
 
-int migtrack_nl_session_get_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_session_get(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_net *mnet = migtrack_net(genl_info_net(info));
 	struct migtrack_session *session;
@@ -336,7 +347,7 @@ int migtrack_nl_session_get_doit(struct sk_buff *skb, struct genl_info *info)
 	return genlmsg_reply(msg, info);
 }
 
-int migtrack_nl_session_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+static int migtrack_nl_session_get_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct migtrack_net *mnet = migtrack_net(sock_net(skb->sk));
 	struct migtrack_session *session;
@@ -394,7 +405,7 @@ static int migtrack_nl_source_add_ram(struct sk_buff *skb, struct genl_info *inf
 	return PTR_ERR_OR_ZERO(*source);
 }
 
-int migtrack_nl_source_add_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_source_add(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session = migtrack_nl_session(info);
 	struct migtrack_source *source;
@@ -445,7 +456,7 @@ err_put:
 	return err;
 }
 
-int migtrack_nl_source_del_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_source_del(struct sk_buff *skb, struct genl_info *info)
 {
 	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_ID))
 		return -EINVAL;
@@ -461,7 +472,7 @@ static pid_t migtrack_source_pid(const struct migtrack_source_snapshot *source)
 	return pid_nr_ns(source->pid, task_active_pid_ns(current));
 }
 
-int migtrack_nl_source_get_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_source_get(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_net *mnet = migtrack_net(genl_info_net(info));
 	const struct migtrack_source_snapshot *source = NULL;
@@ -513,7 +524,7 @@ out:
 	return genlmsg_reply(msg, info);
 }
 
-int migtrack_nl_source_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+static int migtrack_nl_source_get_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	const struct genl_info *info = genl_info_dump(cb);
 	struct migtrack_net *mnet = migtrack_net(sock_net(skb->sk));
@@ -561,7 +572,7 @@ out:
 	return err && !skb->len ? err : skb->len;
 }
 
-int migtrack_nl_sync_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_sync(struct sk_buff *skb, struct genl_info *info)
 {
 	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SESSION_SYNC_KIND))
 		return -EINVAL;
@@ -571,7 +582,7 @@ int migtrack_nl_sync_doit(struct sk_buff *skb, struct genl_info *info)
 				     info->extack);
 }
 
-int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_session_set(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session = migtrack_nl_session(info);
 	struct nlattr **attrs = info->attrs;
@@ -599,3 +610,35 @@ int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info)
 	mutex_unlock(&session->lock);
 	return err;
 }
+
+/* ---- what generic netlink calls: the same, traced ---- */
+
+#define MIGTRACK_NL_DOIT(name)							\
+int migtrack_nl_##name##_doit(struct sk_buff *skb, struct genl_info *info)	\
+{										\
+	int err = migtrack_nl_##name(skb, info);				\
+										\
+	trace_migtrack_nl_doit(info->genlhdr->cmd, err, info->extack);		\
+	return err;								\
+}
+
+#define MIGTRACK_NL_DUMPIT(name)						\
+int migtrack_nl_##name##_dumpit(struct sk_buff *skb, struct netlink_callback *cb) \
+{										\
+	int len = migtrack_nl_##name##_dump(skb, cb);				\
+										\
+	trace_migtrack_nl_dumpit(genl_info_dump(cb)->genlhdr->cmd,		\
+				 min(len, 0), cb->extack);			\
+	return len;								\
+}
+
+MIGTRACK_NL_DOIT(session_new)
+MIGTRACK_NL_DOIT(session_del)
+MIGTRACK_NL_DOIT(session_get)
+MIGTRACK_NL_DUMPIT(session_get)
+MIGTRACK_NL_DOIT(source_add)
+MIGTRACK_NL_DOIT(source_del)
+MIGTRACK_NL_DOIT(source_get)
+MIGTRACK_NL_DUMPIT(source_get)
+MIGTRACK_NL_DOIT(sync)
+MIGTRACK_NL_DOIT(session_set)
