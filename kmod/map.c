@@ -23,7 +23,8 @@ struct migtrack_map *migtrack_map_alloc(size_t size)
 		return NULL;
 
 	map->size = PAGE_ALIGN(size);
-	map->addr = __vmalloc(map->size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	/* Its size is the caller's, who is told if there is no memory. */
+	map->addr = __vmalloc(map->size, GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
 	if (!map->addr) {
 		kfree(map);
 		return NULL;

@@ -479,23 +479,24 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 	if (err)
 		goto err_put_file;
 
+	/* Before the bitmap: it refuses files of absurd sizes. */
+	ram->tracker = migtrack_ram_tracker(ram, file, extack);
+	if (IS_ERR(ram->tracker)) {
+		err = PTR_ERR(ram->tracker);
+		goto err_put_file;
+	}
+
 	ram->source.map = migtrack_map_alloc(BITS_TO_LONGS(ram->npages) * sizeof(long));
 	if (!ram->source.map) {
 		NL_SET_ERR_MSG(extack, "no memory for the bitmap");
 		err = -ENOMEM;
-		goto err_put_file;
-	}
-
-	ram->tracker = migtrack_ram_tracker(ram, file, extack);
-	if (IS_ERR(ram->tracker)) {
-		err = PTR_ERR(ram->tracker);
-		goto err_put_map;
+		goto err_put_tracker;
 	}
 	fput(file);
 	return &ram->source;
 
-err_put_map:
-	migtrack_map_put(ram->source.map);
+err_put_tracker:
+	migtrack_tracker_put(ram->tracker);
 err_put_file:
 	fput(file);
 err_drop_mm:

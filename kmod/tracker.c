@@ -40,7 +40,7 @@ static void migtrack_tracker_reap(struct work_struct *work)
 static unsigned long *migtrack_bitmap_alloc(const struct migtrack_tracker *tracker)
 {
 	return __vmalloc(tracker->nchunks * MIGTRACK_CHUNK_LONGS * sizeof(long),
-			 GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+			 GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
 }
 
 static void migtrack_tracker_free(struct migtrack_tracker *tracker)
@@ -86,7 +86,7 @@ static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 	tracker->echo = migtrack_bitmap_alloc(tracker);
 	tracker->chunks = __vmalloc(array_size(tracker->nchunks,
 					       sizeof(*tracker->chunks)),
-				    GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+				    GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
 	if (!tracker->carry || !tracker->pres || !tracker->marks ||
 	    !tracker->echo || !tracker->chunks) {
 		migtrack_tracker_free(tracker);
