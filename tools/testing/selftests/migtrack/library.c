@@ -74,6 +74,8 @@ TEST_F_TIMEOUT(library, sessions_and_sources, 120)
 	EXPECT_EQ(0, source.reserved[0]);
 
 	set.phase = MIGTRACK_PHASE_PRECOPY;
+	set.bandwidth = 1 << 30;
+	set.bandwidth_source = MIGTRACK_BANDWIDTH_SOURCE_USER;
 	set.expected_downtime_ns = 12345;
 	ASSERT_EQ(0, migtrack_session_set(self->mt, self->fd, &set));
 	ASSERT_EQ(0, migtrack_session_get(self->mt, self->id, &get));
