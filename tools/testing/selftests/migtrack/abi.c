@@ -248,6 +248,12 @@ TEST_F_TIMEOUT(abi, published, 120)
 	struct migtrack_session set = { .expected_downtime_ns = UINT64_MAX }, get;
 	uint64_t id = self->h.id;
 
+	set.verdict = MIGTRACK_VERDICT_MOVE;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	EXPECT_STREQ("a verdict needs the phase of a migration",
+		     migtrack_message(self->h.mt));
+	set.verdict = 0;
+
 	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
 	EXPECT_EQ(MIGTRACK_PHASE_NONE, get.phase);
 	EXPECT_EQ(UINT64_MAX, get.expected_downtime_ns);
@@ -266,6 +272,33 @@ TEST_F_TIMEOUT(abi, published, 120)
 	EXPECT_EQ(300000000, get.downtime_limit_ns);
 	EXPECT_EQ(0, get.expected_downtime_ns);
 	EXPECT_EQ(MEMORY, get.bytes.total);
+
+	/* What goes together. */
+	set.verdict = MIGTRACK_VERDICT_ITERATE;
+	ASSERT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.verdict = 0;
+	set.bandwidth = 0;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	EXPECT_STREQ("a bandwidth and where it comes from go together",
+		     migtrack_message(self->h.mt));
+	set.bandwidth_source = MIGTRACK_BANDWIDTH_SOURCE_UNKNOWN;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	EXPECT_STREQ("an expected downtime needs a bandwidth",
+		     migtrack_message(self->h.mt));
+	set.expected_downtime_ns = UINT64_MAX;
+	EXPECT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.bandwidth = 5;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.bandwidth_source = MIGTRACK_BANDWIDTH_SOURCE_USER;
+	EXPECT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.verdict = MIGTRACK_VERDICT_GIVE_UP + 1;
+	EXPECT_EQ(-ERANGE, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.verdict = 0;
+	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
+	EXPECT_EQ(MIGTRACK_VERDICT_ITERATE, get.verdict);
+	EXPECT_EQ(5, get.bandwidth);
+	EXPECT_EQ(MIGTRACK_BANDWIDTH_SOURCE_USER, get.bandwidth_source);
+	EXPECT_EQ(UINT64_MAX, get.expected_downtime_ns);
 
 	set.phase = MIGTRACK_PHASE_SETUP;
 	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
