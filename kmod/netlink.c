@@ -273,6 +273,7 @@ int migtrack_nl_session_new_doit(struct sk_buff *skb, struct genl_info *info)
 
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {
+		NL_SET_ERR_MSG(info->extack, "no descriptor left for the session");
 		err = fd;
 		goto err_fput;
 	}
