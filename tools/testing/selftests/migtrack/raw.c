@@ -182,8 +182,9 @@ void raw_open(struct raw *raw)
 	    setsockopt(raw->fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one)))
 		err(1, "netlink socket");
 	raw_send_to(raw, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0, &name, 1);
+	/* The kernel makes a dump's messages as large as the largest read so far. */
 	do {
-		ret = raw_recv(raw, sizeof(raw->buffer));
+		ret = raw_recv(raw, RAW_SMALL);
 	} while (!ret);
 	if (!raw->family)
 		errx(1, "no family migtrack");

@@ -17,6 +17,8 @@ struct raw_attr {
 #define RAW_U32(type, value)	{ type, 4, (uint32_t)(value), NULL }
 #define RAW_UINT(type, value)	{ type, 8, value, NULL }
 
+#define RAW_SMALL	4096
+
 struct raw {
 	int fd;
 	uint16_t family;
