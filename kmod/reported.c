@@ -52,13 +52,24 @@ static const struct migtrack_source_ops migtrack_reported_ops = {
 
 /* ---- age ---- */
 
+static void migtrack_reported_queue(struct migtrack_reported *reported, u64 ns)
+{
+	unsigned long delay = min_t(u64, nsecs_to_jiffies64(ns) + 1, MAX_JIFFY_OFFSET);
+
+	mod_delayed_work(migtrack_wq, &reported->age_work, delay);
+}
+
 static void migtrack_reported_age(struct migtrack_reported *reported)
 {
 	u64 age = ktime_get_ns() - reported->now.time;
 
-	/* One that came meanwhile has queued the work again. */
-	if (age < reported->source.max_age || (reported->now.flags & MIGTRACK_COUNTER_FLAGS_STALE))
+	if (reported->now.flags & MIGTRACK_COUNTER_FLAGS_STALE)
 		return;
+	/* A report came meanwhile, or the jiffies were behind when it was queued. */
+	if (age < reported->source.max_age) {
+		migtrack_reported_queue(reported, reported->source.max_age - age);
+		return;
+	}
 	reported->now.flags &= ~MIGTRACK_COUNTER_FLAGS_EXACT;
 	reported->now.flags |= MIGTRACK_COUNTER_FLAGS_STALE;
 	/* Without memory the next sync or report publishes it. */
@@ -75,12 +86,6 @@ static void migtrack_reported_age_work(struct work_struct *work)
 	if (session->net && session->sources[reported->source.id] == &reported->source)
 		migtrack_reported_age(reported);
 	mutex_unlock(&session->lock);
-}
-
-/* Rounded up: never before its time. */
-static unsigned long migtrack_reported_delay(const struct migtrack_reported *reported)
-{
-	return min_t(u64, nsecs_to_jiffies64(reported->source.max_age) + 1, MAX_JIFFY_OFFSET);
 }
 
 /* ---- reports ---- */
@@ -204,8 +209,7 @@ int migtrack_reported_report(struct migtrack_session *session, u32 id,
 	}
 	trace_migtrack_source_report(source, &reported->now);
 	if (report->sized)
-		mod_delayed_work(migtrack_wq, &reported->age_work,
-				 migtrack_reported_delay(reported));
+		migtrack_reported_queue(reported, reported->source.max_age);
 out:
 	mutex_unlock(&session->lock);
 	return err;
