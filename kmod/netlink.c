@@ -11,6 +11,7 @@
 #include <net/genetlink.h>
 #include <net/sock.h>
 
+#include "compat.h"
 #include "map.h"
 #include "netlink.h"
 #include "netlink-gen.h"
@@ -266,6 +267,10 @@ int migtrack_nl_session_new_doit(struct sk_buff *skb, struct genl_info *info)
 	void *hdr;
 	int fd, err;
 
+	err = migtrack_refuse_attrs(info->nlhdr, info->extack);
+	if (err)
+		return err;
+
 	file = migtrack_session_new(genl_info_net(info), info->extack);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
@@ -353,7 +358,11 @@ int migtrack_nl_session_get_dumpit(struct sk_buff *skb, struct netlink_callback 
 	struct migtrack_session *session;
 	unsigned long id;
 	void *hdr;
-	int err = 0;
+	int err;
+
+	err = migtrack_refuse_attrs(cb->nlh, cb->extack);
+	if (err)
+		return err;
 
 	cb->seq = atomic_read(&mnet->generation);
 
