@@ -23,8 +23,7 @@ struct migtrack_map *migtrack_map_alloc(size_t size)
 		return NULL;
 
 	map->size = PAGE_ALIGN(size);
-	/* Its size is the caller's, who is told if there is no memory. */
-	map->addr = __vmalloc(map->size, GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
+	map->addr = __vmalloc(map->size, MIGTRACK_GFP_LARGE);
 	if (!map->addr) {
 		kfree(map);
 		return NULL;

@@ -11,10 +11,12 @@
 #include <net/genetlink.h>
 #include <net/sock.h>
 
+#include "compat.h"
 #include "map.h"
 #include "netlink.h"
 #include "netlink-gen.h"
 #include "ram.h"
+#include "reported.h"
 #include "session.h"
 #include "trace.h"
 
@@ -45,6 +47,9 @@ static int migtrack_fill_published(struct sk_buff *msg,
 	    (nla_put_uint(msg, MIGTRACK_A_SESSION_BANDWIDTH, published->bandwidth) ||
 	     nla_put_u32(msg, MIGTRACK_A_SESSION_BANDWIDTH_SOURCE,
 			 published->bandwidth_source)))
+		return -EMSGSIZE;
+	if (published->verdict &&
+	    nla_put_u32(msg, MIGTRACK_A_SESSION_VERDICT, published->verdict))
 		return -EMSGSIZE;
 	if (published->expected_downtime != U64_MAX &&
 	    nla_put_uint(msg, MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
@@ -115,6 +120,12 @@ static int migtrack_fill_source(struct sk_buff *msg,
 	    nla_put_uint(msg, MIGTRACK_A_SOURCE_PROTECT_CALLS, stats->protect_calls) ||
 	    nla_put_u32(msg, MIGTRACK_A_SOURCE_PROCESSES, stats->processes) ||
 	    nla_put_uint(msg, MIGTRACK_A_SOURCE_MEMORY, stats->memory))
+		return -EMSGSIZE;
+	if (stats->time && nla_put_uint(msg, MIGTRACK_A_SOURCE_TIME, stats->time))
+		return -EMSGSIZE;
+	if (stats->clamps && nla_put_uint(msg, MIGTRACK_A_SOURCE_CLAMPS, stats->clamps))
+		return -EMSGSIZE;
+	if (source->max_age && nla_put_uint(msg, MIGTRACK_A_SOURCE_MAX_AGE, source->max_age))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -267,6 +278,10 @@ static int migtrack_nl_session_new(struct sk_buff *skb, struct genl_info *info)
 	void *hdr;
 	int fd, err;
 
+	err = migtrack_refuse_attrs(info->nlhdr, info->extack);
+	if (err)
+		return err;
+
 	file = migtrack_session_new(genl_info_net(info), info->extack);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
@@ -274,6 +289,7 @@ static int migtrack_nl_session_new(struct sk_buff *skb, struct genl_info *info)
 
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {
+		NL_SET_ERR_MSG(info->extack, "no descriptor left for the session");
 		err = fd;
 		goto err_fput;
 	}
@@ -353,7 +369,11 @@ static int migtrack_nl_session_get_dump(struct sk_buff *skb, struct netlink_call
 	struct migtrack_session *session;
 	unsigned long id;
 	void *hdr;
-	int err = 0;
+	int err;
+
+	err = migtrack_refuse_attrs(cb->nlh, cb->extack);
+	if (err)
+		return err;
 
 	cb->seq = atomic_read(&mnet->generation);
 
@@ -384,6 +404,11 @@ static int migtrack_nl_source_add_ram(struct sk_buff *skb, struct genl_info *inf
 	struct nlattr **attrs = info->attrs;
 	struct migtrack_ram_args args = {};
 
+	if (attrs[MIGTRACK_A_SOURCE_MAX_AGE]) {
+		NL_SET_ERR_MSG_ATTR(info->extack, attrs[MIGTRACK_A_SOURCE_MAX_AGE],
+				    "only a reported source has a max-age");
+		return -EINVAL;
+	}
 	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_PID) ||
 	    GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_MEM_FD))
 		return -EINVAL;
@@ -405,11 +430,36 @@ static int migtrack_nl_source_add_ram(struct sk_buff *skb, struct genl_info *inf
 	return PTR_ERR_OR_ZERO(*source);
 }
 
+static int migtrack_nl_source_add_reported(struct genl_info *info,
+					   struct migtrack_source **source)
+{
+	static const int of_ram[] = {
+		MIGTRACK_A_SOURCE_PID, MIGTRACK_A_SOURCE_MEM_FD,
+		MIGTRACK_A_SOURCE_OFFSET, MIGTRACK_A_SOURCE_LENGTH,
+	};
+	struct nlattr **attrs = info->attrs;
+	u64 max_age = MIGTRACK_DEFAULT_MAX_AGE;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(of_ram); i++) {
+		if (!attrs[of_ram[i]])
+			continue;
+		NL_SET_ERR_MSG_ATTR(info->extack, attrs[of_ram[i]],
+				    "a reported source has no process and no memory");
+		return -EINVAL;
+	}
+	if (attrs[MIGTRACK_A_SOURCE_MAX_AGE])
+		max_age = nla_get_uint(attrs[MIGTRACK_A_SOURCE_MAX_AGE]);
+
+	*source = migtrack_reported_new(max_age);
+	return PTR_ERR_OR_ZERO(*source);
+}
+
 static int migtrack_nl_source_add(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session = migtrack_nl_session(info);
 	struct migtrack_source *source;
-	u64 length, map_length;
+	u64 length, map_length = 0;
 	struct sk_buff *msg;
 	void *hdr;
 	u32 id;
@@ -419,7 +469,10 @@ static int migtrack_nl_source_add(struct sk_buff *skb, struct genl_info *info)
 		return -EINVAL;
 
 	/* The policy lets no other type through. */
-	err = migtrack_nl_source_add_ram(skb, info, &source);
+	if (nla_get_u32(info->attrs[MIGTRACK_A_SOURCE_TYPE]) == MIGTRACK_SOURCE_TYPE_RAM)
+		err = migtrack_nl_source_add_ram(skb, info, &source);
+	else
+		err = migtrack_nl_source_add_reported(info, &source);
 	if (err)
 		return err;
 
@@ -430,7 +483,8 @@ static int migtrack_nl_source_add(struct sk_buff *skb, struct genl_info *info)
 
 	/* Once it is in the session, another thread can take it out. */
 	length = source->length;
-	map_length = source->map->size;
+	if (source->map)
+		map_length = source->map->size;
 	err = migtrack_session_add(session, source, info->extack, &id);
 	if (err)
 		goto err_free;
@@ -438,10 +492,13 @@ static int migtrack_nl_source_add(struct sk_buff *skb, struct genl_info *info)
 	/* The message has room for these. */
 	nla_put_uint(msg, MIGTRACK_A_SOURCE_SESSION_ID, session->id);
 	nla_put_u32(msg, MIGTRACK_A_SOURCE_ID, id);
-	nla_put_uint(msg, MIGTRACK_A_SOURCE_LENGTH, length);
-	nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_OFFSET, (id + 1) * MIGTRACK_SLOT_SIZE);
-	nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_LENGTH, map_length);
-	nla_put_u32(msg, MIGTRACK_A_SOURCE_PAGE_SIZE, PAGE_SIZE);
+	if (map_length) {
+		nla_put_uint(msg, MIGTRACK_A_SOURCE_LENGTH, length);
+		nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_OFFSET,
+			     (id + 1) * MIGTRACK_SLOT_SIZE);
+		nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_LENGTH, map_length);
+		nla_put_u32(msg, MIGTRACK_A_SOURCE_PAGE_SIZE, PAGE_SIZE);
+	}
 	genlmsg_end(msg, hdr);
 
 	err = genlmsg_reply(msg, info);
@@ -601,6 +658,8 @@ static int migtrack_nl_session_set(struct sk_buff *skb, struct genl_info *info)
 	if (attrs[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE])
 		published.bandwidth_source =
 			nla_get_u32(attrs[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE]);
+	if (attrs[MIGTRACK_A_SESSION_VERDICT])
+		published.verdict = nla_get_u32(attrs[MIGTRACK_A_SESSION_VERDICT]);
 	published.expected_downtime = U64_MAX;
 	if (attrs[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME])
 		published.expected_downtime =
@@ -609,6 +668,37 @@ static int migtrack_nl_session_set(struct sk_buff *skb, struct genl_info *info)
 	err = migtrack_session_set(session, &published, info->extack);
 	mutex_unlock(&session->lock);
 	return err;
+}
+
+static bool migtrack_nl_report_size(const struct genl_info *info, int attr, u64 *bytes)
+{
+	if (info->attrs[attr])
+		*bytes = nla_get_uint(info->attrs[attr]);
+	return info->attrs[attr];
+}
+
+static int migtrack_nl_source_report(struct sk_buff *skb, struct genl_info *info)
+{
+	struct migtrack_report report = {};
+	struct nlattr **attrs = info->attrs;
+
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_ID))
+		return -EINVAL;
+
+	report.sized |= migtrack_nl_report_size(info, MIGTRACK_A_SOURCE_PRECOPY,
+						&report.bytes.precopy);
+	report.sized |= migtrack_nl_report_size(info, MIGTRACK_A_SOURCE_POSTCOPY,
+						&report.bytes.postcopy);
+	report.sized |= migtrack_nl_report_size(info, MIGTRACK_A_SOURCE_STOPCOPY,
+						&report.bytes.stopcopy);
+	if (attrs[MIGTRACK_A_SOURCE_FLAGS])
+		report.flags = nla_get_u32(attrs[MIGTRACK_A_SOURCE_FLAGS]);
+	if (attrs[MIGTRACK_A_SOURCE_DIRTY_RATE])
+		report.dirty_rate = nla_get_uint(attrs[MIGTRACK_A_SOURCE_DIRTY_RATE]);
+
+	return migtrack_reported_report(migtrack_nl_session(info),
+					nla_get_u32(attrs[MIGTRACK_A_SOURCE_ID]),
+					&report, info->extack);
 }
 
 /* ---- what generic netlink calls: the same, traced ---- */
@@ -642,3 +732,4 @@ MIGTRACK_NL_DOIT(source_get)
 MIGTRACK_NL_DUMPIT(source_get)
 MIGTRACK_NL_DOIT(sync)
 MIGTRACK_NL_DOIT(session_set)
+MIGTRACK_NL_DOIT(source_report)

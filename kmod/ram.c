@@ -266,6 +266,7 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 	stats->protect_calls = sync.calls;
 	stats->processes = sync.processes;
 	stats->memory = source->map->size + sync.memory;
+	stats->time = now;
 	ram->found = 0;
 	ram->synced_at = now;
 	ram->armed = true;

@@ -123,6 +123,31 @@ TRACE_EVENT(migtrack_source_gone,
 	TP_printk("session=%llu source=%u", __entry->session, __entry->id)
 );
 
+TRACE_EVENT(migtrack_source_report,
+	TP_PROTO(const struct migtrack_source *source,
+		 const struct migtrack_source_stats *stats),
+	TP_ARGS(source, stats),
+	TP_STRUCT__entry(
+		__field(u64, session)
+		__field(u32, id)
+		__field(u32, flags)
+		__field(u64, precopy)
+		__field(u64, postcopy)
+		__field(u64, stopcopy)
+	),
+	TP_fast_assign(
+		__entry->session = source->session->id;
+		__entry->id = source->id;
+		__entry->flags = stats->flags;
+		__entry->precopy = stats->bytes.precopy;
+		__entry->postcopy = stats->bytes.postcopy;
+		__entry->stopcopy = stats->bytes.stopcopy;
+	),
+	TP_printk("session=%llu source=%u precopy=%llu postcopy=%llu stopcopy=%llu flags=0x%x",
+		  __entry->session, __entry->id, __entry->precopy,
+		  __entry->postcopy, __entry->stopcopy, __entry->flags)
+);
+
 TRACE_EVENT(migtrack_mm_adopt,
 	TP_PROTO(const struct migtrack_tracker *tracker, const struct mm_struct *mm,
 		 int error),
