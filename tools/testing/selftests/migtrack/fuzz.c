@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -61,6 +62,18 @@ static void capabilities_without(uint64_t without)
 	data[1].effective = data[1].permitted & ~(uint32_t)(without >> 32);
 	if (syscall(SYS_capset, &header, data))
 		err(1, "capset");
+}
+
+/* The limit that a new descriptor meets; those that are open stay so. */
+static void descriptors_limit(bool none)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		err(1, "getrlimit");
+	limit.rlim_cur = none ? 0 : limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		err(1, "setrlimit");
 }
 
 static uint64_t number(const struct nlattr *attr)
@@ -150,11 +163,15 @@ static int work(struct fuzz_world *world, uint64_t messages, struct totals *tota
 		world->good[fuzz_below(world, FUZZ_MEMORY)]++;
 		if (message.without)
 			capabilities_without(message.without);
+		if (message.no_fds)
+			descriptors_limit(true);
 		/* Some are too long to be sent, or empty. */
 		if (send(migtrack_fd(mt), message.bytes, message.length, 0) >= 0)
 			totals->sent++;
 		if (message.without)
 			capabilities_without(0);
+		if (message.no_fds)
+			descriptors_limit(false);
 		read_replies(mt, world, totals);
 	}
 	fuzz_world_close(world);
@@ -325,7 +342,7 @@ static bool attributes_missed(uint64_t need)
 	for (unsigned int i = 0; i < fuzz_ncommands; i++) {
 		const struct fuzz_command *command = &fuzz_commands[i];
 
-		for (unsigned int a = 0; a < 6 && command->attributes[a].type; a++) {
+		for (unsigned int a = 0; a < FUZZ_ATTRIBUTES && command->attributes[a].type; a++) {
 			uint64_t times = 0;
 
 			if (!command->attributes[a].required)

@@ -15,6 +15,7 @@
 #define FUZZ_SLOTS	64	/* sessions of a worker, ended ones too */
 #define FUZZ_MEMORY	(64UL * 4096)
 #define FUZZ_SEND_MAX	70000
+#define FUZZ_ATTRIBUTES	7	/* of a command, at most */
 
 /* ---- fuzz_world.c ---- */
 
@@ -96,7 +97,10 @@ enum fuzz_kind {
 	FUZZ_SESSION_ID,
 	FUZZ_SESSION_FD,
 	FUZZ_SOURCE_ID,
-	FUZZ_TYPE,
+	FUZZ_TYPE_RAM,
+	FUZZ_TYPE_REPORTED,
+	FUZZ_REPORT_FLAGS,
+	FUZZ_VERDICT,
 	FUZZ_PID,
 	FUZZ_MEM_FD,
 	FUZZ_OFFSET,
@@ -118,7 +122,7 @@ struct fuzz_command {
 	uint8_t cmd;
 	bool dump;
 	unsigned int weight;
-	struct fuzz_attribute attributes[6];	/* type 0 after the last */
+	struct fuzz_attribute attributes[FUZZ_ATTRIBUTES];	/* type 0: none */
 };
 
 extern const struct fuzz_command fuzz_commands[];
@@ -128,11 +132,13 @@ extern const unsigned int fuzz_ncommands;
  * struct fuzz_message - a datagram, and who sends it
  * @length: bytes to send
  * @without: capabilities that the sender does without, as bits
+ * @no_fds: the sender has no descriptor left
  * @bytes: what is sent
  */
 struct fuzz_message {
 	size_t length;
 	uint64_t without;
+	bool no_fds;
 	char bytes[FUZZ_SEND_MAX] __attribute__((aligned(8)));
 };
 

@@ -24,11 +24,23 @@ const struct fuzz_command fuzz_commands[] = {
 	{ "session-get, dump", MIGTRACK_CMD_SESSION_GET, .dump = true, .weight = 2 },
 	{ "source-add", MIGTRACK_CMD_SOURCE_ADD, .weight = 32, .attributes = {
 		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
-		{ SOURCE(TYPE), FUZZ_TYPE, true },
+		{ SOURCE(TYPE), FUZZ_TYPE_RAM, true },
 		{ SOURCE(PID), FUZZ_PID, true },
 		{ SOURCE(MEM_FD), FUZZ_MEM_FD, true },
 		{ SOURCE(OFFSET), FUZZ_OFFSET, false },
 		{ SOURCE(LENGTH), FUZZ_LENGTH, false } } },
+	{ "source-add, reported", MIGTRACK_CMD_SOURCE_ADD, .weight = 8, .attributes = {
+		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
+		{ SOURCE(TYPE), FUZZ_TYPE_REPORTED, true },
+		{ SOURCE(MAX_AGE), FUZZ_NUMBER, false } } },
+	{ "source-report", MIGTRACK_CMD_SOURCE_REPORT, .weight = 12, .attributes = {
+		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
+		{ SOURCE(ID), FUZZ_SOURCE_ID, true },
+		{ SOURCE(PRECOPY), FUZZ_NUMBER, false },
+		{ SOURCE(POSTCOPY), FUZZ_NUMBER, false },
+		{ SOURCE(STOPCOPY), FUZZ_NUMBER, false },
+		{ SOURCE(FLAGS), FUZZ_REPORT_FLAGS, false },
+		{ SOURCE(DIRTY_RATE), FUZZ_NUMBER, false } } },
 	{ "source-del", MIGTRACK_CMD_SOURCE_DEL, .weight = 6, .attributes = {
 		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
 		{ SOURCE(ID), FUZZ_SOURCE_ID, true } } },
@@ -46,12 +58,10 @@ const struct fuzz_command fuzz_commands[] = {
 		{ SESSION(DOWNTIME_LIMIT), FUZZ_NUMBER, false },
 		{ SESSION(BANDWIDTH), FUZZ_NUMBER, false },
 		{ SESSION(BANDWIDTH_SOURCE), FUZZ_BANDWIDTH_SOURCE, false },
-		{ SESSION(EXPECTED_DOWNTIME), FUZZ_NUMBER, false } } },
+		{ SESSION(EXPECTED_DOWNTIME), FUZZ_NUMBER, false },
+		{ SESSION(VERDICT), FUZZ_VERDICT, false } } },
 };
 const unsigned int fuzz_ncommands = sizeof(fuzz_commands) / sizeof(fuzz_commands[0]);
-
-#define MAX_ATTRIBUTES	(sizeof(fuzz_commands[0].attributes) / \
-			 sizeof(fuzz_commands[0].attributes[0]))
 
 /* ---- writing ---- */
 
@@ -69,6 +79,7 @@ static struct nlmsghdr *begin(struct fuzz_message *message, uint16_t family, uin
 	genl->version = MIGTRACK_FAMILY_VERSION;
 	message->length = nlh->nlmsg_len;
 	message->without = 0;
+	message->no_fds = false;
 	return nlh;
 }
 
@@ -124,8 +135,15 @@ static uint64_t good_value(struct fuzz_world *world, const struct fuzz_slot *slo
 		return slot->fd;
 	case FUZZ_SOURCE_ID:
 		return slot->sources ? fuzz_below(world, slot->sources) : 0;
-	case FUZZ_TYPE:
+	case FUZZ_TYPE_RAM:
 		return MIGTRACK_SOURCE_TYPE_RAM;
+	case FUZZ_TYPE_REPORTED:
+		return MIGTRACK_SOURCE_TYPE_REPORTED;
+	case FUZZ_REPORT_FLAGS:
+		return fuzz_one_in(world, 4) ? MIGTRACK_COUNTER_FLAGS_STALE :
+					       MIGTRACK_COUNTER_FLAGS_EXACT;
+	case FUZZ_VERDICT:
+		return fuzz_below(world, MIGTRACK_VERDICT_GIVE_UP + 1);
 	case FUZZ_PID:
 		return world->pids[fuzz_one_in(world, 4) ? FUZZ_OTHER : FUZZ_SELF];
 	case FUZZ_MEM_FD:
@@ -175,6 +193,11 @@ static uint64_t wrong_value(struct fuzz_world *world, enum fuzz_kind kind)
 	case FUZZ_PID:
 		return fuzz_one_in(world, 4) ? strange_number(world) :
 		       world->pids[fuzz_below(world, FUZZ_PIDS)];
+	case FUZZ_TYPE_RAM:
+		return fuzz_one_in(world, 2) ? MIGTRACK_SOURCE_TYPE_REPORTED :
+					       strange_number(world);
+	case FUZZ_TYPE_REPORTED:
+		return fuzz_one_in(world, 2) ? MIGTRACK_SOURCE_TYPE_RAM : strange_number(world);
 	default:
 		return strange_number(world);
 	}
@@ -198,7 +221,7 @@ static unsigned int count_attributes(const struct fuzz_command *command)
 {
 	unsigned int n = 0;
 
-	while (n < MAX_ATTRIBUTES && command->attributes[n].type)
+	while (n < FUZZ_ATTRIBUTES && command->attributes[n].type)
 		n++;
 	return n;
 }
@@ -266,6 +289,8 @@ static void likely(struct fuzz_world *world, uint16_t family, struct fuzz_messag
 		message->without = 1ULL << CAP_SYS_PTRACE;
 	else if (fuzz_one_in(world, 200))
 		message->without = 1ULL << CAP_NET_ADMIN;
+	else if (command->cmd == MIGTRACK_CMD_SESSION_NEW)
+		message->no_fds = fuzz_one_in(world, 10);
 }
 
 /* ---- rubbish ---- */

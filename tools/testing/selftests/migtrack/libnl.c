@@ -326,6 +326,30 @@ TEST_F_TIMEOUT(libnl, source_get, 120)
 	EXPECT_EQ(4096, value(reply, MIGTRACK_A_SOURCE_OFFSET));
 }
 
+TEST_F_TIMEOUT(libnl, source_report, 120)
+{
+	struct nl_msg *msg = request(self->family, MIGTRACK_CMD_SOURCE_ADD, NLM_F_ACK);
+	const struct reply *event;
+	uint64_t id;
+
+	nla_put_s32(msg, MIGTRACK_A_SOURCE_SESSION_FD, self->fd);
+	nla_put_u32(msg, MIGTRACK_A_SOURCE_TYPE, MIGTRACK_SOURCE_TYPE_REPORTED);
+	ASSERT_EQ(0, ASK(msg));
+	id = value(&self->answer.replies[0], MIGTRACK_A_SOURCE_ID);
+	EXPECT_EVENT(event, SOURCE_CHANGE);
+	EXPECT_EQ(id, value(event, MIGTRACK_A_SOURCE_ID));
+
+	msg = request(self->family, MIGTRACK_CMD_SOURCE_REPORT, NLM_F_ACK);
+	nla_put_s32(msg, MIGTRACK_A_SOURCE_SESSION_FD, self->fd);
+	nla_put_u32(msg, MIGTRACK_A_SOURCE_ID, id);
+	nla_put_u64(msg, MIGTRACK_A_SOURCE_STOPCOPY, 1ULL << 40);
+	ASSERT_EQ(0, ASK(msg));
+	EXPECT_EQ(0, self->answer.n);
+	EXPECT_EVENT(event, SOURCE_CHANGE);
+	EXPECT_EQ(id, value(event, MIGTRACK_A_SOURCE_ID));
+	EXPECT_EQ(1ULL << 40, value(event, MIGTRACK_A_SOURCE_STOPCOPY));
+}
+
 TEST_F_TIMEOUT(libnl, source_dump, 120)
 {
 	struct nl_msg *msg;

@@ -91,6 +91,25 @@ TEST_F_TIMEOUT(library, sessions_and_sources, 120)
 	EXPECT_EQ(-ENOENT, migtrack_session_get(self->mt, self->id, &get));
 }
 
+TEST_F_TIMEOUT(library, reports, 120)
+{
+	struct migtrack_report report = { .flags = MIGTRACK_COUNTER_FLAGS_EXACT };
+	struct migtrack_source source;
+	uint32_t id;
+
+	ASSERT_EQ(0, migtrack_source_add_reported(self->mt, self->fd, 1ULL << 40, &id));
+	report.bytes.stopcopy = 5000;
+	report.dirty_rate = 7;
+	ASSERT_EQ(0, migtrack_source_report(self->mt, self->fd, id, &report));
+	ASSERT_EQ(0, migtrack_source_get(self->mt, self->id, id, &source));
+	EXPECT_EQ(MIGTRACK_SOURCE_TYPE_REPORTED, source.type);
+	EXPECT_EQ(5000, source.bytes.stopcopy);
+	EXPECT_EQ(5000, source.bytes.total);
+	EXPECT_EQ(7, source.dirty_rate);
+	EXPECT_EQ(1ULL << 40, source.max_age_ns);
+	EXPECT_EQ(-EINVAL, migtrack_source_report(self->mt, self->fd, self->map.id, &report));
+}
+
 struct seen {
 	struct migtrack *mt;
 	uint64_t id;
