@@ -349,7 +349,7 @@ TEST_F_TIMEOUT(refuse, absurd_sizes, 120)
 	ASSERT_EQ(0, ftruncate(fd, 1ULL << 52));
 	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, p);
-	EXPECT_REFUSED(ENOMEM, "no memory for the bitmap", getpid(), fd, 0, 0);
+	EXPECT_REFUSED(EFBIG, "too large for this machine's memory", getpid(), fd, 0, 0);
 	EXPECT_REFUSED(EFBIG, "too large for this machine's memory", getpid(), fd, 0, 4096);
 	munmap(p, 4096);
 	close(fd);
@@ -370,8 +370,10 @@ static int write_text(const char *path, const char *text)
 TEST_F_TIMEOUT(refuse, a_full_account, 120)
 {
 	int fd = memfd_create("sparse", MFD_CLOEXEC), status;
+	int tracked = memfd_create("tracked", MFD_CLOEXEC);
+	struct migtrack_source_map map;
+	void *p, *q;
 	pid_t pid;
-	void *p;
 
 	ASSERT_EQ(0, write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory"));
 	mkdir(CGROUP, 0755);
@@ -381,6 +383,12 @@ TEST_F_TIMEOUT(refuse, a_full_account, 120)
 	ASSERT_EQ(0, ftruncate(fd, 1ULL << 39));
 	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, p);
+	/* Of this one the tracker's bitmaps are there, on this account. */
+	ASSERT_EQ(0, ftruncate(tracked, 1ULL << 39));
+	q = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, tracked, 0);
+	ASSERT_NE(MAP_FAILED, q);
+	ASSERT_EQ(0, migtrack_source_add_ram(self->mt, self->fd, getpid(), tracked, 0, 4096,
+					     &map));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -388,13 +396,16 @@ TEST_F_TIMEOUT(refuse, a_full_account, 120)
 			_exit(100);
 		EXPECT_REFUSED(ENOMEM, "no memory for the tracker's bitmaps", getppid(),
 			       fd, 0, 4096);
-		EXPECT_REFUSED(ENOMEM, "no memory for the bitmap", getppid(), fd, 0, 0);
+		EXPECT_REFUSED(ENOMEM, "no memory for the bitmap", getppid(), tracked, 0, 0);
 		_exit(_metadata->exit_code);
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_EQ(0, rmdir(CGROUP));
+	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, map.id));
+	munmap(q, 4096);
 	munmap(p, 4096);
+	close(tracked);
 	close(fd);
 }
 
