@@ -15,7 +15,7 @@ installed := $(DESTDIR)/lib/modules/$(release)/updates/kmod/migtrack.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug bench demo demo-track checkpatch netlink clean distclean help
+	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz bench bench-netlink demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -24,7 +24,7 @@ help:
 	@echo 'On a hypervisor host:'
 	@echo '  all              modules for the running kernel, and migctl (default)'
 	@echo '                   KDIR=... another kernel'
-	@echo '  install          modules, migctl, headers, manual page; PREFIX, DESTDIR'
+	@echo '  install          modules, migctl, library, headers, manual pages; PREFIX, DESTDIR'
 	@echo '  uninstall        take them away again'
 	@echo 'In a throwaway VM (a Debian is unpacked into the cache once, the host is not touched):'
 	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'
@@ -34,7 +34,9 @@ help:
 	@echo '  check-long       storms, endings, vCPUs and swap: an hour; goes on where it was'
 	@echo '  check-debug      only: the kselftests, on a kernel that looks for mistakes in memory,'
 	@echo '                   locks and page tables; compiles it once, 10 to 30 min'
+	@echo '  check-fuzz       only: a million hostile messages, on that kernel'
 	@echo '  bench            what a sync costs, beside what the kernel has for it. KERNEL=6.12|7.2'
+	@echo '  bench-netlink    what a get costs, beside CTRL_CMD_GETFAMILY; 1 min. KERNEL=6.12|7.2'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
 	@echo 'For development:'
 	@echo '  lab              only make the lab'
@@ -95,8 +97,14 @@ check-long:
 check-debug: debug-kernel
 	@tools/testing/lab/check-debug
 
+check-fuzz: debug-kernel
+	@tools/testing/lab/check-fuzz
+
 bench:
 	@tools/testing/bench/sync/run $(KERNEL)
+
+bench-netlink:
+	@tools/testing/bench/netlink/run $(KERNEL)
 
 demo: what := migrate
 demo-track: what := track

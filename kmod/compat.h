@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <linux/sched/task.h>
 #include <linux/user_namespace.h>
+#include <net/genetlink.h>
 
 #ifdef MIGTRACK_HAVE_EXEC_STATE
 #include <linux/sched/exec_state.h>
@@ -29,6 +30,19 @@ static inline struct user_namespace *migtrack_user_ns(struct task_struct *task,
 	ns = get_user_ns(mm->user_ns);
 #endif
 	return ns;
+}
+
+/*
+ * 6.12 lets any attribute pass that comes with a command that takes none; later
+ * kernels do not let it get here.
+ */
+static inline int migtrack_refuse_attrs(const struct nlmsghdr *nlh,
+					struct netlink_ext_ack *extack)
+{
+	if (!nlmsg_attrlen(nlh, GENL_HDRLEN))
+		return 0;
+	NL_SET_ERR_MSG(extack, "this command takes no attributes");
+	return -EINVAL;
 }
 
 #endif /* _MIGTRACK_COMPAT_H */

@@ -23,7 +23,7 @@ struct migtrack_map *migtrack_map_alloc(size_t size)
 		return NULL;
 
 	map->size = PAGE_ALIGN(size);
-	map->addr = __vmalloc(map->size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	map->addr = __vmalloc(map->size, MIGTRACK_GFP_LARGE);
 	if (!map->addr) {
 		kfree(map);
 		return NULL;

@@ -3,6 +3,7 @@
 #define _MIGTRACK_MAP_H
 
 #include <linux/bits.h>
+#include <linux/gfp.h>
 #include <linux/kref.h>
 #include <linux/mm_types.h>
 
@@ -25,6 +26,13 @@ struct migtrack_map {
 	void *addr;
 	size_t size;
 };
+
+/*
+ * For memory whose size userspace chose: on its account, and without room there
+ * or at all it is told so, and neither killed nor does it fill the log.
+ */
+#define MIGTRACK_GFP_LARGE	(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |	\
+				 __GFP_RETRY_MAYFAIL)
 
 struct migtrack_map *migtrack_map_alloc(size_t size);
 void migtrack_map_put(struct migtrack_map *map);

@@ -22,13 +22,14 @@ static const struct nla_policy migtrack_session_get_nl_policy[MIGTRACK_A_SESSION
 };
 
 /* MIGTRACK_CMD_SOURCE_ADD - do */
-static const struct nla_policy migtrack_source_add_nl_policy[MIGTRACK_A_SOURCE_LENGTH + 1] = {
+static const struct nla_policy migtrack_source_add_nl_policy[MIGTRACK_A_SOURCE_MAX_AGE + 1] = {
 	[MIGTRACK_A_SOURCE_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
-	[MIGTRACK_A_SOURCE_TYPE] = NLA_POLICY_RANGE(NLA_U32, 1, 1),
+	[MIGTRACK_A_SOURCE_TYPE] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 	[MIGTRACK_A_SOURCE_PID] = NLA_POLICY_MIN(NLA_S32, 1),
 	[MIGTRACK_A_SOURCE_MEM_FD] = NLA_POLICY_MIN(NLA_S32, 0),
 	[MIGTRACK_A_SOURCE_OFFSET] = { .type = NLA_UINT, },
 	[MIGTRACK_A_SOURCE_LENGTH] = { .type = NLA_UINT, },
+	[MIGTRACK_A_SOURCE_MAX_AGE] = NLA_POLICY_MIN(NLA_UINT, 1),
 };
 
 /* MIGTRACK_CMD_SOURCE_DEL - do */
@@ -55,13 +56,25 @@ static const struct nla_policy migtrack_sync_nl_policy[MIGTRACK_A_SESSION_SYNC_K
 };
 
 /* MIGTRACK_CMD_SESSION_SET - do */
-static const struct nla_policy migtrack_session_set_nl_policy[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME + 1] = {
+static const struct nla_policy migtrack_session_set_nl_policy[MIGTRACK_A_SESSION_VERDICT + 1] = {
 	[MIGTRACK_A_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
 	[MIGTRACK_A_SESSION_PHASE] = NLA_POLICY_MAX(NLA_U32, 9),
 	[MIGTRACK_A_SESSION_DOWNTIME_LIMIT] = { .type = NLA_UINT, },
 	[MIGTRACK_A_SESSION_BANDWIDTH] = { .type = NLA_UINT, },
 	[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE] = NLA_POLICY_MAX(NLA_U32, 3),
 	[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME] = { .type = NLA_UINT, },
+	[MIGTRACK_A_SESSION_VERDICT] = NLA_POLICY_MAX(NLA_U32, 4),
+};
+
+/* MIGTRACK_CMD_SOURCE_REPORT - do */
+static const struct nla_policy migtrack_source_report_nl_policy[MIGTRACK_A_SOURCE_DIRTY_RATE + 1] = {
+	[MIGTRACK_A_SOURCE_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
+	[MIGTRACK_A_SOURCE_ID] = { .type = NLA_U32, },
+	[MIGTRACK_A_SOURCE_PRECOPY] = { .type = NLA_UINT, },
+	[MIGTRACK_A_SOURCE_POSTCOPY] = { .type = NLA_UINT, },
+	[MIGTRACK_A_SOURCE_STOPCOPY] = { .type = NLA_UINT, },
+	[MIGTRACK_A_SOURCE_FLAGS] = NLA_POLICY_MASK(NLA_U32, 0xff),
+	[MIGTRACK_A_SOURCE_DIRTY_RATE] = { .type = NLA_UINT, },
 };
 
 /* Ops table for migtrack */
@@ -98,7 +111,7 @@ static const struct genl_split_ops migtrack_nl_ops[] = {
 		.doit		= migtrack_nl_source_add_doit,
 		.post_doit	= migtrack_nl_session_post_doit,
 		.policy		= migtrack_source_add_nl_policy,
-		.maxattr	= MIGTRACK_A_SOURCE_LENGTH,
+		.maxattr	= MIGTRACK_A_SOURCE_MAX_AGE,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
@@ -139,7 +152,16 @@ static const struct genl_split_ops migtrack_nl_ops[] = {
 		.doit		= migtrack_nl_session_set_doit,
 		.post_doit	= migtrack_nl_session_post_doit,
 		.policy		= migtrack_session_set_nl_policy,
-		.maxattr	= MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
+		.maxattr	= MIGTRACK_A_SESSION_VERDICT,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MIGTRACK_CMD_SOURCE_REPORT,
+		.pre_doit	= migtrack_nl_source_pre_doit,
+		.doit		= migtrack_nl_source_report_doit,
+		.post_doit	= migtrack_nl_session_post_doit,
+		.policy		= migtrack_source_report_nl_policy,
+		.maxattr	= MIGTRACK_A_SOURCE_DIRTY_RATE,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

@@ -11,11 +11,14 @@
 #include <net/genetlink.h>
 #include <net/sock.h>
 
+#include "compat.h"
 #include "map.h"
 #include "netlink.h"
 #include "netlink-gen.h"
 #include "ram.h"
+#include "reported.h"
 #include "session.h"
+#include "trace.h"
 
 /* ---- messages ---- */
 
@@ -44,6 +47,9 @@ static int migtrack_fill_published(struct sk_buff *msg,
 	    (nla_put_uint(msg, MIGTRACK_A_SESSION_BANDWIDTH, published->bandwidth) ||
 	     nla_put_u32(msg, MIGTRACK_A_SESSION_BANDWIDTH_SOURCE,
 			 published->bandwidth_source)))
+		return -EMSGSIZE;
+	if (published->verdict &&
+	    nla_put_u32(msg, MIGTRACK_A_SESSION_VERDICT, published->verdict))
 		return -EMSGSIZE;
 	if (published->expected_downtime != U64_MAX &&
 	    nla_put_uint(msg, MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
@@ -114,6 +120,12 @@ static int migtrack_fill_source(struct sk_buff *msg,
 	    nla_put_uint(msg, MIGTRACK_A_SOURCE_PROTECT_CALLS, stats->protect_calls) ||
 	    nla_put_u32(msg, MIGTRACK_A_SOURCE_PROCESSES, stats->processes) ||
 	    nla_put_uint(msg, MIGTRACK_A_SOURCE_MEMORY, stats->memory))
+		return -EMSGSIZE;
+	if (stats->time && nla_put_uint(msg, MIGTRACK_A_SOURCE_TIME, stats->time))
+		return -EMSGSIZE;
+	if (stats->clamps && nla_put_uint(msg, MIGTRACK_A_SOURCE_CLAMPS, stats->clamps))
+		return -EMSGSIZE;
+	if (source->max_age && nla_put_uint(msg, MIGTRACK_A_SOURCE_MAX_AGE, source->max_age))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -209,16 +221,26 @@ static int migtrack_nl_get_file(struct genl_info *info, int attr)
 	return 0;
 }
 
+/* Generic netlink then calls neither doit nor post_doit. */
+static int migtrack_nl_get_file_traced(struct genl_info *info, int attr)
+{
+	int err = migtrack_nl_get_file(info, attr);
+
+	if (err)
+		trace_migtrack_nl_pre_doit(info->genlhdr->cmd, err, info->extack);
+	return err;
+}
+
 int migtrack_nl_session_pre_doit(const struct genl_split_ops *ops,
 				 struct sk_buff *skb, struct genl_info *info)
 {
-	return migtrack_nl_get_file(info, MIGTRACK_A_SESSION_FD);
+	return migtrack_nl_get_file_traced(info, MIGTRACK_A_SESSION_FD);
 }
 
 int migtrack_nl_source_pre_doit(const struct genl_split_ops *ops,
 				struct sk_buff *skb, struct genl_info *info)
 {
-	return migtrack_nl_get_file(info, MIGTRACK_A_SOURCE_SESSION_FD);
+	return migtrack_nl_get_file_traced(info, MIGTRACK_A_SOURCE_SESSION_FD);
 }
 
 void migtrack_nl_session_post_doit(const struct genl_split_ops *ops,
@@ -248,13 +270,17 @@ static struct sk_buff *migtrack_nl_reply_new(struct genl_info *info, void **hdr)
 	return msg;
 }
 
-int migtrack_nl_session_new_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_session_new(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session;
 	struct sk_buff *msg;
 	struct file *file;
 	void *hdr;
 	int fd, err;
+
+	err = migtrack_refuse_attrs(info->nlhdr, info->extack);
+	if (err)
+		return err;
 
 	file = migtrack_session_new(genl_info_net(info), info->extack);
 	if (IS_ERR(file))
@@ -263,6 +289,7 @@ int migtrack_nl_session_new_doit(struct sk_buff *skb, struct genl_info *info)
 
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {
+		NL_SET_ERR_MSG(info->extack, "no descriptor left for the session");
 		err = fd;
 		goto err_fput;
 	}
@@ -292,7 +319,7 @@ err_fput:
 	return err;
 }
 
-int migtrack_nl_session_del_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_session_del(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session = migtrack_nl_session(info);
 
@@ -304,7 +331,7 @@ int migtrack_nl_session_del_doit(struct sk_buff *skb, struct genl_info *info)
 	return 0;
 }
 
-int migtrack_nl_session_get_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_session_get(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_net *mnet = migtrack_net(genl_info_net(info));
 	struct migtrack_session *session;
@@ -336,13 +363,17 @@ int migtrack_nl_session_get_doit(struct sk_buff *skb, struct genl_info *info)
 	return genlmsg_reply(msg, info);
 }
 
-int migtrack_nl_session_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+static int migtrack_nl_session_get_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct migtrack_net *mnet = migtrack_net(sock_net(skb->sk));
 	struct migtrack_session *session;
 	unsigned long id;
 	void *hdr;
-	int err = 0;
+	int err;
+
+	err = migtrack_refuse_attrs(cb->nlh, cb->extack);
+	if (err)
+		return err;
 
 	cb->seq = atomic_read(&mnet->generation);
 
@@ -373,6 +404,11 @@ static int migtrack_nl_source_add_ram(struct sk_buff *skb, struct genl_info *inf
 	struct nlattr **attrs = info->attrs;
 	struct migtrack_ram_args args = {};
 
+	if (attrs[MIGTRACK_A_SOURCE_MAX_AGE]) {
+		NL_SET_ERR_MSG_ATTR(info->extack, attrs[MIGTRACK_A_SOURCE_MAX_AGE],
+				    "only a reported source has a max-age");
+		return -EINVAL;
+	}
 	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_PID) ||
 	    GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_MEM_FD))
 		return -EINVAL;
@@ -394,11 +430,36 @@ static int migtrack_nl_source_add_ram(struct sk_buff *skb, struct genl_info *inf
 	return PTR_ERR_OR_ZERO(*source);
 }
 
-int migtrack_nl_source_add_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_source_add_reported(struct genl_info *info,
+					   struct migtrack_source **source)
+{
+	static const int of_ram[] = {
+		MIGTRACK_A_SOURCE_PID, MIGTRACK_A_SOURCE_MEM_FD,
+		MIGTRACK_A_SOURCE_OFFSET, MIGTRACK_A_SOURCE_LENGTH,
+	};
+	struct nlattr **attrs = info->attrs;
+	u64 max_age = MIGTRACK_DEFAULT_MAX_AGE;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(of_ram); i++) {
+		if (!attrs[of_ram[i]])
+			continue;
+		NL_SET_ERR_MSG_ATTR(info->extack, attrs[of_ram[i]],
+				    "a reported source has no process and no memory");
+		return -EINVAL;
+	}
+	if (attrs[MIGTRACK_A_SOURCE_MAX_AGE])
+		max_age = nla_get_uint(attrs[MIGTRACK_A_SOURCE_MAX_AGE]);
+
+	*source = migtrack_reported_new(max_age);
+	return PTR_ERR_OR_ZERO(*source);
+}
+
+static int migtrack_nl_source_add(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session = migtrack_nl_session(info);
 	struct migtrack_source *source;
-	u64 length, map_length;
+	u64 length, map_length = 0;
 	struct sk_buff *msg;
 	void *hdr;
 	u32 id;
@@ -408,7 +469,10 @@ int migtrack_nl_source_add_doit(struct sk_buff *skb, struct genl_info *info)
 		return -EINVAL;
 
 	/* The policy lets no other type through. */
-	err = migtrack_nl_source_add_ram(skb, info, &source);
+	if (nla_get_u32(info->attrs[MIGTRACK_A_SOURCE_TYPE]) == MIGTRACK_SOURCE_TYPE_RAM)
+		err = migtrack_nl_source_add_ram(skb, info, &source);
+	else
+		err = migtrack_nl_source_add_reported(info, &source);
 	if (err)
 		return err;
 
@@ -419,7 +483,8 @@ int migtrack_nl_source_add_doit(struct sk_buff *skb, struct genl_info *info)
 
 	/* Once it is in the session, another thread can take it out. */
 	length = source->length;
-	map_length = source->map->size;
+	if (source->map)
+		map_length = source->map->size;
 	err = migtrack_session_add(session, source, info->extack, &id);
 	if (err)
 		goto err_free;
@@ -427,10 +492,13 @@ int migtrack_nl_source_add_doit(struct sk_buff *skb, struct genl_info *info)
 	/* The message has room for these. */
 	nla_put_uint(msg, MIGTRACK_A_SOURCE_SESSION_ID, session->id);
 	nla_put_u32(msg, MIGTRACK_A_SOURCE_ID, id);
-	nla_put_uint(msg, MIGTRACK_A_SOURCE_LENGTH, length);
-	nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_OFFSET, (id + 1) * MIGTRACK_SLOT_SIZE);
-	nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_LENGTH, map_length);
-	nla_put_u32(msg, MIGTRACK_A_SOURCE_PAGE_SIZE, PAGE_SIZE);
+	if (map_length) {
+		nla_put_uint(msg, MIGTRACK_A_SOURCE_LENGTH, length);
+		nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_OFFSET,
+			     (id + 1) * MIGTRACK_SLOT_SIZE);
+		nla_put_uint(msg, MIGTRACK_A_SOURCE_MAP_LENGTH, map_length);
+		nla_put_u32(msg, MIGTRACK_A_SOURCE_PAGE_SIZE, PAGE_SIZE);
+	}
 	genlmsg_end(msg, hdr);
 
 	err = genlmsg_reply(msg, info);
@@ -445,7 +513,7 @@ err_put:
 	return err;
 }
 
-int migtrack_nl_source_del_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_source_del(struct sk_buff *skb, struct genl_info *info)
 {
 	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_ID))
 		return -EINVAL;
@@ -461,7 +529,7 @@ static pid_t migtrack_source_pid(const struct migtrack_source_snapshot *source)
 	return pid_nr_ns(source->pid, task_active_pid_ns(current));
 }
 
-int migtrack_nl_source_get_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_source_get(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_net *mnet = migtrack_net(genl_info_net(info));
 	const struct migtrack_source_snapshot *source = NULL;
@@ -513,7 +581,7 @@ out:
 	return genlmsg_reply(msg, info);
 }
 
-int migtrack_nl_source_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+static int migtrack_nl_source_get_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	const struct genl_info *info = genl_info_dump(cb);
 	struct migtrack_net *mnet = migtrack_net(sock_net(skb->sk));
@@ -561,7 +629,7 @@ out:
 	return err && !skb->len ? err : skb->len;
 }
 
-int migtrack_nl_sync_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_sync(struct sk_buff *skb, struct genl_info *info)
 {
 	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SESSION_SYNC_KIND))
 		return -EINVAL;
@@ -571,7 +639,7 @@ int migtrack_nl_sync_doit(struct sk_buff *skb, struct genl_info *info)
 				     info->extack);
 }
 
-int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info)
+static int migtrack_nl_session_set(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session = migtrack_nl_session(info);
 	struct nlattr **attrs = info->attrs;
@@ -590,6 +658,8 @@ int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info)
 	if (attrs[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE])
 		published.bandwidth_source =
 			nla_get_u32(attrs[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE]);
+	if (attrs[MIGTRACK_A_SESSION_VERDICT])
+		published.verdict = nla_get_u32(attrs[MIGTRACK_A_SESSION_VERDICT]);
 	published.expected_downtime = U64_MAX;
 	if (attrs[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME])
 		published.expected_downtime =
@@ -599,3 +669,67 @@ int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info)
 	mutex_unlock(&session->lock);
 	return err;
 }
+
+static bool migtrack_nl_report_size(const struct genl_info *info, int attr, u64 *bytes)
+{
+	if (info->attrs[attr])
+		*bytes = nla_get_uint(info->attrs[attr]);
+	return info->attrs[attr];
+}
+
+static int migtrack_nl_source_report(struct sk_buff *skb, struct genl_info *info)
+{
+	struct migtrack_report report = {};
+	struct nlattr **attrs = info->attrs;
+
+	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_ID))
+		return -EINVAL;
+
+	report.sized |= migtrack_nl_report_size(info, MIGTRACK_A_SOURCE_PRECOPY,
+						&report.bytes.precopy);
+	report.sized |= migtrack_nl_report_size(info, MIGTRACK_A_SOURCE_POSTCOPY,
+						&report.bytes.postcopy);
+	report.sized |= migtrack_nl_report_size(info, MIGTRACK_A_SOURCE_STOPCOPY,
+						&report.bytes.stopcopy);
+	if (attrs[MIGTRACK_A_SOURCE_FLAGS])
+		report.flags = nla_get_u32(attrs[MIGTRACK_A_SOURCE_FLAGS]);
+	if (attrs[MIGTRACK_A_SOURCE_DIRTY_RATE])
+		report.dirty_rate = nla_get_uint(attrs[MIGTRACK_A_SOURCE_DIRTY_RATE]);
+
+	return migtrack_reported_report(migtrack_nl_session(info),
+					nla_get_u32(attrs[MIGTRACK_A_SOURCE_ID]),
+					&report, info->extack);
+}
+
+/* ---- what generic netlink calls: the same, traced ---- */
+
+#define MIGTRACK_NL_DOIT(name)							\
+int migtrack_nl_##name##_doit(struct sk_buff *skb, struct genl_info *info)	\
+{										\
+	int err = migtrack_nl_##name(skb, info);				\
+										\
+	trace_migtrack_nl_doit(info->genlhdr->cmd, err, info->extack);		\
+	return err;								\
+}
+
+#define MIGTRACK_NL_DUMPIT(name)						\
+int migtrack_nl_##name##_dumpit(struct sk_buff *skb, struct netlink_callback *cb) \
+{										\
+	int len = migtrack_nl_##name##_dump(skb, cb);				\
+										\
+	trace_migtrack_nl_dumpit(genl_info_dump(cb)->genlhdr->cmd,		\
+				 min(len, 0), cb->extack);			\
+	return len;								\
+}
+
+MIGTRACK_NL_DOIT(session_new)
+MIGTRACK_NL_DOIT(session_del)
+MIGTRACK_NL_DOIT(session_get)
+MIGTRACK_NL_DUMPIT(session_get)
+MIGTRACK_NL_DOIT(source_add)
+MIGTRACK_NL_DOIT(source_del)
+MIGTRACK_NL_DOIT(source_get)
+MIGTRACK_NL_DUMPIT(source_get)
+MIGTRACK_NL_DOIT(sync)
+MIGTRACK_NL_DOIT(session_set)
+MIGTRACK_NL_DOIT(source_report)

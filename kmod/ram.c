@@ -266,6 +266,7 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 	stats->protect_calls = sync.calls;
 	stats->processes = sync.processes;
 	stats->memory = source->map->size + sync.memory;
+	stats->time = now;
 	ram->found = 0;
 	ram->synced_at = now;
 	ram->armed = true;
@@ -479,23 +480,24 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 	if (err)
 		goto err_put_file;
 
+	/* Before the bitmap: it refuses files of absurd sizes. */
+	ram->tracker = migtrack_ram_tracker(ram, file, extack);
+	if (IS_ERR(ram->tracker)) {
+		err = PTR_ERR(ram->tracker);
+		goto err_put_file;
+	}
+
 	ram->source.map = migtrack_map_alloc(BITS_TO_LONGS(ram->npages) * sizeof(long));
 	if (!ram->source.map) {
 		NL_SET_ERR_MSG(extack, "no memory for the bitmap");
 		err = -ENOMEM;
-		goto err_put_file;
-	}
-
-	ram->tracker = migtrack_ram_tracker(ram, file, extack);
-	if (IS_ERR(ram->tracker)) {
-		err = PTR_ERR(ram->tracker);
-		goto err_put_map;
+		goto err_put_tracker;
 	}
 	fput(file);
 	return &ram->source;
 
-err_put_map:
-	migtrack_map_put(ram->source.map);
+err_put_tracker:
+	migtrack_tracker_put(ram->tracker);
 err_put_file:
 	fput(file);
 err_drop_mm:

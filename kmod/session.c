@@ -14,6 +14,7 @@
 #include "main.h"
 #include "map.h"
 #include "netlink.h"
+#include "published.h"
 #include "session.h"
 #include "source.h"
 #include "trace.h"
@@ -107,6 +108,23 @@ migtrack_snapshot_find(const struct migtrack_snapshot *snap,
 	return NULL;
 }
 
+/* Reports go on while a sync runs: what it collected may be old by its end. */
+static void migtrack_session_latest(struct migtrack_session *session,
+				    struct migtrack_snapshot *snap)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&session->lock);
+
+	for (i = 0; i < snap->nsources; i++) {
+		struct migtrack_source_snapshot *dst = &snap->sources[i];
+		struct migtrack_source *source = session->sources[dst->id];
+
+		if (source->ops->latest)
+			source->ops->latest(source, &dst->stats);
+	}
+}
+
 /*
  * No sync, but something else has changed: the sources, and of these the stats
  * of @changed, which are stable, or what the controller says, if not NULL.
@@ -142,21 +160,31 @@ static int migtrack_session_republish(struct migtrack_session *session,
 				      source == changed || !was ? &source->stats : &was->stats,
 				      was ? was->moved : migtrack_session_moved(session, i));
 	}
+	migtrack_session_latest(session, snap);
 	migtrack_session_publish(session, snap);
 	return 0;
 }
 
 /* ---- syncs ---- */
 
-static int migtrack_session_may_change(struct migtrack_session *session,
-				       struct netlink_ext_ack *extack)
+static int migtrack_session_alive(const struct migtrack_session *session,
+				  struct netlink_ext_ack *extack)
 {
 	lockdep_assert_held(&session->lock);
 
-	if (!session->net) {
-		NL_SET_ERR_MSG(extack, "the session has ended");
-		return -ENODEV;
-	}
+	if (session->net)
+		return 0;
+	NL_SET_ERR_MSG(extack, "the session has ended");
+	return -ENODEV;
+}
+
+static int migtrack_session_may_change(struct migtrack_session *session,
+				       struct netlink_ext_ack *extack)
+{
+	int err = migtrack_session_alive(session, extack);
+
+	if (err)
+		return err;
 	if (session->syncing) {
 		NL_SET_ERR_MSG(extack, "a sync of this session runs already; wait for its end");
 		return -EBUSY;
@@ -202,6 +230,7 @@ static void migtrack_session_finish(struct migtrack_session *session,
 	else if (!err && session->sync_kind == MIGTRACK_SYNC_KIND_ITERATION)
 		snap->iteration++;
 
+	migtrack_session_latest(session, snap);
 	trace_migtrack_sync_end(session, snap);
 	migtrack_session_publish(session, snap);
 	session->syncing = false;
@@ -336,6 +365,44 @@ out:
 }
 
 /**
+ * migtrack_session_source - a source of a session
+ * @session: the session, locked
+ * @id: of the source
+ * @extack: says why not
+ *
+ * Return: the source, or an ERR_PTR: -ENODEV or -ENOENT.
+ */
+struct migtrack_source *migtrack_session_source(struct migtrack_session *session,
+						u32 id, struct netlink_ext_ack *extack)
+{
+	int err = migtrack_session_alive(session, extack);
+
+	if (err)
+		return ERR_PTR(err);
+	if (id < ARRAY_SIZE(session->sources) && session->sources[id])
+		return session->sources[id];
+	NL_SET_ERR_MSG(extack, "no such source in this session");
+	return ERR_PTR(-ENOENT);
+}
+
+/**
+ * migtrack_session_changed - publish and tell what a source says without a sync
+ * @session: the session, locked; has not ended
+ * @source: one of its sources
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int migtrack_session_changed(struct migtrack_session *session,
+			     const struct migtrack_source *source)
+{
+	int err = migtrack_session_republish(session, NULL, NULL);
+
+	if (!err)
+		migtrack_session_tell(session, source, 0);
+	return err;
+}
+
+/**
  * migtrack_session_del - take a source out
  * @session: the session
  * @id: of the source
@@ -357,10 +424,9 @@ int migtrack_session_del(struct migtrack_session *session, u32 id,
 	if (err)
 		goto out;
 
-	source = id < ARRAY_SIZE(session->sources) ? session->sources[id] : NULL;
-	if (!source) {
-		NL_SET_ERR_MSG(extack, "no such source in this session");
-		err = -ENOENT;
+	source = migtrack_session_source(session, id, extack);
+	if (IS_ERR(source)) {
+		err = PTR_ERR(source);
 		goto out;
 	}
 
@@ -398,19 +464,6 @@ void migtrack_session_source_gone(struct migtrack_session *session,
 
 /* ---- what the controller publishes ---- */
 
-/* A migration moves forward, and does not leave its end. */
-static bool migtrack_phase_may_follow(u32 old, u32 new)
-{
-	if (new == old)
-		return true;
-	if (old >= MIGTRACK_PHASE_COMPLETED)
-		return false;
-	/* Once the destination was told, it can't be called off. */
-	if (new == MIGTRACK_PHASE_CANCELLED)
-		return old < MIGTRACK_PHASE_HANDOVER;
-	return new > old;
-}
-
 /**
  * migtrack_session_published - what the controller has published
  * @session: the session, locked
@@ -428,26 +481,22 @@ void migtrack_session_published(struct migtrack_session *session,
  * @published: all of it
  * @extack: says why not
  *
- * Return: 0; -EINVAL if the phase can't follow the present one, -ENODEV or
- * -ENOMEM.
+ * Return: 0; -EINVAL if it does not go together or can't follow what was
+ * published before, -ENODEV or -ENOMEM.
  */
 int migtrack_session_set(struct migtrack_session *session,
 			 const struct migtrack_published *published,
 			 struct netlink_ext_ack *extack)
 {
-	u32 old = migtrack_session_snap(session)->published.phase;
 	int err;
 
-	lockdep_assert_held(&session->lock);
-
-	if (!session->net) {
-		NL_SET_ERR_MSG(extack, "the session has ended");
-		return -ENODEV;
-	}
-	if (!migtrack_phase_may_follow(old, published->phase)) {
-		NL_SET_ERR_MSG(extack, "that phase can't follow the present one");
-		return -EINVAL;
-	}
+	err = migtrack_session_alive(session, extack);
+	if (err)
+		return err;
+	err = migtrack_published_check(&migtrack_session_snap(session)->published,
+				       published, extack);
+	if (err)
+		return err;
 	err = migtrack_session_republish(session, NULL, published);
 	if (!err)
 		migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_CHANGE_NTF);
@@ -489,7 +538,8 @@ static void migtrack_session_end_work(struct work_struct *work)
 		if (!source)
 			continue;
 		migtrack_source_stop(source);
-		memset(source->map->addr, 0, source->map->size);
+		if (source->map)
+			memset(source->map->addr, 0, source->map->size);
 
 		mutex_lock(&session->lock);
 		session->sources[i] = NULL;
@@ -647,7 +697,7 @@ static int migtrack_session_mmap(struct file *file, struct vm_area_struct *vma)
 		err = migtrack_map_mmap(session->header, vma);
 	} else if (slot <= ARRAY_SIZE(session->sources)) {
 		source = session->sources[slot - 1];
-		if (source)
+		if (source && source->map)
 			err = migtrack_map_mmap(source->map, vma);
 	}
 out:

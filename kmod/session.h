@@ -81,6 +81,10 @@ int migtrack_session_add(struct migtrack_session *session,
 			 struct netlink_ext_ack *extack, u32 *id);
 int migtrack_session_del(struct migtrack_session *session, u32 id,
 			 struct netlink_ext_ack *extack);
+struct migtrack_source *migtrack_session_source(struct migtrack_session *session,
+						u32 id, struct netlink_ext_ack *extack);
+int migtrack_session_changed(struct migtrack_session *session,
+			     const struct migtrack_source *source);
 void migtrack_session_source_gone(struct migtrack_session *session,
 				  const struct migtrack_source *source);
 int migtrack_session_sync(struct migtrack_session *session,

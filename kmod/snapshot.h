@@ -4,6 +4,7 @@
 
 #include <linux/rcupdate.h>
 
+#include "published.h"
 #include "source.h"
 
 struct migtrack_session;
@@ -16,6 +17,7 @@ struct migtrack_session;
  * @type: for userspace
  * @offset: bytes
  * @length: bytes
+ * @max_age: ns, 0 for a type that has none
  * @moved: what the owner had moved when @stats was made, in bytes
  * @stats: what the last sync found
  */
@@ -26,24 +28,9 @@ struct migtrack_source_snapshot {
 	u32 type;
 	u64 offset;
 	u64 length;
+	u64 max_age;
 	u64 moved;
 	struct migtrack_source_stats stats;
-};
-
-/**
- * struct migtrack_published - what a session's controller says
- * @phase: of the migration
- * @downtime_limit: ns; 0 for not said
- * @bandwidth: bytes per second; 0 for not said
- * @bandwidth_source: where it comes from
- * @expected_downtime: ns; U64_MAX for unknown
- */
-struct migtrack_published {
-	u32 phase;
-	u32 bandwidth_source;
-	u64 downtime_limit;
-	u64 bandwidth;
-	u64 expected_downtime;
 };
 
 /**

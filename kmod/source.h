@@ -32,6 +32,8 @@ struct migtrack_counters {
  * @protected_pages: page table entries write-protected
  * @protect_calls: ranges write-protected
  * @memory: bytes of kernel memory
+ * @time: when they were made, CLOCK_MONOTONIC in ns; 0 before the first
+ * @clamps: impossible sizes that were reported
  */
 struct migtrack_source_stats {
 	struct migtrack_counters bytes;
@@ -44,6 +46,8 @@ struct migtrack_source_stats {
 	u64 protected_pages;
 	u64 protect_calls;
 	u64 memory;
+	u64 time;
+	u64 clamps;
 };
 
 /**
@@ -51,6 +55,9 @@ struct migtrack_source_stats {
  * @sync: ask the source and set its stats. The first sync, and one of kind
  *	setup, reports everything. Called with the source's lock; sleeps; ends
  *	early with -EINTR when *cancel is set
+ * @latest: the stats as they are now; NULL for a type whose stats only a sync
+ *	sets. Called with the session's lock, so that no publication is older
+ *	than the one before it
  * @stop: stop tracking and let go of what is tracked. Called with the source's
  *	lock, more than once
  * @free: free the source; it was stopped
@@ -58,6 +65,8 @@ struct migtrack_source_stats {
 struct migtrack_source_ops {
 	int (*sync)(struct migtrack_source *source, enum migtrack_sync_kind kind,
 		    const bool *cancel);
+	void (*latest)(struct migtrack_source *source,
+		       struct migtrack_source_stats *stats);
 	void (*stop)(struct migtrack_source *source);
 	void (*free)(struct migtrack_source *source);
 };
@@ -75,7 +84,8 @@ struct migtrack_source_ops {
  * @pid: the process it was taken from; referenced; may be NULL
  * @offset: bytes
  * @length: bytes
- * @map: the bitmap
+ * @max_age: ns without news after which it is stale; 0 for a type that has none
+ * @map: the bitmap; NULL for a type that has none
  * @retire_work: stops it, see migtrack_source_retire()
  * @lock: one op at a time; guards what follows
  * @stats: of the last sync
@@ -89,6 +99,7 @@ struct migtrack_source {
 	struct pid *pid;
 	u64 offset;
 	u64 length;
+	u64 max_age;
 	struct migtrack_map *map;
 	struct work_struct retire_work;
 

@@ -6,6 +6,7 @@
 #define _MIGTRACK_TRACE_H
 
 #include <linux/bitmap.h>
+#include <linux/netlink.h>
 #include <linux/tracepoint.h>
 
 #include "session.h"
@@ -122,6 +123,31 @@ TRACE_EVENT(migtrack_source_gone,
 	TP_printk("session=%llu source=%u", __entry->session, __entry->id)
 );
 
+TRACE_EVENT(migtrack_source_report,
+	TP_PROTO(const struct migtrack_source *source,
+		 const struct migtrack_source_stats *stats),
+	TP_ARGS(source, stats),
+	TP_STRUCT__entry(
+		__field(u64, session)
+		__field(u32, id)
+		__field(u32, flags)
+		__field(u64, precopy)
+		__field(u64, postcopy)
+		__field(u64, stopcopy)
+	),
+	TP_fast_assign(
+		__entry->session = source->session->id;
+		__entry->id = source->id;
+		__entry->flags = stats->flags;
+		__entry->precopy = stats->bytes.precopy;
+		__entry->postcopy = stats->bytes.postcopy;
+		__entry->stopcopy = stats->bytes.stopcopy;
+	),
+	TP_printk("session=%llu source=%u precopy=%llu postcopy=%llu stopcopy=%llu flags=0x%x",
+		  __entry->session, __entry->id, __entry->precopy,
+		  __entry->postcopy, __entry->stopcopy, __entry->flags)
+);
+
 TRACE_EVENT(migtrack_mm_adopt,
 	TP_PROTO(const struct migtrack_tracker *tracker, const struct mm_struct *mm,
 		 int error),
@@ -178,6 +204,42 @@ TRACE_EVENT(migtrack_chunk,
 	TP_printk("tracker=%p page=%lu found=%u writable=%u protected=%u whole=%d",
 		  __entry->tracker, __entry->first, __entry->found,
 		  __entry->writable, __entry->protected, __entry->whole)
+);
+
+/* A request that came past the policies: how it ended, and why it was refused. */
+DECLARE_EVENT_CLASS(migtrack_nl,
+	TP_PROTO(u8 cmd, int error, const struct netlink_ext_ack *extack),
+	TP_ARGS(cmd, error, extack),
+	TP_STRUCT__entry(
+		__field(u32, cmd)
+		__field(int, error)
+		__field(u32, missing)
+		__string(text, extack && extack->_msg ? extack->_msg : "")
+	),
+	TP_fast_assign(
+		__entry->cmd = cmd;
+		__entry->error = error;
+		__entry->missing = extack ? extack->miss_type : 0;
+		__assign_str(text);
+	),
+	TP_printk("cmd=%u error=%d missing=%u text=\"%s\"", __entry->cmd,
+		  __entry->error, __entry->missing, __get_str(text))
+);
+
+/* Only if the descriptor is refused. */
+DEFINE_EVENT(migtrack_nl, migtrack_nl_pre_doit,
+	TP_PROTO(u8 cmd, int error, const struct netlink_ext_ack *extack),
+	TP_ARGS(cmd, error, extack)
+);
+
+DEFINE_EVENT(migtrack_nl, migtrack_nl_doit,
+	TP_PROTO(u8 cmd, int error, const struct netlink_ext_ack *extack),
+	TP_ARGS(cmd, error, extack)
+);
+
+DEFINE_EVENT(migtrack_nl, migtrack_nl_dumpit,
+	TP_PROTO(u8 cmd, int error, const struct netlink_ext_ack *extack),
+	TP_ARGS(cmd, error, extack)
 );
 
 #endif /* _MIGTRACK_TRACE_H */

@@ -8,6 +8,7 @@
 #include <linux/vmalloc.h>
 
 #include "main.h"
+#include "map.h"
 #include "ram.h"
 #include "tracker.h"
 #include "watch.h"
@@ -40,7 +41,7 @@ static void migtrack_tracker_reap(struct work_struct *work)
 static unsigned long *migtrack_bitmap_alloc(const struct migtrack_tracker *tracker)
 {
 	return __vmalloc(tracker->nchunks * MIGTRACK_CHUNK_LONGS * sizeof(long),
-			 GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+			 MIGTRACK_GFP_LARGE);
 }
 
 static void migtrack_tracker_free(struct migtrack_tracker *tracker)
@@ -86,7 +87,7 @@ static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 	tracker->echo = migtrack_bitmap_alloc(tracker);
 	tracker->chunks = __vmalloc(array_size(tracker->nchunks,
 					       sizeof(*tracker->chunks)),
-				    GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+				    MIGTRACK_GFP_LARGE);
 	if (!tracker->carry || !tracker->pres || !tracker->marks ||
 	    !tracker->echo || !tracker->chunks) {
 		migtrack_tracker_free(tracker);

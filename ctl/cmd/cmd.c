@@ -179,9 +179,9 @@ uint64_t clock_ns(int clock)
 const struct flag_text flag_texts[] = {
 	{ MIGTRACK_COUNTER_FLAGS_EXACT, "exact", NULL },
 	{ MIGTRACK_COUNTER_FLAGS_CLAMPED, "clamped",
-	  "a source reported an impossible size; a bound stands for it" },
+	  "a source reported an impossible size; its last good one stands for it" },
 	{ MIGTRACK_COUNTER_FLAGS_STALE, "stale",
-	  "a source could not be asked; its last known numbers are shown" },
+	  "a source could not be asked, or did not report in time; its last known numbers are shown" },
 	{ MIGTRACK_COUNTER_FLAGS_GONE, "gone",
 	  "what was tracked does not exist any more" },
 	{ MIGTRACK_COUNTER_FLAGS_BARRIER, "barrier",
@@ -190,6 +190,8 @@ const struct flag_text flag_texts[] = {
 	  "huge pages appeared in the memory; each is reported whole, so the numbers are too high (see migctl check)" },
 	{ MIGTRACK_COUNTER_FLAGS_HELD, "held",
 	  "pages under I/O or pinned are reported at every sync until they are let go, so the numbers are too high" },
+	{ MIGTRACK_COUNTER_FLAGS_UNKNOWN, "unknown",
+	  "the size of a source is not known yet, so neither is what remains" },
 	{ }
 };
 

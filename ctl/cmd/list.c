@@ -47,7 +47,8 @@ static int list_session(const struct migtrack_session *session, void *data)
 	out_phase(out, &fields[PHASE], session);
 	out_uint(out, &fields[SOURCES], session->sources);
 	out_uint(out, &fields[ITERATION], session->iteration);
-	out_uint(out, &fields[REMAINING], session->bytes.total);
+	out_remaining(out, &fields[REMAINING], session->bytes.total,
+		      session->flags);
 	out_uint(out, &fields[RATE], view.dirty_rate);
 	out_age(out, &fields[AGE], session);
 	out_flags(out, &fields[FLAGS], session->flags);

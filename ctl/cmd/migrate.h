@@ -88,6 +88,7 @@ struct migration {
 	struct record record;
 	int signals;
 	enum migtrack_phase phase;
+	enum migtrack_verdict verdict;
 	bool handed_over;
 	struct policy_sample sample;
 	struct migtrack_map_header sync;

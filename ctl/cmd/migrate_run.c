@@ -25,6 +25,7 @@ int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 		.bandwidth = m->policy.bandwidth,
 		.bandwidth_source = m->policy.bandwidth_source,
 		.expected_downtime_ns = policy_expected_downtime(&m->policy),
+		.verdict = m->verdict,
 	};
 	int ret;
 
@@ -34,6 +35,18 @@ int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 				    "can't publish the migration's phase", err);
 	m->phase = phase;
 	return 0;
+}
+
+static void set_verdict(struct migration *m, enum policy_verdict verdict)
+{
+	static const enum migtrack_verdict verdicts[] = {
+		[POLICY_MOVE] = MIGTRACK_VERDICT_MOVE,
+		[POLICY_ITERATE] = MIGTRACK_VERDICT_ITERATE,
+		[POLICY_SWITCHOVER] = MIGTRACK_VERDICT_SWITCHOVER,
+		[POLICY_GIVE_UP] = MIGTRACK_VERDICT_GIVE_UP,
+	};
+
+	m->verdict = verdicts[verdict];
 }
 
 int migrate_check(struct migration *m, struct error *err)
@@ -131,6 +144,7 @@ static int iterate(struct migration *m, struct policy_decision *decision,
 	if (sample)
 		m->sample = (struct policy_sample){};
 	migrate_out_iteration(m, decision, m->sync.sync_time_ns - before);
+	set_verdict(m, decision->verdict);
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
 }
 
@@ -170,8 +184,10 @@ int migrate_precopy(struct migration *m, struct error *err)
 		if (decision.verdict == POLICY_ITERATE &&
 		    iterate(m, &decision, err))
 			return -1;
-		if (decision.verdict == POLICY_GIVE_UP)
+		if (decision.verdict == POLICY_GIVE_UP) {
+			set_verdict(m, decision.verdict);
 			return give_up(m, err);
+		}
 		if (decision.verdict == POLICY_SWITCHOVER)
 			return 0;
 		if (!sender_pending(&m->sender))

@@ -18,7 +18,8 @@ const char monitor_usage[] =
 
 enum {
 	TIME, EVENT, SESSION, SOURCE, PHASE, ITERATION, DIRTY, REMAINING, SYNC,
-	FLAGS, SEQ, BANDWIDTH, LIMIT, EXPECTED, FIELDS
+	FLAGS, SEQ, BANDWIDTH, LIMIT, EXPECTED,
+	VERDICT, FIELDS
 };
 
 static const struct out_field fields[FIELDS] = {
@@ -36,6 +37,7 @@ static const struct out_field fields[FIELDS] = {
 	[BANDWIDTH] = { "bandwidth_bytes_per_second", NULL, 0, OUT_RATE },
 	[LIMIT] = { "downtime_limit_ns", NULL, 0, OUT_TIME },
 	[EXPECTED] = { "expected_downtime_ns", NULL, 0, OUT_TIME },
+	[VERDICT] = { "verdict", NULL, 0, OUT_TEXT },
 };
 
 /**
@@ -82,6 +84,7 @@ static void out_published(struct output *out,
 		out_none(out, &fields[EXPECTED]);
 	else
 		out_uint(out, &fields[EXPECTED], session->expected_downtime_ns);
+	out_text(out, &fields[VERDICT], verdict_name(session->verdict));
 }
 
 static void out_session_event(struct output *out, const char *name,
@@ -95,7 +98,8 @@ static void out_session_event(struct output *out, const char *name,
 	out_phase(out, &fields[PHASE], session);
 	out_uint(out, &fields[ITERATION], session->iteration);
 	out_uint(out, &fields[DIRTY], session->dirty_pages);
-	out_uint(out, &fields[REMAINING], session->bytes.total);
+	out_remaining(out, &fields[REMAINING], session->bytes.total,
+		      session->flags);
 	if (session->syncs)
 		out_uint(out, &fields[SYNC], session->sync_duration_ns);
 	else
@@ -117,7 +121,8 @@ static void out_source_event(struct output *out,
 	out_none(out, &fields[PHASE]);
 	out_none(out, &fields[ITERATION]);
 	out_uint(out, &fields[DIRTY], source->dirty_pages);
-	out_uint(out, &fields[REMAINING], source->bytes.total);
+	out_remaining(out, &fields[REMAINING], source->bytes.total,
+		      source->flags);
 	out_none(out, &fields[SYNC]);
 	out_flags(out, &fields[FLAGS], source->flags);
 	out_uint(out, &fields[SEQ], source->event_seq);

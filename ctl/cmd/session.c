@@ -81,6 +81,15 @@ void out_age(struct output *out, const struct out_field *field,
 				     now - session->sync_time_ns : 0);
 }
 
+void out_remaining(struct output *out, const struct out_field *field,
+		   uint64_t bytes, uint32_t flags)
+{
+	if (flags & MIGTRACK_COUNTER_FLAGS_UNKNOWN)
+		out_none(out, field);
+	else
+		out_uint(out, field, bytes);
+}
+
 const char *sync_kind_name(uint32_t kind)
 {
 	static const char * const names[] = {
@@ -132,7 +141,25 @@ const char *bandwidth_source_name(uint32_t source)
 	return source < ARRAY_SIZE(names) ? names[source] : "unknown";
 }
 
+const char *verdict_name(uint32_t verdict)
+{
+	static const char * const names[] = {
+		[MIGTRACK_VERDICT_NONE] = "none",
+		[MIGTRACK_VERDICT_MOVE] = "move",
+		[MIGTRACK_VERDICT_ITERATE] = "iterate",
+		[MIGTRACK_VERDICT_SWITCHOVER] = "switchover",
+		[MIGTRACK_VERDICT_GIVE_UP] = "give-up",
+	};
+
+	return verdict < ARRAY_SIZE(names) ? names[verdict] : "unknown";
+}
+
 const char *source_type_name(uint32_t type)
 {
-	return type == MIGTRACK_SOURCE_TYPE_RAM ? "ram" : "unknown";
+	static const char * const names[] = {
+		[MIGTRACK_SOURCE_TYPE_RAM] = "ram",
+		[MIGTRACK_SOURCE_TYPE_REPORTED] = "reported",
+	};
+
+	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";
 }

@@ -39,6 +39,11 @@ void out_age(struct output *out, const struct out_field *field,
 void out_phase(struct output *out, const struct out_field *field,
 	       const struct migtrack_session *session);
 
+/* What remains; unknown if the size of a source is. */
+void out_remaining(struct output *out, const struct out_field *field,
+		   uint64_t bytes, uint32_t flags);
+
+const char *verdict_name(uint32_t verdict);
 const char *phase_name(uint32_t phase);
 const char *bandwidth_source_name(uint32_t source);
 const char *sync_kind_name(uint32_t kind);

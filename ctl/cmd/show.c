@@ -14,7 +14,7 @@ enum {
 	S_ID, S_PIDS, S_SOURCES, S_ITERATION, S_REMAINING, S_PRECOPY,
 	S_POSTCOPY, S_STOPCOPY, S_COVERED, S_DIRTY, S_RATE, S_FLAGS, S_SYNCS,
 	S_KIND, S_AGE, S_DURATION, S_ERROR, S_MEMORY, S_PHASE, S_BANDWIDTH,
-	S_BANDWIDTH_SOURCE, S_LIMIT, S_EXPECTED,
+	S_BANDWIDTH_SOURCE, S_LIMIT, S_EXPECTED, S_VERDICT,
 };
 
 static const struct out_field session_fields[] = {
@@ -41,6 +41,7 @@ static const struct out_field session_fields[] = {
 	[S_BANDWIDTH_SOURCE] = { "bandwidth_source", "    that is", 0, OUT_TEXT },
 	[S_LIMIT] = { "downtime_limit_ns", "  downtime limit", 0, OUT_TIME },
 	[S_EXPECTED] = { "expected_downtime_ns", "  expected", 0, OUT_TIME },
+	[S_VERDICT] = { "verdict", "  verdict", 0, OUT_TEXT },
 };
 
 enum {
@@ -86,6 +87,7 @@ static void out_migration(struct output *out, const struct migtrack_session *s)
 		out_none(out, &f[S_EXPECTED]);
 	else
 		out_uint(out, &f[S_EXPECTED], s->expected_downtime_ns);
+	out_text(out, &f[S_VERDICT], verdict_name(s->verdict));
 }
 
 static void out_session(struct output *out, const struct session_view *view)
@@ -98,7 +100,7 @@ static void out_session(struct output *out, const struct session_view *view)
 	out_pids(out, &f[S_PIDS], view);
 	out_uint(out, &f[S_SOURCES], s->sources);
 	out_uint(out, &f[S_ITERATION], s->iteration);
-	out_uint(out, &f[S_REMAINING], s->bytes.total);
+	out_remaining(out, &f[S_REMAINING], s->bytes.total, s->flags);
 	out_uint(out, &f[S_PRECOPY], s->bytes.precopy);
 	out_uint(out, &f[S_POSTCOPY], s->bytes.postcopy);
 	out_uint(out, &f[S_STOPCOPY], s->bytes.stopcopy);
@@ -145,7 +147,7 @@ static void out_source(struct output *out, const struct migtrack_source *s)
 	out_uint(out, &f[R_OFFSET], s->offset);
 	out_uint(out, &f[R_LENGTH], s->length);
 	out_uint(out, &f[R_PAGE], s->page_size);
-	out_uint(out, &f[R_REMAINING], s->bytes.total);
+	out_remaining(out, &f[R_REMAINING], s->bytes.total, s->flags);
 	out_uint(out, &f[R_PRECOPY], s->bytes.precopy);
 	out_uint(out, &f[R_POSTCOPY], s->bytes.postcopy);
 	out_uint(out, &f[R_STOPCOPY], s->bytes.stopcopy);

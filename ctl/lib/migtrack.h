@@ -5,6 +5,9 @@
  *
  * Calls that can fail return 0 or a negative errno. The kernel's own words on
  * the last failure are in migtrack_message(). A handle is for one thread.
+ *
+ * For programs in C11 and C++11. A struct that grows uses up what is reserved at its
+ * end, so that programs that were compiled before go on with the new library.
  */
 #ifndef LIBMIGTRACK_H
 #define LIBMIGTRACK_H
@@ -16,6 +19,10 @@
 
 #include <linux/migtrack.h>
 #include <linux/migtrack_map.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct migtrack;
 
@@ -48,6 +55,8 @@ struct migtrack_session {
 	uint64_t bandwidth;		/* bytes per second, 0: not told */
 	uint64_t downtime_limit_ns;	/* 0: not told */
 	uint64_t expected_downtime_ns;	/* UINT64_MAX: unknown */
+	uint32_t verdict;		/* enum migtrack_verdict */
+	uint64_t reserved[16];		/* 0 */
 };
 
 struct migtrack_source {
@@ -69,6 +78,18 @@ struct migtrack_source {
 	uint32_t processes;
 	uint64_t memory;
 	uint64_t event_seq;
+	uint64_t time_ns;		/* CLOCK_MONOTONIC, 0: no numbers yet */
+	uint64_t max_age_ns;		/* reported sources only */
+	uint64_t clamps;		/* impossible sizes so far */
+	uint64_t reserved[16];		/* 0 */
+};
+
+/* What an owner says about a source. */
+struct migtrack_report {
+	struct migtrack_counters bytes;	/* the kernel makes the total */
+	uint32_t flags;			/* exact, stale, gone */
+	uint64_t dirty_rate;		/* pages per second */
+	uint64_t reserved[8];		/* 0 */
 };
 
 /* What source-add replied. */
@@ -79,6 +100,7 @@ struct migtrack_source_map {
 	uint64_t map_offset;		/* where to mmap the bitmap */
 	uint64_t map_length;
 	uint32_t page_size;
+	uint64_t reserved[8];		/* 0 */
 };
 
 enum migtrack_event_type {
@@ -110,8 +132,8 @@ int migtrack_session_get(struct migtrack *mt, uint64_t id,
 			 struct migtrack_session *session);
 
 /*
- * Publish phase, bandwidth, its source, downtime limit and expected downtime of
- * @published; its other members are not looked at.
+ * Publish phase, bandwidth, its source, downtime limit, expected downtime and
+ * verdict of @published; its other members are not looked at.
  */
 int migtrack_session_set(struct migtrack *mt, int fd,
 			 const struct migtrack_session *published);
@@ -130,6 +152,14 @@ int migtrack_session_dump(struct migtrack *mt, migtrack_session_fn *fn,
 int migtrack_source_add_ram(struct migtrack *mt, int session_fd, pid_t pid,
 			    int mem_fd, uint64_t offset, uint64_t length,
 			    struct migtrack_source_map *map);
+
+/* max_age_ns 0: the kernel's default */
+int migtrack_source_add_reported(struct migtrack *mt, int session_fd,
+				 uint64_t max_age_ns, uint32_t *id);
+
+/* With the flag stale or gone the sizes are not looked at: the last ones stay. */
+int migtrack_source_report(struct migtrack *mt, int session_fd, uint32_t id,
+			   const struct migtrack_report *report);
 int migtrack_source_del(struct migtrack *mt, int session_fd, uint32_t id);
 int migtrack_source_get(struct migtrack *mt, uint64_t session_id, uint32_t id,
 			struct migtrack_source *source);
@@ -169,5 +199,9 @@ void migtrack_bitmap_unmap(const struct migtrack_source_map *map,
 int migtrack_subscribe(struct migtrack *mt);
 int migtrack_fd(const struct migtrack *mt);
 int migtrack_event_read(struct migtrack *mt, struct migtrack_event *event);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* LIBMIGTRACK_H */

@@ -30,6 +30,7 @@ static const struct field session_fields[] = {
 	SESSION(bandwidth, BANDWIDTH),
 	SESSION(bandwidth_source, BANDWIDTH_SOURCE),
 	SESSION(expected_downtime_ns, EXPECTED_DOWNTIME),
+	SESSION(verdict, VERDICT),
 };
 
 static void session_init(void *object)
@@ -107,11 +108,12 @@ int migtrack_session_del(struct migtrack *mt, int fd)
  * migtrack_session_set() - publish where a migration stands
  * @mt: the handle
  * @fd: the session's descriptor
- * @published: phase, bandwidth, bandwidth_source, downtime_limit_ns and
- *	expected_downtime_ns are taken from here
+ * @published: phase, bandwidth, bandwidth_source, downtime_limit_ns,
+ *	expected_downtime_ns and verdict are taken from here; the verdict stays
+ *	as it was if it is 0
  *
- * Return: 0, -EINVAL if the phase can't follow the present one, or another
- * negative errno.
+ * Return: 0, -EINVAL if the phase can't follow the present one or the rest does
+ * not go together, or another negative errno.
  */
 int migtrack_session_set(struct migtrack *mt, int fd,
 			 const struct migtrack_session *published)
@@ -129,6 +131,8 @@ int migtrack_session_set(struct migtrack *mt, int fd,
 	if (published->expected_downtime_ns != UINT64_MAX)
 		request_put_uint(&req, MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
 				 published->expected_downtime_ns);
+	if (published->verdict)
+		request_put_u32(&req, MIGTRACK_A_SESSION_VERDICT, published->verdict);
 	return request_do(mt, &req, NULL, NULL);
 }
 

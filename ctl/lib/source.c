@@ -27,6 +27,9 @@ static const struct field source_fields[] = {
 	SOURCE(processes, PROCESSES),
 	SOURCE(memory, MEMORY),
 	SOURCE(event_seq, EVENT_SEQ),
+	SOURCE(time_ns, TIME),
+	SOURCE(max_age_ns, MAX_AGE),
+	SOURCE(clamps, CLAMPS),
 };
 
 const struct layout migtrack_source_layout = {
@@ -83,6 +86,69 @@ int migtrack_source_add_ram(struct migtrack *mt, int session_fd, pid_t pid,
 	if (length)
 		request_put_uint(&req, MIGTRACK_A_SOURCE_LENGTH, length);
 	return request_do(mt, &req, &map_layout, map);
+}
+
+/**
+ * migtrack_source_add_reported() - add a source whose numbers the caller reports
+ * @mt: the handle
+ * @session_fd: the session's descriptor
+ * @max_age_ns: without a report for so long it is stale; 0 for the default
+ * @id: number of the source, set on success
+ *
+ * Return: 0 or a negative errno.
+ */
+int migtrack_source_add_reported(struct migtrack *mt, int session_fd,
+				 uint64_t max_age_ns, uint32_t *id)
+{
+	struct migtrack_source_map map;
+	struct request req;
+	int ret;
+
+	request_init(mt, &req, MIGTRACK_CMD_SOURCE_ADD, 0);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
+			(uint32_t)session_fd);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_TYPE,
+			MIGTRACK_SOURCE_TYPE_REPORTED);
+	if (max_age_ns)
+		request_put_uint(&req, MIGTRACK_A_SOURCE_MAX_AGE, max_age_ns);
+	ret = request_do(mt, &req, &map_layout, &map);
+	if (!ret)
+		*id = map.id;
+	return ret;
+}
+
+/**
+ * migtrack_source_report() - publish what is left of a source
+ * @mt: the handle
+ * @session_fd: the session's descriptor
+ * @id: number of the source, of type reported
+ * @report: what is left; with the flag stale or gone only the flags count
+ *
+ * Return: 0 or a negative errno.
+ */
+int migtrack_source_report(struct migtrack *mt, int session_fd, uint32_t id,
+			   const struct migtrack_report *report)
+{
+	const uint32_t unsized = MIGTRACK_COUNTER_FLAGS_STALE |
+				 MIGTRACK_COUNTER_FLAGS_GONE;
+	struct request req;
+
+	request_init(mt, &req, MIGTRACK_CMD_SOURCE_REPORT, 0);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
+			(uint32_t)session_fd);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_FLAGS, report->flags);
+	if (!(report->flags & unsized)) {
+		request_put_uint(&req, MIGTRACK_A_SOURCE_PRECOPY,
+				 report->bytes.precopy);
+		request_put_uint(&req, MIGTRACK_A_SOURCE_POSTCOPY,
+				 report->bytes.postcopy);
+		request_put_uint(&req, MIGTRACK_A_SOURCE_STOPCOPY,
+				 report->bytes.stopcopy);
+		request_put_uint(&req, MIGTRACK_A_SOURCE_DIRTY_RATE,
+				 report->dirty_rate);
+	}
+	return request_do(mt, &req, NULL, NULL);
 }
 
 /**

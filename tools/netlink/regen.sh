@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Regenerate what the kernel's ynl makes of the netlink spec:
 #
-#	regen.sh LINUX		write uapi/linux/migtrack.h and kmod/netlink-gen.[ch]
+#	regen.sh LINUX		write uapi/linux/migtrack.h, kmod/netlink-gen.[ch] and
+#				Documentation/netlink/{migtrack.rst,numbers.txt}
 #	regen.sh LINUX --check	only compare; 1 and a diff if one differs
 #
 # LINUX is a kernel tree (or the part of one that the lab unpacks from Debian's
@@ -50,4 +51,27 @@ deliver() {
 generate uapi header uapi/linux/migtrack.h 'GPL-2.0-only WITH Linux-syscall-note'
 generate kernel source kmod/netlink-gen.c GPL-2.0-only
 generate kernel header kmod/netlink-gen.h GPL-2.0-only
+
+# The page for readers. The marks of lines are for the kernel's Sphinx.
+page=$tmp/migtrack.rst
+python3 -B "$linux/tools/net/ynl/pyynl/ynl_gen_rst.py" -i "$spec" -o "$page.raw"
+{
+	echo '.. SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note'
+	echo '.. Generated from specs/migtrack.yaml by "make netlink".'
+	grep -v -e '^\.\. LINENO' -e '^\.\. SPDX' -e '^\.\. NOTE' "$page.raw"
+} | cat -s > "$page"
+deliver "$page" Documentation/netlink/migtrack.rst
+
+# It only grows: no number that was given once is another now, or nothing.
+numbers=$tmp/numbers.txt
+{
+	echo '# SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note'
+	echo '# Every number of the interface, by "make netlink". A line that is here stays.'
+	python3 -B "$top/tools/netlink/list-numbers" "$linux/tools/net/ynl/pyynl" "$spec"
+} > "$numbers"
+if grep -vxFf "$numbers" "$top/Documentation/netlink/numbers.txt" >&2; then
+	echo "regen.sh: the specification no longer has these numbers; it may only grow" >&2
+	exit 1
+fi
+deliver "$numbers" Documentation/netlink/numbers.txt
 exit $status

@@ -10,13 +10,20 @@
 #define MIGTRACK_FAMILY_NAME	"migtrack"
 #define MIGTRACK_FAMILY_VERSION	1
 
+#define MIGTRACK_UNKNOWN_BYTES		107374182400
+#define MIGTRACK_DEFAULT_MAX_AGE	10000000000
+
 /**
  * enum migtrack_source_type - What a source is.
  * @MIGTRACK_SOURCE_TYPE_RAM: Shared, file-backed guest memory, tracked by the
  *   kernel.
+ * @MIGTRACK_SOURCE_TYPE_REPORTED: Something whose numbers the session's owner
+ *   publishes by source-report, for example what a VMM says that it has to
+ *   move.
  */
 enum migtrack_source_type {
 	MIGTRACK_SOURCE_TYPE_RAM = 1,
+	MIGTRACK_SOURCE_TYPE_REPORTED,
 };
 
 /**
@@ -42,10 +49,10 @@ enum migtrack_sync_kind {
  *   beside them.
  * @MIGTRACK_COUNTER_FLAGS_EXACT: The numbers come from a sync that asked the
  *   source.
- * @MIGTRACK_COUNTER_FLAGS_CLAMPED: The source reported an impossible size; a
- *   bound stands for it.
- * @MIGTRACK_COUNTER_FLAGS_STALE: The source could not be asked; the last known
- *   value is shown.
+ * @MIGTRACK_COUNTER_FLAGS_CLAMPED: The source reported an impossible size,
+ *   above 2^63 - 1; its last good one stands for it.
+ * @MIGTRACK_COUNTER_FLAGS_STALE: The source could not be asked, or was not
+ *   heard of for its max-age; the last known value is shown.
  * @MIGTRACK_COUNTER_FLAGS_GONE: The process, file or device that was tracked
  *   no longer exists.
  * @MIGTRACK_COUNTER_FLAGS_BARRIER: A mapping of the file exists that can't be
@@ -56,6 +63,9 @@ enum migtrack_sync_kind {
  * @MIGTRACK_COUNTER_FLAGS_HELD: Pages are held by references beyond their
  *   mappings (long-term pins, I/O under way) and are reported at each sync
  *   until they are let go.
+ * @MIGTRACK_COUNTER_FLAGS_UNKNOWN: The source never had a possible size.
+ *   unknown-bytes stands for it, to decide by; who shows what remains shows
+ *   unknown instead.
  */
 enum migtrack_counter_flags {
 	MIGTRACK_COUNTER_FLAGS_EXACT = 1,
@@ -65,6 +75,7 @@ enum migtrack_counter_flags {
 	MIGTRACK_COUNTER_FLAGS_BARRIER = 16,
 	MIGTRACK_COUNTER_FLAGS_HUGE = 32,
 	MIGTRACK_COUNTER_FLAGS_HELD = 64,
+	MIGTRACK_COUNTER_FLAGS_UNKNOWN = 128,
 };
 
 /**
@@ -115,6 +126,22 @@ enum migtrack_bandwidth_source {
 	MIGTRACK_BANDWIDTH_SOURCE_USER,
 };
 
+/**
+ * enum migtrack_verdict - What a controller decided last.
+ * @MIGTRACK_VERDICT_NONE: Nothing yet.
+ * @MIGTRACK_VERDICT_MOVE: To go on moving what was found.
+ * @MIGTRACK_VERDICT_ITERATE: To ask all sources again.
+ * @MIGTRACK_VERDICT_SWITCHOVER: To stop the guest and move the rest.
+ * @MIGTRACK_VERDICT_GIVE_UP: To let the guest run on here.
+ */
+enum migtrack_verdict {
+	MIGTRACK_VERDICT_NONE,
+	MIGTRACK_VERDICT_MOVE,
+	MIGTRACK_VERDICT_ITERATE,
+	MIGTRACK_VERDICT_SWITCHOVER,
+	MIGTRACK_VERDICT_GIVE_UP,
+};
+
 enum {
 	MIGTRACK_A_SESSION_ID = 1,
 	MIGTRACK_A_SESSION_FD,
@@ -139,6 +166,7 @@ enum {
 	MIGTRACK_A_SESSION_BANDWIDTH,
 	MIGTRACK_A_SESSION_BANDWIDTH_SOURCE,
 	MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
+	MIGTRACK_A_SESSION_VERDICT,
 
 	__MIGTRACK_A_SESSION_MAX,
 	MIGTRACK_A_SESSION_MAX = (__MIGTRACK_A_SESSION_MAX - 1)
@@ -170,6 +198,9 @@ enum {
 	MIGTRACK_A_SOURCE_PROCESSES,
 	MIGTRACK_A_SOURCE_MEMORY,
 	MIGTRACK_A_SOURCE_EVENT_SEQ,
+	MIGTRACK_A_SOURCE_MAX_AGE,
+	MIGTRACK_A_SOURCE_TIME,
+	MIGTRACK_A_SOURCE_CLAMPS,
 
 	__MIGTRACK_A_SOURCE_MAX,
 	MIGTRACK_A_SOURCE_MAX = (__MIGTRACK_A_SOURCE_MAX - 1)
@@ -189,6 +220,7 @@ enum {
 	MIGTRACK_CMD_SYNC,
 	MIGTRACK_CMD_SESSION_SET,
 	MIGTRACK_CMD_SESSION_CHANGE_NTF,
+	MIGTRACK_CMD_SOURCE_REPORT,
 
 	__MIGTRACK_CMD_MAX,
 	MIGTRACK_CMD_MAX = (__MIGTRACK_CMD_MAX - 1)

@@ -141,10 +141,13 @@ TEST_F_TIMEOUT(abi, one_sync_at_a_time, 120)
 		ASSERT_EQ(0, migtrack_sync(self->h.mt, self->h.fd,
 					   MIGTRACK_SYNC_KIND_SETUP));
 		ret = migtrack_sync(self->h.mt, self->h.fd, MIGTRACK_SYNC_KIND_SETUP);
-		if (ret == -EBUSY)
+		if (ret == -EBUSY) {
 			busy++;
-		else
+			EXPECT_NE(NULL, strstr(migtrack_message(self->h.mt),
+					       "a sync of this session runs already"));
+		} else {
 			ASSERT_EQ(0, ret);
+		}
 		while (poll(&(struct pollfd){ self->h.fd, POLLIN, 0 }, 1, 200) > 0)
 			migtrack_sync_wait(self->h.fd, 0);
 	}
@@ -230,7 +233,7 @@ TEST_F_TIMEOUT(abi, limits, 120)
 	while (n < 256 && !(ret = migtrack_session_new(self->h.mt, &id, &fds[n])))
 		n++;
 	EXPECT_EQ(-ENOSPC, ret);
-	EXPECT_NE(0, strlen(migtrack_message(self->h.mt)));
+	EXPECT_NE(NULL, strstr(migtrack_message(self->h.mt), "max_sessions"));
 	while (n)
 		close(fds[--n]);
 
@@ -239,7 +242,7 @@ TEST_F_TIMEOUT(abi, limits, 120)
 							    0, 4096, &map)))
 		;
 	EXPECT_EQ(-ENOSPC, ret);
-	EXPECT_NE(0, strlen(migtrack_message(self->h.mt)));
+	EXPECT_NE(NULL, strstr(migtrack_message(self->h.mt), "max_sources"));
 }
 
 /* A migration's phases go forward, and its end is the end. */
@@ -247,6 +250,12 @@ TEST_F_TIMEOUT(abi, published, 120)
 {
 	struct migtrack_session set = { .expected_downtime_ns = UINT64_MAX }, get;
 	uint64_t id = self->h.id;
+
+	set.verdict = MIGTRACK_VERDICT_MOVE;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	EXPECT_STREQ("a verdict needs the phase of a migration",
+		     migtrack_message(self->h.mt));
+	set.verdict = 0;
 
 	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
 	EXPECT_EQ(MIGTRACK_PHASE_NONE, get.phase);
@@ -266,6 +275,33 @@ TEST_F_TIMEOUT(abi, published, 120)
 	EXPECT_EQ(300000000, get.downtime_limit_ns);
 	EXPECT_EQ(0, get.expected_downtime_ns);
 	EXPECT_EQ(MEMORY, get.bytes.total);
+
+	/* What goes together. */
+	set.verdict = MIGTRACK_VERDICT_ITERATE;
+	ASSERT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.verdict = 0;
+	set.bandwidth = 0;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	EXPECT_STREQ("a bandwidth and where it comes from go together",
+		     migtrack_message(self->h.mt));
+	set.bandwidth_source = MIGTRACK_BANDWIDTH_SOURCE_UNKNOWN;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	EXPECT_STREQ("an expected downtime needs a bandwidth",
+		     migtrack_message(self->h.mt));
+	set.expected_downtime_ns = UINT64_MAX;
+	EXPECT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.bandwidth = 5;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.bandwidth_source = MIGTRACK_BANDWIDTH_SOURCE_USER;
+	EXPECT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.verdict = MIGTRACK_VERDICT_GIVE_UP + 1;
+	EXPECT_EQ(-ERANGE, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.verdict = 0;
+	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
+	EXPECT_EQ(MIGTRACK_VERDICT_ITERATE, get.verdict);
+	EXPECT_EQ(5, get.bandwidth);
+	EXPECT_EQ(MIGTRACK_BANDWIDTH_SOURCE_USER, get.bandwidth_source);
+	EXPECT_EQ(UINT64_MAX, get.expected_downtime_ns);
 
 	set.phase = MIGTRACK_PHASE_SETUP;
 	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
@@ -363,6 +399,79 @@ TEST_F_TIMEOUT(abi, events, 120)
 	ASSERT_EQ(0, next_event(&events, id, &event));
 	EXPECT_EQ(MIGTRACK_EVENT_SESSION_DEL, event.type);
 	EXPECT_EQ(4, event.session.iteration);
+	migtrack_close(events.mt);
+}
+
+#define ROUNDS	300
+
+/* Moves on as fast as it can: the bytes that it reports are the round's number. */
+static int run_ahead(int fd, int id)
+{
+	struct migtrack_report report = {};
+	struct migtrack *mt;
+	unsigned int i;
+
+	if (migtrack_open(&mt) || migtrack_sync(mt, fd, MIGTRACK_SYNC_KIND_SETUP) ||
+	    migtrack_sync_wait(fd, 10000))
+		return 1;
+	for (i = 2; i <= ROUNDS; i++) {
+		report.bytes.precopy = i;
+		if (migtrack_source_report(mt, fd, id, &report) ||
+		    migtrack_sync(mt, fd, MIGTRACK_SYNC_KIND_ITERATION) ||
+		    migtrack_sync_wait(fd, 10000))
+			return 1;
+	}
+	return 0;
+}
+
+/* Who asks on each event is told of what the event was about, or of later. */
+TEST_F_TIMEOUT(abi, get_on_each_event, 120)
+{
+	struct migtrack_session session;
+	struct migtrack_source source;
+	struct migtrack_event event;
+	struct events events = {};
+	uint64_t id, iteration = 1, reported = 0;
+	uint32_t reported_id;
+	int fd, status;
+	pid_t pid;
+
+	ASSERT_EQ(0, migtrack_session_new(self->h.mt, &id, &fd));
+	ASSERT_EQ(0, migtrack_source_add_reported(self->h.mt, fd, 0, &reported_id));
+	ASSERT_EQ(0, migtrack_open(&events.mt));
+	ASSERT_EQ(0, migtrack_subscribe(events.mt));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(run_ahead(fd, reported_id));
+
+	while (iteration < ROUNDS) {
+		ASSERT_EQ(0, next_event(&events, id, &event));
+		ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &session));
+		ASSERT_EQ(0, migtrack_source_get(self->h.mt, id, reported_id, &source));
+		if (event.type == MIGTRACK_EVENT_SOURCE_CHANGE) {
+			/* One for each report, in order. */
+			EXPECT_EQ(reported ? reported + 1 : 2, event.source.bytes.precopy);
+			reported = event.source.bytes.precopy;
+			EXPECT_LE(reported, source.bytes.precopy);
+			EXPECT_LE(event.source.time_ns, source.time_ns);
+			EXPECT_LE(reported, session.bytes.precopy);
+			continue;
+		}
+		ASSERT_EQ(MIGTRACK_EVENT_SESSION_ITERATION, event.type);
+		EXPECT_EQ(iteration + 1, event.session.iteration);
+		iteration = event.session.iteration;
+		/* The report of its round is in it, and was told before. */
+		EXPECT_EQ(iteration, event.session.bytes.precopy);
+		EXPECT_EQ(iteration, reported);
+		EXPECT_LE(iteration, session.iteration);
+		EXPECT_LE(event.session.syncs, session.syncs);
+		EXPECT_LE(event.session.sync_time_ns, session.sync_time_ns);
+		EXPECT_LE(iteration, session.bytes.precopy);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	close(fd);
 	migtrack_close(events.mt);
 }
 

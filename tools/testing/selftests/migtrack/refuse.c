@@ -4,16 +4,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "migtrack.h"
+#include "raw.h"
 
 #define MEMORY	(4UL << 20)
 
@@ -161,6 +165,248 @@ TEST_F_TIMEOUT(refuse, descriptors, 120)
 	EXPECT_EQ(-EINVAL, migtrack_source_del(self->mt, self->mem_fd, 0));
 	EXPECT_EQ(-ENOENT, migtrack_source_del(self->mt, self->fd, 0));
 	EXPECT_EQ(-ENOENT, migtrack_source_del(self->mt, self->fd, ~0U));
+}
+
+/* An attribute that a command can't do without: EINVAL, and its number. */
+#define EXPECT_MISSES(attr, cmd, flags, ...) do {				\
+	const struct raw_attr attrs[] = { __VA_ARGS__ };			\
+	EXPECT_EQ(-EINVAL, raw_do(&raw, cmd, flags, attrs,			\
+				  sizeof(attrs) / sizeof(attrs[0])));		\
+	EXPECT_EQ(attr, raw.missing);						\
+} while (0)
+
+TEST_F_TIMEOUT(refuse, what_is_missing, 120)
+{
+	const struct raw_attr fd = RAW_U32(MIGTRACK_A_SESSION_FD, self->fd);
+	const struct raw_attr session_fd = RAW_U32(MIGTRACK_A_SOURCE_SESSION_FD, self->fd);
+	const struct raw_attr session_id = RAW_UINT(MIGTRACK_A_SOURCE_SESSION_ID, self->id);
+	const struct raw_attr id = RAW_U32(MIGTRACK_A_SOURCE_ID, 0);
+	const struct raw_attr type = RAW_U32(MIGTRACK_A_SOURCE_TYPE,
+					     MIGTRACK_SOURCE_TYPE_RAM);
+	const struct raw_attr pid = RAW_U32(MIGTRACK_A_SOURCE_PID, getpid());
+	struct raw raw;
+
+	raw_open(&raw);
+	EXPECT_MISSES(MIGTRACK_A_SESSION_FD, MIGTRACK_CMD_SESSION_DEL, 0);
+	EXPECT_MISSES(MIGTRACK_A_SESSION_ID, MIGTRACK_CMD_SESSION_GET, 0);
+	EXPECT_MISSES(MIGTRACK_A_SESSION_FD, MIGTRACK_CMD_SESSION_SET, 0);
+	EXPECT_MISSES(MIGTRACK_A_SESSION_FD, MIGTRACK_CMD_SYNC, 0);
+	EXPECT_MISSES(MIGTRACK_A_SESSION_SYNC_KIND, MIGTRACK_CMD_SYNC, 0, fd);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_FD, MIGTRACK_CMD_SOURCE_ADD, 0, type);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_TYPE, MIGTRACK_CMD_SOURCE_ADD, 0, session_fd);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_PID, MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, type);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_MEM_FD, MIGTRACK_CMD_SOURCE_ADD, 0, session_fd,
+		      type, pid);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_FD, MIGTRACK_CMD_SOURCE_DEL, 0, id);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_ID, MIGTRACK_CMD_SOURCE_DEL, 0, session_fd);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_ID, MIGTRACK_CMD_SOURCE_GET, 0, id);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_ID, MIGTRACK_CMD_SOURCE_GET, 0, session_id);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_ID, MIGTRACK_CMD_SOURCE_GET, NLM_F_DUMP);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_FD, MIGTRACK_CMD_SOURCE_REPORT, 0, id);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_ID, MIGTRACK_CMD_SOURCE_REPORT, 0, session_fd);
+	raw_close(&raw);
+}
+
+/* A request with these attributes must fail with @error and the words @text. */
+#define EXPECT_RAW(error, text, cmd, flags, ...) do {				\
+	const struct raw_attr attrs[] = { __VA_ARGS__ };			\
+	EXPECT_EQ(-(error), raw_do(&raw, cmd, flags, attrs,			\
+				   sizeof(attrs) / sizeof(attrs[0])));		\
+	EXPECT_NE(NULL, strstr(raw.message, text))				\
+		TH_LOG("said: %s", raw.message);				\
+} while (0)
+
+/* The ABI only grows because nobody could use what was not there yet. */
+TEST_F_TIMEOUT(refuse, what_is_unknown, 120)
+{
+	const struct raw_attr fd = RAW_U32(MIGTRACK_A_SESSION_FD, self->fd);
+	const struct raw_attr id = RAW_UINT(MIGTRACK_A_SESSION_ID, self->id);
+	const struct raw_attr future = RAW_U32(MIGTRACK_A_SESSION_MAX + 1, 1);
+	const struct raw_attr far = RAW_U32(1000, 1);
+	const struct raw_attr other = RAW_U32(MIGTRACK_A_SESSION_PHASE, 1);
+	struct raw raw;
+
+	raw_open(&raw);
+	EXPECT_RAW(EINVAL, "nknown attribute", MIGTRACK_CMD_SESSION_GET, 0, id, future);
+	EXPECT_RAW(EINVAL, "nknown attribute", MIGTRACK_CMD_SESSION_GET, 0, id, far);
+	/* One that is known elsewhere is not known here. */
+	EXPECT_RAW(EINVAL, "", MIGTRACK_CMD_SESSION_GET, 0, id, other);
+	EXPECT_RAW(EINVAL, "", MIGTRACK_CMD_SESSION_DEL, 0, fd, other);
+	EXPECT_RAW(EINVAL, "", MIGTRACK_CMD_SESSION_GET, NLM_F_DUMP, id);
+	EXPECT_RAW(EINVAL, "", MIGTRACK_CMD_SESSION_NEW, 0, id);
+	EXPECT_RAW(EOPNOTSUPP, "", MIGTRACK_CMD_MAX + 1, 0, id);
+	EXPECT_RAW(EOPNOTSUPP, "", MIGTRACK_CMD_SESSION_NEW_NTF, 0);
+	EXPECT_RAW(EOPNOTSUPP, "", MIGTRACK_CMD_SYNC, NLM_F_DUMP, fd);
+	/* Of the wrong size. */
+	EXPECT_RAW(EINVAL, "", MIGTRACK_CMD_SESSION_GET, 0,
+		   { MIGTRACK_A_SESSION_ID, 3, 1, NULL });
+	EXPECT_RAW(EINVAL, "", MIGTRACK_CMD_SESSION_DEL, 0,
+		   { MIGTRACK_A_SESSION_FD, 8, 1, NULL });
+	raw_close(&raw);
+}
+
+TEST_F_TIMEOUT(refuse, what_does_not_belong, 120)
+{
+	const struct raw_attr session_fd = RAW_U32(MIGTRACK_A_SOURCE_SESSION_FD, self->fd);
+	const struct raw_attr ram = RAW_U32(MIGTRACK_A_SOURCE_TYPE,
+					    MIGTRACK_SOURCE_TYPE_RAM);
+	const struct raw_attr reported = RAW_U32(MIGTRACK_A_SOURCE_TYPE,
+						 MIGTRACK_SOURCE_TYPE_REPORTED);
+	const struct raw_attr pid = RAW_U32(MIGTRACK_A_SOURCE_PID, getpid());
+	const struct raw_attr mem_fd = RAW_U32(MIGTRACK_A_SOURCE_MEM_FD, self->mem_fd);
+	const struct raw_attr no_length = RAW_UINT(MIGTRACK_A_SOURCE_LENGTH, 0);
+	const struct raw_attr max_age = RAW_UINT(MIGTRACK_A_SOURCE_MAX_AGE, 1);
+	const struct raw_attr offset = RAW_UINT(MIGTRACK_A_SOURCE_OFFSET, 0);
+	struct raw_attr id = RAW_U32(MIGTRACK_A_SOURCE_ID, 0);
+	struct raw raw;
+
+	raw_open(&raw);
+	EXPECT_RAW(EINVAL, "length is 0", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, ram,
+		   pid, mem_fd, no_length);
+	EXPECT_RAW(EINVAL, "only a reported source has a max-age",
+		   MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, ram, pid, mem_fd, max_age);
+	EXPECT_RAW(EINVAL, "no process and no memory", MIGTRACK_CMD_SOURCE_ADD, 0,
+		   session_fd, reported, pid);
+	EXPECT_RAW(EINVAL, "no process and no memory", MIGTRACK_CMD_SOURCE_ADD, 0,
+		   session_fd, reported, mem_fd);
+	EXPECT_RAW(EINVAL, "no process and no memory", MIGTRACK_CMD_SOURCE_ADD, 0,
+		   session_fd, reported, offset);
+	EXPECT_RAW(EINVAL, "no process and no memory", MIGTRACK_CMD_SOURCE_ADD, 0,
+		   session_fd, reported, no_length);
+	EXPECT_RAW(ERANGE, "", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, reported,
+		   RAW_UINT(MIGTRACK_A_SOURCE_MAX_AGE, 0));
+	EXPECT_RAW(ERANGE, "", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd,
+		   RAW_U32(MIGTRACK_A_SOURCE_TYPE, MIGTRACK_SOURCE_TYPE_REPORTED + 1));
+
+	ASSERT_EQ(0, migtrack_source_add_reported(self->mt, self->fd, 0, &self->map.id));
+	id.value = self->map.id;
+	EXPECT_RAW(EINVAL, "a report needs precopy, postcopy or stopcopy",
+		   MIGTRACK_CMD_SOURCE_REPORT, 0, session_fd, id);
+	EXPECT_RAW(EINVAL, "a report needs precopy, postcopy or stopcopy",
+		   MIGTRACK_CMD_SOURCE_REPORT, 0, session_fd, id,
+		   RAW_U32(MIGTRACK_A_SOURCE_FLAGS, MIGTRACK_COUNTER_FLAGS_EXACT));
+	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->map.id));
+	raw_close(&raw);
+}
+
+TEST_F_TIMEOUT(refuse, sessions_of_nobody, 120)
+{
+	const struct raw_attr nobody = RAW_UINT(MIGTRACK_A_SOURCE_SESSION_ID, ~0ULL);
+	const struct raw_attr id = RAW_U32(MIGTRACK_A_SOURCE_ID, 0);
+	struct raw raw;
+
+	raw_open(&raw);
+	EXPECT_RAW(ENOENT, "no such session in this network namespace",
+		   MIGTRACK_CMD_SOURCE_GET, 0, nobody, id);
+	EXPECT_RAW(ENOENT, "no such session in this network namespace",
+		   MIGTRACK_CMD_SOURCE_GET, NLM_F_DUMP, nobody);
+	EXPECT_RAW(ENOENT, "no such session in this network namespace",
+		   MIGTRACK_CMD_SESSION_GET, 0, RAW_UINT(MIGTRACK_A_SESSION_ID, ~0ULL));
+	EXPECT_RAW(ENOENT, "no such source in this session", MIGTRACK_CMD_SOURCE_GET, 0,
+		   RAW_UINT(MIGTRACK_A_SOURCE_SESSION_ID, self->id), id);
+	raw_close(&raw);
+}
+
+/* No process may have so many files, and one more is not left half made. */
+TEST_F_TIMEOUT(refuse, no_descriptor_left, 120)
+{
+	struct rlimit limit, low;
+	uint64_t id;
+	int fd;
+
+	fd = dup(0);
+	close(fd);
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &limit));
+	low = limit;
+	low.rlim_cur = fd;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &low));
+	EXPECT_EQ(-EMFILE, migtrack_session_new(self->mt, &id, &fd));
+	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "no descriptor left"));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+	ASSERT_EQ(0, migtrack_session_new(self->mt, &id, &fd));
+	close(fd);
+}
+
+/* A file that grew: whoever tracks it has bitmaps for what it was. */
+TEST_F_TIMEOUT(refuse, a_file_that_grew, 120)
+{
+	struct migtrack_source_map map;
+
+	ASSERT_EQ(0, migtrack_source_add_ram(self->mt, self->fd, getpid(), self->mem_fd,
+					     0, 0, &map));
+	ASSERT_EQ(0, ftruncate(self->mem_fd, 2 * MEMORY));
+	EXPECT_REFUSED(EFBIG, "others track that file since before it grew", getpid(),
+		       self->mem_fd, 0, 0);
+	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, map.id));
+}
+
+/* A sparse file can have any size: no size brings the host down. */
+TEST_F_TIMEOUT(refuse, absurd_sizes, 120)
+{
+	int fd = memfd_create("sparse", MFD_CLOEXEC);
+	void *p;
+
+	ASSERT_EQ(0, ftruncate(fd, 1ULL << 52));
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_REFUSED(EFBIG, "too large for this machine's memory", getpid(), fd, 0, 0);
+	EXPECT_REFUSED(EFBIG, "too large for this machine's memory", getpid(), fd, 0, 4096);
+	munmap(p, 4096);
+	close(fd);
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	ret = fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+#define CGROUP	"/sys/fs/cgroup/migtrack-refuse"
+
+/* Bitmaps are on the caller's account; without room there it is told, not killed. */
+TEST_F_TIMEOUT(refuse, a_full_account, 120)
+{
+	int fd = memfd_create("sparse", MFD_CLOEXEC), status;
+	int tracked = memfd_create("tracked", MFD_CLOEXEC);
+	struct migtrack_source_map map;
+	void *p, *q;
+	pid_t pid;
+
+	ASSERT_EQ(0, write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory"));
+	mkdir(CGROUP, 0755);
+	ASSERT_EQ(0, write_text(CGROUP "/memory.max", "16M"));
+
+	/* Bitmaps of 16 MiB each. */
+	ASSERT_EQ(0, ftruncate(fd, 1ULL << 39));
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	/* Of this one the tracker's bitmaps are there, on this account. */
+	ASSERT_EQ(0, ftruncate(tracked, 1ULL << 39));
+	q = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, tracked, 0);
+	ASSERT_NE(MAP_FAILED, q);
+	ASSERT_EQ(0, migtrack_source_add_ram(self->mt, self->fd, getpid(), tracked, 0, 4096,
+					     &map));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (write_text(CGROUP "/cgroup.procs", "0"))
+			_exit(100);
+		EXPECT_REFUSED(ENOMEM, "no memory for the tracker's bitmaps", getppid(),
+			       fd, 0, 4096);
+		EXPECT_REFUSED(ENOMEM, "no memory for the bitmap", getppid(), tracked, 0, 0);
+		_exit(_metadata->exit_code);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, rmdir(CGROUP));
+	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, map.id));
+	munmap(q, 4096);
+	munmap(p, 4096);
+	close(tracked);
+	close(fd);
 }
 
 static void drop_capability(int capability)

@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Every text with which the module refuses something is reached by a test: the
+# kernel traces what it says, the tests are run, and refusals.txt, which is made
+# of the module's sources, has all that there is to be said.
+set -u
+
+cd "$(dirname "$0")" || exit 1
+trace=/sys/kernel/tracing/instances/migtrack-refusals
+programs=(refuse reported abi)
+
+if [ "$(id -u)" != 0 ] || ! mkdir $trace || ! [ -e $trace/events/netlink/netlink_extack ]; then
+	rmdir $trace 2>/dev/null
+	echo "1..0 # SKIP needs root and the kernel's netlink trace events"
+	exit 4
+fi
+log=$(mktemp)
+trap 'echo 0 > $trace/events/netlink/netlink_extack/enable; rmdir $trace; rm -f "$log"' EXIT
+echo 1 > $trace/events/netlink/netlink_extack/enable
+
+mapfile -t texts < refusals.txt
+echo "TAP version 13"
+echo "1..$((${#programs[@]} + ${#texts[@]}))"
+n=0
+failed=0
+
+result() {
+	local status=$1
+
+	shift
+	[ "$status" = 0 ] || { failed=1; printf 'not '; }
+	echo "ok $((++n)) $*"
+}
+
+for program in "${programs[@]}"; do
+	"./$program" > "$log" 2>&1
+	status=$?
+	[ $status = 0 ] || sed 's/^#* */# /' "$log"
+	result $status "$program"
+done
+sed 's/.*netlink_extack: msg=//' $trace/trace > "$log"
+for text in "${texts[@]}"; do
+	grep -qxF -- "$text" "$log"
+	result $? "reached: $text"
+done
+exit $failed
