@@ -85,11 +85,11 @@ class Session:
 def drive():
     """Everything that sends an event, once."""
     session = Session()
-    first = session.of_source('source-add', {'type': 'reported', 'max-age': NS // 5})
+    first = session.of_source('source-add', {'type': 'reported', 'max-age': 2 * NS})
     session.of_source('source-report', {'id': first['id'], 'precopy': 3 * MIB,
                                         'stopcopy': MIB, 'dirty-rate': 7,
                                         'flags': ['exact']})
-    time.sleep(2 * SLOW)            # it becomes stale
+    time.sleep(2 + 3 * SLOW)        # it becomes stale
     session.sync('setup')
     session.sync('iteration')
     session.of_session('session-set', {

@@ -279,10 +279,16 @@ TEST_F_TIMEOUT(reported, ages, 120)
 	EXPECT_EQ(MIGTRACK_COUNTER_FLAGS_STALE, session(self).flags);
 	EXPECT_EQ(MIGTRACK_COUNTER_FLAGS_STALE, self->header->flags);
 
-	/* A report ends that, and puts it off while reports come. */
+	/* A report ends that, and puts it off while reports come in time. */
 	for (i = 0; i < 20; i++) {
 		ASSERT_EQ(0, report(self, id, i, 0, 0, 0));
-		ASSERT_EQ(0, change(self, &s, 2000));
+		for (;;) {
+			ASSERT_EQ(0, change(self, &s, 2000));
+			if (!(s.flags & MIGTRACK_COUNTER_FLAGS_STALE))
+				break;
+			/* This machine was too busy for that. */
+			EXPECT_GE(now_ns(), s.time_ns + age);
+		}
 		EXPECT_EQ(i, s.bytes.precopy);
 		EXPECT_EQ(0, s.flags);
 		usleep(age / 1000 / 10);

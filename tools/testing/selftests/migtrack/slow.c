@@ -19,7 +19,8 @@
 #include "raw.h"
 
 #define MEMORY		(256UL << 30)
-#define SOURCES		32
+#define MIN_SOURCES	4
+#define MAX_SOURCES	32
 #define BUSY_ROUNDS	3
 #define MAX_MAPPINGS	256
 #define NS_PER_S	1000000000ULL
@@ -39,7 +40,7 @@ static uint64_t now_ns(void)
 FIXTURE(slow) {
 	struct migtrack *mt;
 	struct migtrack_map_header *header;
-	uint64_t id;
+	uint64_t id, sources;
 	int fd, mem_fd;
 };
 
@@ -82,7 +83,7 @@ static uint64_t quick_sync(struct migtrack *mt, int mem_fd)
 	return took;
 }
 
-/* As long as it takes on this machine: each mapping adds to it. */
+/* As long as it takes on this machine: each source and each mapping add to it. */
 FIXTURE_SETUP(slow)
 {
 	uint64_t first, third, more, mappings = 3;
@@ -100,13 +101,18 @@ FIXTURE_SETUP(slow)
 	more = third > first ? (third - first) / 2 : 0;
 	if (more < first / 8)
 		more = first / 8;
+	self->sources = AIM_NS / third + 1;
+	if (self->sources < MIN_SOURCES)
+		self->sources = MIN_SOURCES;
+	if (self->sources > MAX_SOURCES)
+		self->sources = MAX_SOURCES;
 	for (; mappings < MAX_MAPPINGS &&
-	       SOURCES * (first + (mappings - 1) * more) < AIM_NS; mappings++)
+	       self->sources * (first + (mappings - 1) * more) < AIM_NS; mappings++)
 		map_memory(self->mem_fd);
-	TH_LOG("one source takes %llu ms, with three mappings %llu ms; made %llu",
+	TH_LOG("one source takes %llu ms, with three mappings %llu ms; %llu sources, %llu mappings",
 	       (unsigned long long)first / 1000000, (unsigned long long)third / 1000000,
-	       (unsigned long long)mappings);
-	self->fd = session_open(self->mt, self->mem_fd, SOURCES, &self->id, &self->header);
+	       (unsigned long long)self->sources, (unsigned long long)mappings);
+	self->fd = session_open(self->mt, self->mem_fd, self->sources, &self->id, &self->header);
 	ASSERT_LE(0, self->fd);
 }
 
@@ -223,9 +229,9 @@ static long bitmaps_kib(void)
 }
 
 /* They are freed once the sync has ended. */
-static int freed_early(long before_kib)
+static int freed_early(long before_kib, uint64_t sources)
 {
-	const long own_kib = SOURCES * (MEMORY >> 15) / 1024;
+	const long own_kib = sources * (MEMORY >> 15) / 1024;
 	uint64_t start = now_ns();
 
 	while (bitmaps_kib() > before_kib - own_kib / 2) {
@@ -247,7 +253,7 @@ TEST_F_TIMEOUT(slow, closed, 300)
 	migtrack_header_unmap(self->header);
 	self->header = NULL;
 	EXPECT_SHORT(close(self->fd));
-	EXPECT_TRUE(freed_early(kib));
+	EXPECT_TRUE(freed_early(kib, self->sources));
 	self->fd = -1;
 }
 
@@ -278,7 +284,7 @@ TEST_F_TIMEOUT(slow, owner_killed, 300)
 	kill(pid, SIGKILL);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
-	EXPECT_TRUE(freed_early(kib));
+	EXPECT_TRUE(freed_early(kib, self->sources));
 	close(pipefd[0]);
 	close(pipefd[1]);
 }
