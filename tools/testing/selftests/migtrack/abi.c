@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -432,6 +433,8 @@ TEST_F_TIMEOUT(abi, get_on_each_event, 120)
 	struct migtrack_event event;
 	struct events events = {};
 	uint64_t id, iteration = 1, reported = 0;
+	/* Room for all of them: the other may be far ahead. */
+	const int room = 8 << 20;
 	uint32_t reported_id;
 	int fd, status;
 	pid_t pid;
@@ -439,6 +442,8 @@ TEST_F_TIMEOUT(abi, get_on_each_event, 120)
 	ASSERT_EQ(0, migtrack_session_new(self->h.mt, &id, &fd));
 	ASSERT_EQ(0, migtrack_source_add_reported(self->h.mt, fd, 0, &reported_id));
 	ASSERT_EQ(0, migtrack_open(&events.mt));
+	ASSERT_EQ(0, setsockopt(migtrack_fd(events.mt), SOL_SOCKET, SO_RCVBUFFORCE,
+				&room, sizeof(room)));
 	ASSERT_EQ(0, migtrack_subscribe(events.mt));
 	pid = fork();
 	ASSERT_LE(0, pid);
