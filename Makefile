@@ -15,7 +15,7 @@ installed := $(DESTDIR)/lib/modules/$(release)/updates/kmod/migtrack.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz bench bench-netlink demo demo-track checkpatch netlink clean distclean help
+	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full bench bench-netlink demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -35,6 +35,7 @@ help:
 	@echo '  check-debug      only: the kselftests, on a kernel that looks for mistakes in memory,'
 	@echo '                   locks and page tables; compiles it once, 10 to 30 min'
 	@echo '  check-fuzz       only: a million hostile messages, on that kernel'
+	@echo '  check-full       all of these, some hours; goes on where it was'
 	@echo '  bench            what a sync costs, beside what the kernel has for it. KERNEL=6.12|7.2'
 	@echo '  bench-netlink    what a get costs, beside CTRL_CMD_GETFAMILY; 1 min. KERNEL=6.12|7.2'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
@@ -99,6 +100,9 @@ check-debug: debug-kernel
 
 check-fuzz: debug-kernel
 	@tools/testing/lab/check-fuzz
+
+check-full:
+	@tools/testing/lab/check-full
 
 bench:
 	@tools/testing/bench/sync/run $(KERNEL)
