@@ -21,7 +21,7 @@ cleanup() {
 
 	jobs -p | xargs -r kill 2>/dev/null
 	for name in "${started[@]}"; do
-		[ $failed = 0 ] || show "/run/$name.err"
+		[ $failed = 0 ] || show_last_words "$name"
 		"$guest" stop "$name"
 	done
 	rm -rf "$dir"
@@ -67,6 +67,17 @@ say() {
 
 show() {
 	[ ! -e "$1" ] || sed 's/^/# /' "$1"
+}
+
+# Of a QEMU: with a log of its own, its standard error goes there.
+show_last_words() {
+	local file
+
+	for file in "/run/$1.err" "/run/$1.log"; do
+		[ -s "$file" ] || continue
+		say "$file:"
+		show "$file"
+	done
 }
 
 # start NAME ..., await NAME ...: see guest

@@ -19,12 +19,11 @@
 #include "raw.h"
 
 #define MEMORY		(256UL << 30)
-#define MIN_SOURCES	4
 #define MAX_SOURCES	32
 #define BUSY_ROUNDS	3
 #define MAX_MAPPINGS	256
 #define NS_PER_S	1000000000ULL
-#define AIM_NS		(45 * NS_PER_S)
+#define AIM_NS		(60 * NS_PER_S)
 #define LONG_NS		(30 * NS_PER_S)
 /* A doit that waits for the sync takes longer; one on a busy machine does not. */
 #define SHORT_NS	(5 * NS_PER_S * slow())
@@ -86,31 +85,25 @@ static uint64_t quick_sync(struct migtrack *mt, int mem_fd)
 /* As long as it takes on this machine: each source and each mapping add to it. */
 FIXTURE_SETUP(slow)
 {
-	uint64_t first, third, more, mappings = 3;
+	uint64_t took, mappings = 1, i;
 
 	ASSERT_EQ(0, migtrack_open(&self->mt));
 	self->mem_fd = memfd_create("guest", MFD_CLOEXEC);
 	ASSERT_EQ(0, ftruncate(self->mem_fd, MEMORY));
 	map_memory(self->mem_fd);
-	first = quick_sync(self->mt, self->mem_fd);
-	ASSERT_LT(0, first);
-	map_memory(self->mem_fd);
-	map_memory(self->mem_fd);
-	third = quick_sync(self->mt, self->mem_fd);
-	/* A mapping more costs less than the first, but not nothing. */
-	more = third > first ? (third - first) / 2 : 0;
-	if (more < first / 8)
-		more = first / 8;
-	self->sources = AIM_NS / third + 1;
-	if (self->sources < MIN_SOURCES)
-		self->sources = MIN_SOURCES;
+	for (;;) {
+		took = quick_sync(self->mt, self->mem_fd);
+		ASSERT_LT(0, took);
+		if (took * MAX_SOURCES >= AIM_NS || mappings >= MAX_MAPPINGS)
+			break;
+		for (i = mappings; i; i--, mappings++)
+			map_memory(self->mem_fd);
+	}
+	self->sources = AIM_NS / took + 1;
 	if (self->sources > MAX_SOURCES)
 		self->sources = MAX_SOURCES;
-	for (; mappings < MAX_MAPPINGS &&
-	       self->sources * (first + (mappings - 1) * more) < AIM_NS; mappings++)
-		map_memory(self->mem_fd);
-	TH_LOG("one source takes %llu ms, with three mappings %llu ms; %llu sources, %llu mappings",
-	       (unsigned long long)first / 1000000, (unsigned long long)third / 1000000,
+	TH_LOG("one source takes %llu ms; %llu sources, %llu mappings",
+	       (unsigned long long)took / 1000000,
 	       (unsigned long long)self->sources, (unsigned long long)mappings);
 	self->fd = session_open(self->mt, self->mem_fd, self->sources, &self->id, &self->header);
 	ASSERT_LE(0, self->fd);
