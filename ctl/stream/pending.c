@@ -113,26 +113,22 @@ int pending_first_pass(struct sender_block *block)
 }
 
 #ifdef MIGCTL_TEST_DROP
-/*
- * A mover that is broken on purpose, for the verification to find out: it loses
- * what the guest writes to certain pages, always. What is lost only once is often
- * sent later on.
- */
-static unsigned long test_drop(unsigned long harvested, uint64_t first)
+/* A mover that is broken on purpose, for the verification to find out. */
+static unsigned long test_drop(unsigned long harvested)
 {
+	static uint64_t count;
 	unsigned long bits, bit;
 
 	for (bits = harvested; bits; bits &= bits - 1) {
 		bit = bits & -bits;
-		if ((first + __builtin_ctzl(bit)) % MIGCTL_TEST_DROP == MIGCTL_TEST_DROP / 2)
+		if (!(++count % MIGCTL_TEST_DROP))
 			harvested &= ~bit;
 	}
 	return harvested;
 }
 #else
-static unsigned long test_drop(unsigned long harvested, uint64_t first)
+static unsigned long test_drop(unsigned long harvested)
 {
-	(void)first;
 	return harvested;
 }
 #endif
@@ -149,7 +145,7 @@ void pending_harvest(struct sender_block *block, unsigned long *bitmap)
 		word = __atomic_exchange_n(&bitmap[i], 0, __ATOMIC_SEQ_CST);
 		if (i == pages / WORD_BITS)
 			word &= ~(~0ul << pages % WORD_BITS);
-		word = test_drop(word, i * WORD_BITS);
+		word = test_drop(word);
 		block->npending += (uint64_t)
 			__builtin_popcountl(word & ~block->pending[i]);
 		block->pending[i] |= word;
