@@ -12,7 +12,7 @@
 struct migtrack_ram;
 struct migtrack_watch;
 
-/* What one call protects, and what is reported whole when in doubt: 2 MiB. */
+/* What is looked at in one go; whole if a mapping there is in doubt: 2 MiB. */
 #define MIGTRACK_CHUNK_SHIFT	9
 #define MIGTRACK_CHUNK_PAGES	BIT(MIGTRACK_CHUNK_SHIFT)
 #define MIGTRACK_CHUNK_LONGS	(MIGTRACK_CHUNK_PAGES / BITS_PER_LONG)
