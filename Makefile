@@ -90,7 +90,7 @@ check:
 
 check-e2e:
 	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
-	@tools/testing/lab/vm run -t 1500 $(KERNEL) -- /src/tools/testing/e2e/run
+	@tools/testing/lab/vm run -t 2400 $(KERNEL) -- /src/tools/testing/e2e/run
 
 check-long:
 	@tools/testing/lab/check-long
