@@ -48,6 +48,7 @@ static const struct out_field fields[FIELDS] = {
  * @count: events to show, 0 for all
  * @shown: events shown
  * @seq: number of the last event, 0 before the first
+ * @lost: the kernel could not queue some; where they are missing is not known yet
  */
 struct monitor {
 	struct output *out;
@@ -56,6 +57,7 @@ struct monitor {
 	uint64_t count;
 	uint64_t shown;
 	uint64_t seq;
+	bool lost;
 };
 
 static void out_wallclock(struct output *out)
@@ -162,6 +164,7 @@ static int monitor_catch_up(struct monitor *monitor, struct error *err)
 	struct output *out = monitor->out;
 	int ret;
 
+	monitor->lost = false;
 	out_say(out, "Events were lost; the sessions as they are now:");
 	if (out->json) {
 		out_begin(out, OUT_ROW, "lost");
@@ -180,7 +183,10 @@ static bool monitor_done(const struct monitor *monitor)
 	return monitor->count && monitor->shown >= monitor->count;
 }
 
-/* Shows what has arrived. */
+/*
+ * Shows what has arrived. The kernel tells of a loss before the events that it had
+ * queued until then: the gap is after them, or they are the last.
+ */
 static int monitor_drain(struct monitor *monitor, struct error *err)
 {
 	struct migtrack_event event;
@@ -191,16 +197,14 @@ static int monitor_drain(struct monitor *monitor, struct error *err)
 	while (!monitor_done(monitor)) {
 		ret = migtrack_event_read(monitor->events, &event);
 		if (ret == -EAGAIN)
-			return 0;
-		if (ret && ret != -ENOBUFS)
-			return kernel_error(monitor->events, ret,
-					    "can't read events", err);
-		if (ret) {
-			monitor->seq = 0;
-			if (monitor_catch_up(monitor, err))
-				return -1;
+			break;
+		if (ret == -ENOBUFS) {
+			monitor->lost = true;
 			continue;
 		}
+		if (ret)
+			return kernel_error(monitor->events, ret,
+					    "can't read events", err);
 		seq = event_seq(&event);
 		gap = monitor->seq && seq > monitor->seq + 1;
 		monitor->seq = seq;
@@ -209,7 +213,7 @@ static int monitor_drain(struct monitor *monitor, struct error *err)
 		out_event(monitor->out, &event);
 		monitor->shown++;
 	}
-	return 0;
+	return monitor->lost ? monitor_catch_up(monitor, err) : 0;
 }
 
 static int monitor_loop(struct monitor *monitor, int signals,
