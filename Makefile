@@ -90,16 +90,16 @@ check:
 
 check-e2e:
 	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
-	@tools/testing/lab/vm run -t 2400 $(KERNEL) -- /src/tools/testing/e2e/run
+	@tools/testing/lab/vm run -c 1 -t 2400 $(KERNEL) -- /src/tools/testing/e2e/run
 
 check-long:
 	@tools/testing/lab/check-long
 
 check-debug: debug-kernel
-	@tools/testing/lab/check-debug
+	@tools/testing/lab/check-debug kselftest
 
 check-fuzz: debug-kernel
-	@tools/testing/lab/check-fuzz
+	@tools/testing/lab/check-debug fuzz
 
 check-full:
 	@tools/testing/lab/check-full

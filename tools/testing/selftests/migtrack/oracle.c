@@ -37,6 +37,7 @@ void oracle_create(struct oracle *o, size_t size)
 	o->memory = oracle_map(size, PROT_READ | PROT_WRITE, o->mem_fd);
 	o->view = oracle_map(size, PROT_READ, o->mem_fd);
 	o->copy = oracle_map(size, PROT_READ | PROT_WRITE, -1);
+	o->unneeded = oracle_map(o->npages, PROT_READ | PROT_WRITE, -1);
 	/* As QEMU does; a writer that is a process maps it for itself. */
 	if (madvise(o->memory, size, MADV_DONTFORK) ||
 	    madvise((void *)o->view, size, MADV_DONTFORK))
@@ -149,22 +150,47 @@ static void oracle_check_page(struct oracle *o, const struct writer *w, size_t p
 	}
 }
 
-/*
- * Reported, and nobody has written to it since before the last sync but one: what
- * was written while a sync ran may be reported by the next one, too.
- */
-static bool oracle_is_excess(const struct oracle *o, size_t page)
+/* Has it been written to since it was reported last? */
+static bool oracle_is_changed(const struct oracle *o, size_t page)
 {
 	unsigned int slot;
 
-	for (slot = 0; slot < o->nslots; slot++) {
-		uint64_t now = oracle_stamp(o->view, page, slot);
+	for (slot = 0; slot < o->nslots; slot++)
+		if (oracle_stamp(o->view, page, slot) !=
+		    oracle_stamp(o->copy, page, slot))
+			return true;
+	return false;
+}
 
-		if (now != oracle_stamp(o->copy, page, slot) ||
-		    !stamp_is_older(now, o->iteration - 1))
-			return false;
+/* Since before the last sync but one? */
+static bool oracle_is_recent(const struct oracle *o, size_t page)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < o->nslots; slot++)
+		if (!stamp_is_older(oracle_stamp(o->view, page, slot),
+				    o->iteration - 1))
+			return true;
+	return false;
+}
+
+/*
+ * Reported, and nobody has written to it since before the last sync but one: what
+ * was written while a sync ran may be reported by the next one, too. But a writer
+ * gets the right to write before it writes: if it did before the next sync, that
+ * was a need.
+ */
+static void oracle_count_excess(struct oracle *o, size_t page, bool taken)
+{
+	bool changed = oracle_is_changed(o, page);
+
+	if (o->unneeded[page] && changed) {
+		o->excess--;
+		o->early++;
 	}
-	return true;
+	o->unneeded[page] = taken && o->syncs > 1 && !changed &&
+			    !oracle_is_recent(o, page);
+	o->excess += o->unneeded[page];
 }
 
 static void oracle_check(struct oracle *o)
@@ -178,7 +204,7 @@ static void oracle_check(struct oracle *o)
 		bool taken = harvest_took(&o->harvest, page);
 
 		o->reported += taken;
-		o->excess += taken && o->syncs > 1 && oracle_is_excess(o, page);
+		oracle_count_excess(o, page, taken);
 		if (o->drop && taken && !(rand() % o->drop))
 			taken = false;
 		/* What is written meanwhile is reported by the next sync. */
@@ -283,6 +309,7 @@ void oracle_destroy(struct oracle *o)
 {
 	harvest_close(&o->harvest);
 	munmap(o->copy, o->size);
+	munmap(o->unneeded, o->npages);
 	munmap((void *)o->view, o->size);
 	munmap(o->memory, o->size);
 	close(o->mem_fd);

@@ -20,6 +20,7 @@ struct writer;
  * @name: of it
  * @slots: it stamps so many of a page's slots, up to WRITER_SLOTS
  * @late: its data may come after a sync: it tells by writer_claim() where
+ * @pins: it holds a page while it writes, which is then reported once more
  * @start: returns when it writes
  * @stop: returns when nothing of it is left; its control says stop
  * @run: for a writer that is a thread for each slot: what it does till it stops
@@ -30,6 +31,7 @@ struct writer_ops {
 	const char *name;
 	unsigned int slots;
 	bool late;
+	bool pins;
 	void (*start)(struct writer *w);
 	void (*stop)(struct writer *w);
 	void (*run)(struct writer *w, unsigned int i);

@@ -97,6 +97,7 @@ static void vm_writev_run(struct writer *w, unsigned int i)
 const struct writer_ops writer_vm_writev = {
 	.name	= "process_vm_writev",
 	.slots	= 2,
+	.pins	= true,
 	.start	= remote_start,
 	.stop	= writer_stop_process,
 	.run	= vm_writev_run,
@@ -125,6 +126,7 @@ static void proc_mem_run(struct writer *w, unsigned int i)
 const struct writer_ops writer_proc_mem = {
 	.name	= "/proc/PID/mem",
 	.slots	= 2,
+	.pins	= true,
 	.start	= remote_start,
 	.stop	= writer_stop_process,
 	.run	= proc_mem_run,
@@ -174,6 +176,7 @@ static void ptrace_start(struct writer *w)
 const struct writer_ops writer_ptrace = {
 	.name	= "ptrace",
 	.slots	= 1,
+	.pins	= true,
 	.start	= ptrace_start,
 	.stop	= writer_stop_process,
 };

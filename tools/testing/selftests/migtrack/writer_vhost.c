@@ -238,6 +238,7 @@ static size_t vhost_check(struct writer *w)
 const struct writer_ops writer_vhost_net = {
 	.name	= "vhost-net",
 	.slots	= 1,
+	.pins	= true,
 	.start	= vhost_start,
 	.stop	= writer_stop_threads,
 	.run	= vhost_run,
