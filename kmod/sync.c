@@ -29,6 +29,12 @@
 /* And no gap after so many pages: a count that does not fit tells of all before. */
 #define MIGTRACK_PROTECT_RUN	64
 
+/*
+ * Nor in a chunk whose count has not fit for so many syncs: somebody is at it all
+ * the time, and each gap would be reported without need.
+ */
+#define MIGTRACK_DOUBT_SYNCS	16
+
 /**
  * migtrack_tracker_carry - let the next sync report pages
  * @tracker: the tracker
@@ -58,9 +64,10 @@ static bool migtrack_chunk_changed(struct migtrack_tracker *tracker,
 	return changed;
 }
 
-/* The end of the run at @start, with others that are no further than a gap. */
+/* The end of the run at @start, with others that are no further than @gap. */
 static unsigned long migtrack_run_end(const unsigned long *bits,
-				      unsigned long start, unsigned long *nbits)
+				      unsigned long start, unsigned long gap,
+				      unsigned long *nbits)
 {
 	unsigned long end, next = start;
 
@@ -69,7 +76,7 @@ static unsigned long migtrack_run_end(const unsigned long *bits,
 		end = find_next_zero_bit(bits, MIGTRACK_CHUNK_PAGES, next);
 		*nbits += end - next;
 		next = find_next_bit(bits, MIGTRACK_CHUNK_PAGES, end);
-	} while (next < MIGTRACK_CHUNK_PAGES && next - end <= MIGTRACK_PROTECT_GAP &&
+	} while (next < MIGTRACK_CHUNK_PAGES && next - end <= gap &&
 		 next - start < MIGTRACK_PROTECT_RUN);
 	return end;
 }
@@ -87,13 +94,16 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 	bool single = walk->nwritable == bitmap_weight(bits, MIGTRACK_CHUNK_PAGES);
 	DECLARE_BITMAP(doubtful, MIGTRACK_CHUNK_PAGES) = {};
 	DECLARE_BITMAP(ranges, MIGTRACK_CHUNK_PAGES) = {};
+	unsigned long gap = chunk->doubts ? 0 : MIGTRACK_PROTECT_GAP;
 	unsigned long start, end, nbits, n, protected = 0;
+
+	lockdep_assert_held(&tracker->sync_lock);
 
 	WRITE_ONCE(tracker->protecting, current);
 	for (start = find_first_bit(bits, MIGTRACK_CHUNK_PAGES);
 	     start < MIGTRACK_CHUNK_PAGES;
 	     start = find_next_bit(bits, MIGTRACK_CHUNK_PAGES, end)) {
-		end = migtrack_run_end(bits, start, &nbits);
+		end = migtrack_run_end(bits, start, gap, &nbits);
 		n = wp_shared_mapping_range(tracker->mapping, walk->first + start,
 					    end - start);
 		protected += n;
@@ -109,8 +119,14 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 	    migtrack_chunk_changed(tracker, chunk, seq))
 		bitmap_copy(doubtful, ranges, MIGTRACK_CHUNK_PAGES);
 
-	if (!migtrack_without(MIGTRACK_STEP_COUNT))
-		bitmap_or(walk->found, walk->found, doubtful, MIGTRACK_CHUNK_PAGES);
+	if (migtrack_without(MIGTRACK_STEP_COUNT))
+		return protected;
+
+	if (!bitmap_empty(doubtful, MIGTRACK_CHUNK_PAGES))
+		chunk->doubts = MIGTRACK_DOUBT_SYNCS;
+	else if (chunk->doubts)
+		chunk->doubts--;
+	bitmap_or(walk->found, walk->found, doubtful, MIGTRACK_CHUNK_PAGES);
 	return protected;
 }
 

@@ -22,12 +22,14 @@ struct migtrack_watch;
 
 /**
  * struct migtrack_chunk - what happens to the mappings of a chunk
- * @seq: changes with every event
- * @active: invalidations under way
+ * @seq: changes with every event. The tracker's lock
+ * @active: invalidations under way. The tracker's lock
+ * @doubts: syncs left for which no gap is protected. The tracker's sync_lock
  */
 struct migtrack_chunk {
 	u32 seq;
 	u32 active;
+	u8 doubts;
 };
 
 /**

@@ -65,10 +65,11 @@ uint64_t stamp_place(uint64_t page, unsigned int slot)
 
 /*
  * Writers stamp random pages. One that has @seen an iteration has finished all
- * its writes with older stamps.
+ * its writes with older stamps; @page is the one that it writes to now.
  */
 struct stamper {
 	volatile uint64_t seen;
+	volatile uint64_t page;
 	uint64_t count;
 	uint64_t random;
 };
@@ -110,6 +111,7 @@ uint64_t stamp_next(const struct stamp_control *control, struct stamper *stamper
 
 	__atomic_store_n(&stamper->seen, iteration, __ATOMIC_SEQ_CST);
 	*page = stamp_random_page(&stamper->random, npages);
+	stamper->page = *page;
 	return stamp_make(iteration, ++stamper->count);
 }
 

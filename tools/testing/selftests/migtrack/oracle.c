@@ -37,7 +37,6 @@ void oracle_create(struct oracle *o, size_t size)
 	o->memory = oracle_map(size, PROT_READ | PROT_WRITE, o->mem_fd);
 	o->view = oracle_map(size, PROT_READ, o->mem_fd);
 	o->copy = oracle_map(size, PROT_READ | PROT_WRITE, -1);
-	o->unneeded = oracle_map(o->npages, PROT_READ | PROT_WRITE, -1);
 	/* As QEMU does; a writer that is a process maps it for itself. */
 	if (madvise(o->memory, size, MADV_DONTFORK) ||
 	    madvise((void *)o->view, size, MADV_DONTFORK))
@@ -174,23 +173,32 @@ static bool oracle_is_recent(const struct oracle *o, size_t page)
 	return false;
 }
 
+/* Does a writer mean to write to it just now? */
+static bool oracle_is_target(const struct oracle *o, size_t page)
+{
+	const struct writer *w;
+	unsigned int i;
+
+	for (w = o->writers; w < o->writers + o->nwriters; w++)
+		for (i = 0; i < w->ops->slots; i++)
+			if (w->stampers[i]->page == page)
+				return true;
+	return false;
+}
+
 /*
  * Reported, and nobody has written to it since before the last sync but one: what
- * was written while a sync ran may be reported by the next one, too. But a writer
- * gets the right to write before it writes: if it did before the next sync, that
- * was a need.
+ * was written while a sync ran may be reported by the next one, too. A writer gets
+ * the right to write before it writes, and that must be reported.
  */
-static void oracle_count_excess(struct oracle *o, size_t page, bool taken)
+static void oracle_count_excess(struct oracle *o, size_t page)
 {
-	bool changed = oracle_is_changed(o, page);
+	bool target = oracle_is_target(o, page);
 
-	if (o->unneeded[page] && changed) {
-		o->excess--;
-		o->early++;
-	}
-	o->unneeded[page] = taken && o->syncs > 1 && !changed &&
-			    !oracle_is_recent(o, page);
-	o->excess += o->unneeded[page];
+	if (oracle_is_changed(o, page) || oracle_is_recent(o, page))
+		return;
+	o->early += target;
+	o->excess += !target;
 }
 
 static void oracle_check(struct oracle *o)
@@ -204,7 +212,8 @@ static void oracle_check(struct oracle *o)
 		bool taken = harvest_took(&o->harvest, page);
 
 		o->reported += taken;
-		oracle_count_excess(o, page, taken);
+		if (taken && o->syncs > 1)
+			oracle_count_excess(o, page);
 		if (o->drop && taken && !(rand() % o->drop))
 			taken = false;
 		/* What is written meanwhile is reported by the next sync. */
@@ -309,7 +318,6 @@ void oracle_destroy(struct oracle *o)
 {
 	harvest_close(&o->harvest);
 	munmap(o->copy, o->size);
-	munmap(o->unneeded, o->npages);
 	munmap((void *)o->view, o->size);
 	munmap(o->memory, o->size);
 	close(o->mem_fd);

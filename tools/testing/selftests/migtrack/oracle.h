@@ -22,7 +22,6 @@ struct oracle {
 	const char *view;		/* as the oracle does: reading leaves no trace */
 	size_t size, npages;
 	char *copy;			/* what a mover would have sent */
-	unsigned char *unneeded;	/* pages whose report counts as excess so far */
 	struct writer writers[STAMP_SLOTS];
 	unsigned int nwriters, nslots;
 	struct harvest harvest;
@@ -31,7 +30,7 @@ struct oracle {
 
 	size_t syncs, reported;
 	size_t excess;			/* reported, but nobody wrote to them */
-	size_t early;			/* just before somebody did */
+	size_t early;			/* somebody was about to */
 	size_t missed;			/* stamps, or what a writer checks itself */
 	size_t torn;			/* stamps that were being written */
 	size_t late;			/* pages whose data came after a sync */
