@@ -458,6 +458,89 @@ TEST_F_TIMEOUT(endings, watchers, 280)
 	harvest_close(&h);
 }
 
+#define BACK_ENDS	200
+
+/* Writes to a page of its own when told; every second one ends after that. */
+static void be_a_back_end(char *memory, unsigned int i, int go, int ready)
+{
+	char byte;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (memory[i * PAGE] && write(ready, "", 1) == 1 &&
+	    read(go, &byte, 1) == 1) {
+		memory[i * PAGE]++;
+		if (write(ready, "", 1) == 1 && i % 2 == 0)
+			pause();
+	}
+	_exit(0);
+}
+
+/* So many processes map the memory at the same time, and write, and end. */
+static void back_ends_come_and_go(struct __test_metadata *_metadata, char *memory,
+				  struct harvest *h)
+{
+	unsigned int i, missed = 0;
+	char bytes[BACK_ENDS] = {};
+	pid_t pid[BACK_ENDS];
+	int ready[2], go[2];
+
+	ASSERT_EQ(0, pipe(ready));
+	ASSERT_EQ(0, pipe(go));
+	for (i = 0; i < BACK_ENDS; i++) {
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (!pid[i])
+			be_a_back_end(memory, i, go[0], ready[1]);
+	}
+	for (i = 0; i < BACK_ENDS; i++)
+		ASSERT_EQ(1, read(ready[0], bytes, 1));
+	/* All are adopted, and nothing is left to tell of that. */
+	for (i = 0; i < 20 && (!i || h->header->dirty_pages); i++)
+		harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
+	EXPECT_EQ(0, h->header->dirty_pages);
+	EXPECT_EQ(1 + BACK_ENDS, harvest_source(h).processes);
+	harvest_take(h);
+
+	ASSERT_EQ(BACK_ENDS, write(go[1], bytes, BACK_ENDS));
+	for (i = 0; i < BACK_ENDS; i++)
+		ASSERT_EQ(1, read(ready[0], bytes, 1));
+	harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
+	harvest_take(h);
+	for (i = 0; i < BACK_ENDS; i++)
+		missed += !harvest_took(h, i);
+	EXPECT_EQ(0, missed);
+
+	for (i = 0; i < BACK_ENDS; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+	for (i = 0; i < 20 && harvest_source(h).processes > 1; i++)
+		harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
+	EXPECT_EQ(1, harvest_source(h).processes);
+	close(ready[0]);
+	close(ready[1]);
+	close(go[0]);
+	close(go[1]);
+}
+
+/* And their address spaces go, while the tracking goes on. */
+TEST_F_TIMEOUT(endings, many_back_ends, 280)
+{
+	struct harvest h;
+	long before;
+
+	harvest_open(&h, getpid(), self->mem_fd);
+	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
+	/* The allocator keeps those of the first round for the next ones. */
+	back_ends_come_and_go(_metadata, self->memory, &h);
+	before = mm_structs();
+	back_ends_come_and_go(_metadata, self->memory, &h);
+	back_ends_come_and_go(_metadata, self->memory, &h);
+	TH_LOG("mm_structs: %ld before, %ld after", before, mm_structs());
+	EXPECT_TRUE(EVENTUALLY(mm_structs() < before + BACK_ENDS));
+	harvest_close(&h);
+}
+
 /* In use by a session, even if only its mapping is left. */
 TEST_F_TIMEOUT(endings, module_stays, 120)
 {
