@@ -500,7 +500,7 @@ static int migtrack_nl_source_add_reported(struct genl_info *info,
 					  ARRAY_SIZE(migtrack_nl_of_device));
 	if (wrong) {
 		NL_SET_ERR_MSG_ATTR(info->extack, wrong,
-				    "a reported source has no process, no memory and no device");
+				    "a reported source has no process and no memory, and is no device");
 		return -EINVAL;
 	}
 	if (attrs[MIGTRACK_A_SOURCE_MAX_AGE])
@@ -520,7 +520,7 @@ static int migtrack_nl_source_add_vfio(struct genl_info *info,
 		wrong = info->attrs[MIGTRACK_A_SOURCE_MAX_AGE];
 	if (wrong) {
 		NL_SET_ERR_MSG_ATTR(info->extack, wrong,
-				    "a VFIO device has no process, no memory and no max-age");
+				    "a VFIO device has no pid, no memory and no max-age");
 		return -EINVAL;
 	}
 

@@ -55,17 +55,6 @@ static bool migtrack_vfio_is_last(struct file *file)
 	return file_count(file) == 1;
 }
 
-static void migtrack_vfio_set_gone(struct migtrack_vfio_device *device)
-{
-	struct migtrack_vfio_source *vfio;
-
-	lockdep_assert_held(&device->lock);
-
-	device->gone = true;
-	list_for_each_entry(vfio, &device->sources, node)
-		migtrack_source_gone(&vfio->source);
-}
-
 /**
  * struct migtrack_vfio_held - what a device held
  * @file: or NULL
@@ -85,8 +74,8 @@ static void migtrack_vfio_take_held(struct migtrack_vfio_device *device,
 	lockdep_assert_held(&migtrack_vfio_devices_lock);
 
 	spin_lock(&device->lock);
-	if (!device->gone && migtrack_vfio_is_last(device->file))
-		migtrack_vfio_set_gone(device);
+	if (migtrack_vfio_is_last(device->file))
+		device->gone = true;
 	if (device->busy)
 		goto out;
 	if (device->gone || !device->users) {
@@ -115,6 +104,20 @@ static void migtrack_vfio_release(const struct migtrack_vfio_held *held)
 		mmdrop(held->mm);
 }
 
+/* After the file was closed, unless the device hangs. */
+static void migtrack_vfio_tell_gone(struct migtrack_vfio_device *device)
+{
+	struct migtrack_vfio_source *vfio;
+
+	spin_lock(&device->lock);
+	if (device->gone && !device->told) {
+		device->told = true;
+		list_for_each_entry(vfio, &device->sources, node)
+			migtrack_source_gone(&vfio->source);
+	}
+	spin_unlock(&device->lock);
+}
+
 static void migtrack_vfio_watch_work(struct work_struct *work)
 {
 	struct migtrack_vfio_device *device =
@@ -127,6 +130,7 @@ static void migtrack_vfio_watch_work(struct work_struct *work)
 	mutex_unlock(&migtrack_vfio_devices_lock);
 
 	migtrack_vfio_release(&held);
+	migtrack_vfio_tell_gone(device);
 	/* The module's end waits for this work item's. */
 	if (held.file)
 		module_put(THIS_MODULE);
@@ -170,7 +174,7 @@ static void migtrack_vfio_warn(struct migtrack_vfio_device *device,
 	lockdep_assert_held(&device->lock);
 
 	list_for_each_entry(vfio, &device->sources, node)
-		pr_warn_ratelimited("migtrack_vfio: session %llu source %u: device %s reports an impossible size (stop-copy %llu initial %llu dirty %llu)\n",
+		pr_warn_ratelimited("migtrack_vfio: session %llu source %u: device %s: impossible size (stop-copy %llu initial %llu dirty %llu)\n",
 				    migtrack_source_session_id(&vfio->source),
 				    vfio->source.id,
 				    vfio->source.name[0] ? vfio->source.name : "without name",
@@ -370,7 +374,7 @@ void migtrack_vfio_device_attach(struct migtrack_vfio_device *device,
 {
 	spin_lock(&device->lock);
 	list_add_tail(&source->node, &device->sources);
-	if (device->gone)
+	if (device->told)
 		migtrack_source_gone(&source->source);
 	spin_unlock(&device->lock);
 }

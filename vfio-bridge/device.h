@@ -40,6 +40,7 @@ struct netlink_ext_ack;
  * @sources: that are in a session and were not stopped
  * @users: sources that were not stopped
  * @gone: nobody else has the file
+ * @told: its sources were told so
  * @probed: it was asked what it can do, with result @probe_err and @features
  * @probe_err: or 0
  * @features: enum migtrack_device_features
@@ -64,6 +65,7 @@ struct migtrack_vfio_device {
 	struct list_head sources;
 	unsigned int users;
 	bool gone;
+	bool told;
 	bool probed;
 	int probe_err;
 	u32 features;

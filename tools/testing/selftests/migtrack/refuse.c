@@ -276,7 +276,7 @@ TEST_F_TIMEOUT(refuse, what_does_not_belong, 120)
 	EXPECT_RAW(ERANGE, "", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, reported,
 		   RAW_UINT(MIGTRACK_A_SOURCE_MAX_AGE, 0));
 	EXPECT_RAW(ERANGE, "", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd,
-		   RAW_U32(MIGTRACK_A_SOURCE_TYPE, MIGTRACK_SOURCE_TYPE_REPORTED + 1));
+		   RAW_U32(MIGTRACK_A_SOURCE_TYPE, MIGTRACK_SOURCE_TYPE_VFIO + 1));
 
 	ASSERT_EQ(0, migtrack_source_add_reported(self->mt, self->fd, 0, &self->map.id));
 	id.value = self->map.id;
