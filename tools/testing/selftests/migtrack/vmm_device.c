@@ -95,10 +95,14 @@ static int group_open(const struct vmm_device *dev)
 		err(1, "%s", path);
 	target[len] = '\0';
 	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(target, '/') + 1);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		err(1, "%s", path);
-	return fd;
+	/* Who had the device closed it, and the kernel closes the group after it. */
+	for (int i = 0; i < 100; i++) {
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+		usleep(10000);
+	}
+	err(1, "%s", path);
 }
 
 /**
