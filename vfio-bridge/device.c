@@ -220,7 +220,7 @@ static void migtrack_vfio_ask_end(struct migtrack_vfio_device *device,
 	spin_lock(&device->lock);
 	device->busy = false;
 	if (query->probe) {
-		device->probed = true;
+		WRITE_ONCE(device->probed, true);
 		device->probe_err = query->probe_err;
 		device->features = query->features;
 	}
