@@ -151,7 +151,7 @@ holds "check tells what it can do, by the descriptor of its user" \
 	"[c['detail'] for c in rows if c.get('name') == '${uuids[0]}'] == ['VFIO device, process $qemu: can migrate; P2P, precopy, dirty log']"
 track -i 300ms -n 1
 grep -qE '^  DEVICE +STATE +PRECOPY +STOP-COPY +AGE +FLAGS$' "$dir/out" &&
-	grep -qE "^  ${uuids[0]} +running +0 B +1\.9 GiB +[0-9.]+ [mu]s +-$" "$dir/out"
+	grep -qE "^  ${uuids[0]} +running +0 +1\.9 GiB +[0-9.]+ [mu]s +-$" "$dir/out"
 status=$?
 [ $status = 0 ] || sed 's/^/# /' "$dir/out"
 result $status "and shown to people"
