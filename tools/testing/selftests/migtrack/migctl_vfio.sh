@@ -27,7 +27,7 @@ mdev() {
 	echo "$uuid" > "$types/vfio_testdev-$1/create" && echo "$uuid"
 }
 
-# qmp COMMANDS...: to the second socket of the QEMU
+# qmp COMMANDS...: to the second socket of the QEMU; prints what the last returns
 qmp() {
 	python3 - "$dir/qmp2" "$@" <<-'END'
 		import json, socket, sys
@@ -45,6 +45,7 @@ qmp() {
 		            break
 		    if 'error' in reply:
 		        sys.exit(f'{command}: {reply["error"]["desc"]}')
+		print(json.dumps(reply['return']))
 	END
 }
 
@@ -160,7 +161,7 @@ result $status "and shown to people"
 echo 1000000 > "$knobs/dirty_rate"
 echo 500000 > "$knobs/dirty_max"
 qmp '{"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": 1000000, "downtime-limit": 1}}' \
-	'{"execute": "migrate", "arguments": {"uri": "exec:cat > /dev/null"}}'
+	'{"execute": "migrate", "arguments": {"uri": "exec:cat > /dev/null"}}' > /dev/null
 result $? "QEMU migrates"
 sleep 1
 track -i 500ms -n 4 -j
@@ -169,7 +170,8 @@ holds "the device is in precopy, and its precopy part is known" \
 	'(d := of("device")[-1])["state"] == "pre-copy" and d["precopy_initial_bytes"] is not None and d["flags"] == ["exact"]'
 holds "the stop-only part is not in it" \
 	"1910 * $mib <= of('device')[-1]['stopcopy_bytes'] < 1913 * $mib"
-qmp '{"execute": "migrate_cancel"}'
+echo "# QEMU: $(qmp '{"execute": "query-migrate"}')"
+qmp '{"execute": "migrate_cancel"}' > /dev/null
 
 # The guest goes on; the device is unplugged while it is tracked. Without a system in
 # the guest QEMU can't ask it, so the VMM is killed instead.

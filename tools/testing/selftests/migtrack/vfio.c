@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -468,6 +469,33 @@ TEST_F_TIMEOUT(vfio, reads_do_not_ask, 60)
 	EXPECT_EQ(time, s.time_ns);
 	EXPECT_EQ(count, vmm_device_number(&self->dev, "count_get_data_size"));
 	EXPECT_EQ(2000, exact(self).bytes.total);
+}
+
+/* Newer than the headers of some who build this. */
+#define PRECOPY_INFO_V2	12
+
+/* New initial data: the device is not ready again. Once its VMM asked to be told. */
+TEST_F_TIMEOUT(vfio, reinit, 60)
+{
+	struct vfio_device_feature head = {
+		.argsz = sizeof(head),
+		.flags = VFIO_DEVICE_FEATURE_SET | PRECOPY_INFO_V2,
+	};
+	struct migtrack_source s;
+
+	if (!(get(self).device_features & MIGTRACK_DEVICE_FEATURES_REINIT))
+		SKIP(return, "this kernel has no VFIO_PRECOPY_INFO_REINIT");
+	pre_copy(self);
+	ASSERT_EQ(0, migtrack_source_set_data(self->mt, self->fd, self->id, self->dev.data));
+	vmm_device_set(&self->dev, "reinit", "8192");
+	EXPECT_EQ(GOOD, exact(self).flags);
+
+	ASSERT_EQ(0, ioctl(self->dev.fd, VFIO_DEVICE_FEATURE, &head));
+	vmm_device_set(&self->dev, "reinit", "4096");
+	s = exact(self);
+	EXPECT_EQ(GOOD | MIGTRACK_COUNTER_FLAGS_REINIT, s.flags);
+	EXPECT_GE(s.precopy_initial, 4096);
+	EXPECT_EQ(s.stopcopy_size, s.bytes.total);
 }
 
 /* A device that takes 30 s keeps its own numbers only waiting. */
