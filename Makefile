@@ -10,7 +10,7 @@ DESTDIR ?=
 LAB := tools/testing/lab/lab
 release := $(or $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null),unknown)
 modules_out := build/host/$(release)
-updates := $(DESTDIR)/lib/modules/$(release)/updates
+updates := $(abspath $(DESTDIR)/lib/modules/$(release)/updates)
 installed := $(updates)/kmod/migtrack.ko $(updates)/vfio-bridge/migtrack_vfio.ko
 
 export KERNEL
