@@ -10,7 +10,8 @@ DESTDIR ?=
 LAB := tools/testing/lab/lab
 release := $(or $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null),unknown)
 modules_out := build/host/$(release)
-installed := $(DESTDIR)/lib/modules/$(release)/updates/kmod/migtrack.ko
+updates := $(abspath $(DESTDIR)/lib/modules/$(release)/updates)
+installed := $(updates)/kmod/migtrack.ko $(updates)/vfio-bridge/migtrack_vfio.ko
 
 export KERNEL
 
@@ -63,7 +64,8 @@ install: all modules_install
 
 # With a DESTDIR the package that is made of it runs depmod.
 modules_install: modules
-	install -D -m 644 $(modules_out)/kmod/migtrack.ko $(installed)
+	cd $(modules_out) && find kmod vfio-bridge -name '*.ko' \
+		-exec install -D -m 644 {} $(updates)/{} \;
 	$(if $(DESTDIR),,depmod $(release))
 
 uninstall:

@@ -22,14 +22,17 @@ static const struct nla_policy migtrack_session_get_nl_policy[MIGTRACK_A_SESSION
 };
 
 /* MIGTRACK_CMD_SOURCE_ADD - do */
-static const struct nla_policy migtrack_source_add_nl_policy[MIGTRACK_A_SOURCE_MAX_AGE + 1] = {
+static const struct nla_policy migtrack_source_add_nl_policy[MIGTRACK_A_SOURCE_NAME + 1] = {
 	[MIGTRACK_A_SOURCE_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
-	[MIGTRACK_A_SOURCE_TYPE] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
+	[MIGTRACK_A_SOURCE_TYPE] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
 	[MIGTRACK_A_SOURCE_PID] = NLA_POLICY_MIN(NLA_S32, 1),
 	[MIGTRACK_A_SOURCE_MEM_FD] = NLA_POLICY_MIN(NLA_S32, 0),
 	[MIGTRACK_A_SOURCE_OFFSET] = { .type = NLA_UINT, },
 	[MIGTRACK_A_SOURCE_LENGTH] = { .type = NLA_UINT, },
 	[MIGTRACK_A_SOURCE_MAX_AGE] = NLA_POLICY_MIN(NLA_UINT, 1),
+	[MIGTRACK_A_SOURCE_DEVICE_FD] = NLA_POLICY_MIN(NLA_S32, 0),
+	[MIGTRACK_A_SOURCE_DATA_FD] = NLA_POLICY_MIN(NLA_S32, 0),
+	[MIGTRACK_A_SOURCE_NAME] = { .type = NLA_NUL_STRING, .len = 63, },
 };
 
 /* MIGTRACK_CMD_SOURCE_DEL - do */
@@ -73,8 +76,15 @@ static const struct nla_policy migtrack_source_report_nl_policy[MIGTRACK_A_SOURC
 	[MIGTRACK_A_SOURCE_PRECOPY] = { .type = NLA_UINT, },
 	[MIGTRACK_A_SOURCE_POSTCOPY] = { .type = NLA_UINT, },
 	[MIGTRACK_A_SOURCE_STOPCOPY] = { .type = NLA_UINT, },
-	[MIGTRACK_A_SOURCE_FLAGS] = NLA_POLICY_MASK(NLA_U32, 0xff),
+	[MIGTRACK_A_SOURCE_FLAGS] = NLA_POLICY_MASK(NLA_U32, 0x1ff),
 	[MIGTRACK_A_SOURCE_DIRTY_RATE] = { .type = NLA_UINT, },
+};
+
+/* MIGTRACK_CMD_SOURCE_SET - do */
+static const struct nla_policy migtrack_source_set_nl_policy[MIGTRACK_A_SOURCE_DATA_FD + 1] = {
+	[MIGTRACK_A_SOURCE_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
+	[MIGTRACK_A_SOURCE_ID] = { .type = NLA_U32, },
+	[MIGTRACK_A_SOURCE_DATA_FD] = NLA_POLICY_MIN(NLA_S32, 0),
 };
 
 /* Ops table for migtrack */
@@ -111,7 +121,7 @@ static const struct genl_split_ops migtrack_nl_ops[] = {
 		.doit		= migtrack_nl_source_add_doit,
 		.post_doit	= migtrack_nl_session_post_doit,
 		.policy		= migtrack_source_add_nl_policy,
-		.maxattr	= MIGTRACK_A_SOURCE_MAX_AGE,
+		.maxattr	= MIGTRACK_A_SOURCE_NAME,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
@@ -162,6 +172,15 @@ static const struct genl_split_ops migtrack_nl_ops[] = {
 		.post_doit	= migtrack_nl_session_post_doit,
 		.policy		= migtrack_source_report_nl_policy,
 		.maxattr	= MIGTRACK_A_SOURCE_DIRTY_RATE,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MIGTRACK_CMD_SOURCE_SET,
+		.pre_doit	= migtrack_nl_source_pre_doit,
+		.doit		= migtrack_nl_source_set_doit,
+		.post_doit	= migtrack_nl_session_post_doit,
+		.policy		= migtrack_source_set_nl_policy,
+		.maxattr	= MIGTRACK_A_SOURCE_DATA_FD,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

@@ -33,6 +33,7 @@ int migtrack_nl_source_get_dumpit(struct sk_buff *skb,
 int migtrack_nl_sync_doit(struct sk_buff *skb, struct genl_info *info);
 int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info);
 int migtrack_nl_source_report_doit(struct sk_buff *skb, struct genl_info *info);
+int migtrack_nl_source_set_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	MIGTRACK_NLGRP_EVENTS,

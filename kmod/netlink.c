@@ -15,6 +15,7 @@
 #include "map.h"
 #include "netlink.h"
 #include "netlink-gen.h"
+#include "provider.h"
 #include "ram.h"
 #include "reported.h"
 #include "session.h"
@@ -91,6 +92,32 @@ static int migtrack_fill_session(struct sk_buff *msg,
 	return migtrack_fill_published(msg, &snap->published);
 }
 
+static int migtrack_fill_device(struct sk_buff *msg,
+				const struct migtrack_source_snapshot *source)
+{
+	const struct migtrack_device_stats *device = &source->stats.device;
+
+	if (source->name[0] && nla_put_string(msg, MIGTRACK_A_SOURCE_NAME, source->name))
+		return -EMSGSIZE;
+	if (source->features &&
+	    nla_put_u32(msg, MIGTRACK_A_SOURCE_DEVICE_FEATURES, source->features))
+		return -EMSGSIZE;
+	if (source->stats.error &&
+	    nla_put_u32(msg, MIGTRACK_A_SOURCE_ERROR, source->stats.error))
+		return -EMSGSIZE;
+	if ((device->known & MIGTRACK_DEVICE_STATE_KNOWN) &&
+	    nla_put_u32(msg, MIGTRACK_A_SOURCE_DEVICE_STATE, device->state))
+		return -EMSGSIZE;
+	if ((device->known & MIGTRACK_DEVICE_PRECOPY_KNOWN) &&
+	    (nla_put_uint(msg, MIGTRACK_A_SOURCE_PRECOPY_INITIAL, device->initial) ||
+	     nla_put_uint(msg, MIGTRACK_A_SOURCE_PRECOPY_DIRTY, device->dirty)))
+		return -EMSGSIZE;
+	if ((device->known & MIGTRACK_DEVICE_SIZE_KNOWN) &&
+	    nla_put_uint(msg, MIGTRACK_A_SOURCE_STOPCOPY_SIZE, device->size))
+		return -EMSGSIZE;
+	return 0;
+}
+
 static int migtrack_fill_source(struct sk_buff *msg,
 				const struct migtrack_session *session,
 				const struct migtrack_source_snapshot *source,
@@ -127,7 +154,7 @@ static int migtrack_fill_source(struct sk_buff *msg,
 		return -EMSGSIZE;
 	if (source->max_age && nla_put_uint(msg, MIGTRACK_A_SOURCE_MAX_AGE, source->max_age))
 		return -EMSGSIZE;
-	return 0;
+	return migtrack_fill_device(msg, source);
 }
 
 /* ---- notifications ---- */
@@ -398,12 +425,43 @@ static int migtrack_nl_session_get_dump(struct sk_buff *skb, struct netlink_call
 	return err && !skb->len ? err : skb->len;
 }
 
+/* What only one type of source has. */
+static const int migtrack_nl_of_ram[] = {
+	MIGTRACK_A_SOURCE_PID, MIGTRACK_A_SOURCE_MEM_FD,
+	MIGTRACK_A_SOURCE_OFFSET, MIGTRACK_A_SOURCE_LENGTH,
+};
+
+static const int migtrack_nl_of_device[] = {
+	MIGTRACK_A_SOURCE_DEVICE_FD, MIGTRACK_A_SOURCE_DATA_FD,
+	MIGTRACK_A_SOURCE_NAME,
+};
+
+/* The first of some attributes that a request has, or NULL. */
+static struct nlattr *migtrack_nl_first(const struct genl_info *info, const int *attrs,
+					unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (info->attrs[attrs[i]])
+			return info->attrs[attrs[i]];
+	return NULL;
+}
+
 static int migtrack_nl_source_add_ram(struct sk_buff *skb, struct genl_info *info,
 				      struct migtrack_source **source)
 {
 	struct nlattr **attrs = info->attrs;
 	struct migtrack_ram_args args = {};
+	struct nlattr *of_device;
 
+	of_device = migtrack_nl_first(info, migtrack_nl_of_device,
+				      ARRAY_SIZE(migtrack_nl_of_device));
+	if (of_device) {
+		NL_SET_ERR_MSG_ATTR(info->extack, of_device,
+				    "only a VFIO device has a device-fd, a data-fd and a name");
+		return -EINVAL;
+	}
 	if (attrs[MIGTRACK_A_SOURCE_MAX_AGE]) {
 		NL_SET_ERR_MSG_ATTR(info->extack, attrs[MIGTRACK_A_SOURCE_MAX_AGE],
 				    "only a reported source has a max-age");
@@ -433,19 +491,16 @@ static int migtrack_nl_source_add_ram(struct sk_buff *skb, struct genl_info *inf
 static int migtrack_nl_source_add_reported(struct genl_info *info,
 					   struct migtrack_source **source)
 {
-	static const int of_ram[] = {
-		MIGTRACK_A_SOURCE_PID, MIGTRACK_A_SOURCE_MEM_FD,
-		MIGTRACK_A_SOURCE_OFFSET, MIGTRACK_A_SOURCE_LENGTH,
-	};
-	struct nlattr **attrs = info->attrs;
+	struct nlattr **attrs = info->attrs, *wrong;
 	u64 max_age = MIGTRACK_DEFAULT_MAX_AGE;
-	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(of_ram); i++) {
-		if (!attrs[of_ram[i]])
-			continue;
-		NL_SET_ERR_MSG_ATTR(info->extack, attrs[of_ram[i]],
-				    "a reported source has no process and no memory");
+	wrong = migtrack_nl_first(info, migtrack_nl_of_ram, ARRAY_SIZE(migtrack_nl_of_ram));
+	if (!wrong)
+		wrong = migtrack_nl_first(info, migtrack_nl_of_device,
+					  ARRAY_SIZE(migtrack_nl_of_device));
+	if (wrong) {
+		NL_SET_ERR_MSG_ATTR(info->extack, wrong,
+				    "a reported source has no process and no memory, and is no device");
 		return -EINVAL;
 	}
 	if (attrs[MIGTRACK_A_SOURCE_MAX_AGE])
@@ -455,24 +510,45 @@ static int migtrack_nl_source_add_reported(struct genl_info *info,
 	return PTR_ERR_OR_ZERO(*source);
 }
 
+static int migtrack_nl_source_add_vfio(struct genl_info *info,
+				       struct migtrack_source **source)
+{
+	struct nlattr *wrong;
+
+	wrong = migtrack_nl_first(info, migtrack_nl_of_ram, ARRAY_SIZE(migtrack_nl_of_ram));
+	if (!wrong)
+		wrong = info->attrs[MIGTRACK_A_SOURCE_MAX_AGE];
+	if (wrong) {
+		NL_SET_ERR_MSG_ATTR(info->extack, wrong,
+				    "a VFIO device has no pid, no memory and no max-age");
+		return -EINVAL;
+	}
+
+	*source = migtrack_provider_new(MIGTRACK_SOURCE_TYPE_VFIO, info);
+	return PTR_ERR_OR_ZERO(*source);
+}
+
 static int migtrack_nl_source_add(struct sk_buff *skb, struct genl_info *info)
 {
 	struct migtrack_session *session = migtrack_nl_session(info);
 	struct migtrack_source *source;
 	u64 length, map_length = 0;
 	struct sk_buff *msg;
+	u32 type, id;
 	void *hdr;
-	u32 id;
 	int err;
 
 	if (GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_TYPE))
 		return -EINVAL;
 
 	/* The policy lets no other type through. */
-	if (nla_get_u32(info->attrs[MIGTRACK_A_SOURCE_TYPE]) == MIGTRACK_SOURCE_TYPE_RAM)
+	type = nla_get_u32(info->attrs[MIGTRACK_A_SOURCE_TYPE]);
+	if (type == MIGTRACK_SOURCE_TYPE_RAM)
 		err = migtrack_nl_source_add_ram(skb, info, &source);
-	else
+	else if (type == MIGTRACK_SOURCE_TYPE_REPORTED)
 		err = migtrack_nl_source_add_reported(info, &source);
+	else
+		err = migtrack_nl_source_add_vfio(info, &source);
 	if (err)
 		return err;
 
@@ -701,6 +777,11 @@ static int migtrack_nl_source_report(struct sk_buff *skb, struct genl_info *info
 					&report, info->extack);
 }
 
+static int migtrack_nl_source_set(struct sk_buff *skb, struct genl_info *info)
+{
+	return migtrack_provider_set(migtrack_nl_session(info), info);
+}
+
 /* ---- what generic netlink calls: the same, traced ---- */
 
 #define MIGTRACK_NL_DOIT(name)							\
@@ -733,3 +814,4 @@ MIGTRACK_NL_DUMPIT(source_get)
 MIGTRACK_NL_DOIT(sync)
 MIGTRACK_NL_DOIT(session_set)
 MIGTRACK_NL_DOIT(source_report)
+MIGTRACK_NL_DOIT(source_set)

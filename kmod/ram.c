@@ -127,8 +127,7 @@ static void migtrack_ram_end(struct migtrack_ram *ram)
 {
 	if (xchg(&ram->gone, true))
 		return;
-	trace_migtrack_source_gone(&ram->source);
-	migtrack_source_retire(&ram->source);
+	migtrack_source_gone(&ram->source);
 }
 
 /**

@@ -90,15 +90,6 @@ static void migtrack_reported_age_work(struct work_struct *work)
 
 /* ---- reports ---- */
 
-/* An impossible size is not believed; true if @to is good. */
-static bool migtrack_reported_take(u64 *to, u64 bytes)
-{
-	if (bytes > S64_MAX)
-		return false;
-	*to = bytes;
-	return true;
-}
-
 static void migtrack_reported_take_bytes(struct migtrack_reported *reported,
 					 const struct migtrack_counters *bytes)
 {
@@ -107,9 +98,9 @@ static void migtrack_reported_take_bytes(struct migtrack_reported *reported,
 	struct migtrack_counters good = now->bytes;
 	unsigned int bad;
 
-	bad = !migtrack_reported_take(&good.precopy, bytes->precopy) +
-	      !migtrack_reported_take(&good.postcopy, bytes->postcopy) +
-	      !migtrack_reported_take(&good.stopcopy, bytes->stopcopy);
+	bad = !migtrack_size_take(&good.precopy, bytes->precopy) +
+	      !migtrack_size_take(&good.postcopy, bytes->postcopy) +
+	      !migtrack_size_take(&good.stopcopy, bytes->stopcopy);
 	if (bad) {
 		now->clamps += bad;
 		now->flags |= MIGTRACK_COUNTER_FLAGS_CLAMPED;

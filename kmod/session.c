@@ -277,6 +277,7 @@ int migtrack_session_sync(struct migtrack_session *session,
 			  enum migtrack_sync_kind kind,
 			  struct netlink_ext_ack *extack)
 {
+	unsigned int i;
 	int err;
 
 	mutex_lock(&session->lock);
@@ -299,6 +300,9 @@ int migtrack_session_sync(struct migtrack_session *session,
 	session->syncing = true;
 	session->sync_kind = kind;
 	session->sync_started = ktime_get_ns();
+	for (i = 0; i < ARRAY_SIZE(session->sources); i++)
+		if (session->sources[i] && session->sources[i]->ops->begin)
+			session->sources[i]->ops->begin(session->sources[i], kind);
 	refcount_inc(&session->refs);
 	queue_work(migtrack_wq, &session->sync_work);
 out:
@@ -356,6 +360,8 @@ int migtrack_session_add(struct migtrack_session *session,
 	}
 	refcount_inc(&session->refs);
 	source->session = session;
+	if (source->ops->attach)
+		source->ops->attach(source);
 	trace_migtrack_source_add(session, source);
 	migtrack_session_tell(session, source, 0);
 	*id = slot;

@@ -90,6 +90,8 @@ void migtrack_snapshot_set(struct migtrack_source_snapshot *dst,
 	dst->offset = source->offset;
 	dst->length = source->length;
 	dst->max_age = source->max_age;
+	memcpy(dst->name, source->name, sizeof(dst->name));
+	dst->features = source->features;
 	dst->moved = moved;
 	dst->stats = *stats;
 }
@@ -101,8 +103,8 @@ void migtrack_snapshot_set(struct migtrack_source_snapshot *dst,
  * @bytes: out
  *
  * What the owner says that it has moved since is taken off. Its word is not
- * trusted: the result is between 0 and what the sync found. A report has it
- * taken off already.
+ * trusted: the result is between 0 and what the sync found. It moves memory;
+ * what others say of the rest has it taken off already.
  */
 void migtrack_snapshot_bytes(const struct migtrack_session *session,
 			     const struct migtrack_source_snapshot *source,
@@ -111,7 +113,7 @@ void migtrack_snapshot_bytes(const struct migtrack_session *session,
 	u64 moved = migtrack_session_moved(session, source->id) - source->moved;
 
 	*bytes = source->stats.bytes;
-	if (source->type == MIGTRACK_SOURCE_TYPE_REPORTED)
+	if (source->type != MIGTRACK_SOURCE_TYPE_RAM)
 		return;
 	bytes->precopy -= min(bytes->precopy, moved);
 }

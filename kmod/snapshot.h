@@ -18,6 +18,8 @@ struct migtrack_session;
  * @offset: bytes
  * @length: bytes
  * @max_age: ns, 0 for a type that has none
+ * @name: for people
+ * @features: enum migtrack_device_features
  * @moved: what the owner had moved when @stats was made, in bytes
  * @stats: what the last sync found
  */
@@ -29,6 +31,8 @@ struct migtrack_source_snapshot {
 	u64 offset;
 	u64 length;
 	u64 max_age;
+	char name[MIGTRACK_NAME_SIZE];
+	u32 features;
 	u64 moved;
 	struct migtrack_source_stats stats;
 };

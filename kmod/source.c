@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Sources: what all types have in common. */
 
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "main.h"
 #include "map.h"
 #include "session.h"
 #include "source.h"
+#include "trace.h"
 
 static void migtrack_source_retire_work(struct work_struct *work)
 {
@@ -34,6 +36,7 @@ void migtrack_source_init(struct migtrack_source *source,
 	mutex_init(&source->lock);
 	INIT_WORK(&source->retire_work, migtrack_source_retire_work);
 }
+EXPORT_SYMBOL_GPL(migtrack_source_init);
 
 /**
  * migtrack_source_put - drop a reference
@@ -42,6 +45,7 @@ void migtrack_source_init(struct migtrack_source *source,
 void migtrack_source_put(struct migtrack_source *source)
 {
 	struct migtrack_session *session = source->session;
+	struct module *owner = source->ops->owner;
 
 	if (!refcount_dec_and_test(&source->refs))
 		return;
@@ -51,7 +55,9 @@ void migtrack_source_put(struct migtrack_source *source)
 	source->ops->free(source);
 	if (session)
 		migtrack_session_put(session);
+	module_put(owner);
 }
+EXPORT_SYMBOL_GPL(migtrack_source_put);
 
 /**
  * migtrack_source_sync - ask a source
@@ -98,3 +104,44 @@ void migtrack_source_retire(struct migtrack_source *source)
 	if (!queue_work(migtrack_wq, &source->retire_work))
 		refcount_dec(&source->refs);
 }
+
+/**
+ * migtrack_source_gone - what a source tracked is gone
+ * @source: the source, in a session
+ *
+ * It is stopped in the background, and listeners are told. Does not sleep.
+ */
+void migtrack_source_gone(struct migtrack_source *source)
+{
+	trace_migtrack_source_gone(source);
+	migtrack_source_retire(source);
+}
+EXPORT_SYMBOL_GPL(migtrack_source_gone);
+
+/**
+ * migtrack_source_changed - publish and tell what a source says without a sync
+ * @source: the source, which was in a session; does nothing if it has left it
+ */
+void migtrack_source_changed(struct migtrack_source *source)
+{
+	struct migtrack_session *session = source->session;
+
+	mutex_lock(&session->lock);
+	/* Without memory the next sync publishes it. */
+	if (session->net && session->sources[source->id] == source)
+		migtrack_session_changed(session, source);
+	mutex_unlock(&session->lock);
+}
+EXPORT_SYMBOL_GPL(migtrack_source_changed);
+
+/**
+ * migtrack_source_session_id - number of the session of a source
+ * @source: the source, in a session
+ *
+ * Return: the number.
+ */
+u64 migtrack_source_session_id(const struct migtrack_source *source)
+{
+	return source->session->id;
+}
+EXPORT_SYMBOL_GPL(migtrack_source_session_id);

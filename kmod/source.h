@@ -9,15 +9,32 @@
 
 #include <linux/migtrack.h>
 
+#include "provider.h"
+#include "sizes.h"
+
 struct migtrack_map;
 struct migtrack_session;
 struct migtrack_source;
 
-/* Bytes that are still to be moved. Adding them saturates. */
-struct migtrack_counters {
-	u64 precopy;
-	u64 postcopy;
-	u64 stopcopy;
+/* What is known of a device; see struct migtrack_device_stats. */
+#define MIGTRACK_DEVICE_STATE_KNOWN	BIT(0)
+#define MIGTRACK_DEVICE_PRECOPY_KNOWN	BIT(1)
+#define MIGTRACK_DEVICE_SIZE_KNOWN	BIT(2)
+
+/**
+ * struct migtrack_device_stats - what a device says about itself
+ * @known: which of the following; 0 of a source that is no device
+ * @state: enum migtrack_device_state
+ * @initial: bytes
+ * @dirty: bytes
+ * @size: bytes; all that there is
+ */
+struct migtrack_device_stats {
+	u32 known;
+	u32 state;
+	u64 initial;
+	u64 dirty;
+	u64 size;
 };
 
 /**
@@ -34,6 +51,8 @@ struct migtrack_counters {
  * @memory: bytes of kernel memory
  * @time: when they were made, CLOCK_MONOTONIC in ns; 0 before the first
  * @clamps: impossible sizes that were reported
+ * @error: errno of the last query of a device, or 0
+ * @device: of a device
  */
 struct migtrack_source_stats {
 	struct migtrack_counters bytes;
@@ -48,10 +67,20 @@ struct migtrack_source_stats {
 	u64 memory;
 	u64 time;
 	u64 clamps;
+	u32 error;
+	struct migtrack_device_stats device;
 };
 
 /**
  * struct migtrack_source_ops - a type of source
+ * @owner: the module that has it, which each source holds; NULL for this one
+ * @attach: the source is in its session from now on. Called with the session's
+ *	lock; NULL if that is nothing
+ * @begin: a sync is going to be, ask for what takes long. Called in the context
+ *	of who started it, with the session's lock; does not wait; NULL if nothing
+ *	takes long
+ * @set: something became known about the source. Called with the session's
+ *	lock; NULL if nothing can
  * @sync: ask the source and set its stats. The first sync, and one of kind
  *	setup, reports everything. Called with the source's lock; sleeps; ends
  *	early with -EINTR when *cancel is set
@@ -63,6 +92,12 @@ struct migtrack_source_stats {
  * @free: free the source; it was stopped
  */
 struct migtrack_source_ops {
+	struct module *owner;
+	void (*attach)(struct migtrack_source *source);
+	void (*begin)(struct migtrack_source *source, enum migtrack_sync_kind kind);
+	int (*set)(struct migtrack_source *source,
+		   const struct migtrack_device_args *args,
+		   struct netlink_ext_ack *extack);
 	int (*sync)(struct migtrack_source *source, enum migtrack_sync_kind kind,
 		    const bool *cancel);
 	void (*latest)(struct migtrack_source *source,
@@ -85,6 +120,8 @@ struct migtrack_source_ops {
  * @offset: bytes
  * @length: bytes
  * @max_age: ns without news after which it is stale; 0 for a type that has none
+ * @name: for people, "" for none
+ * @features: enum migtrack_device_features, 0 of a source that is no device
  * @map: the bitmap; NULL for a type that has none
  * @retire_work: stops it, see migtrack_source_retire()
  * @lock: one op at a time; guards what follows
@@ -100,6 +137,8 @@ struct migtrack_source {
 	u64 offset;
 	u64 length;
 	u64 max_age;
+	char name[MIGTRACK_NAME_SIZE];
+	u32 features;
 	struct migtrack_map *map;
 	struct work_struct retire_work;
 
@@ -115,5 +154,8 @@ int migtrack_source_sync(struct migtrack_source *source,
 			 enum migtrack_sync_kind kind, const bool *cancel);
 void migtrack_source_stop(struct migtrack_source *source);
 void migtrack_source_retire(struct migtrack_source *source);
+void migtrack_source_gone(struct migtrack_source *source);
+void migtrack_source_changed(struct migtrack_source *source);
+u64 migtrack_source_session_id(const struct migtrack_source *source);
 
 #endif /* _MIGTRACK_SOURCE_H */

@@ -16,7 +16,7 @@ out=$(cd "$out" && pwd)
 
 sources() {
 	(cd "$1" && find . -path './Kbuild' -o \
-		\( -path './kmod/*' -o -path './uapi/*' \) \
+		\( -path './kmod/*' -o -path './vfio-bridge/*' -o -path './uapi/*' \) \
 		\( -name '*.[ch]' -o -name Kbuild \) ! -name '*.mod.c' -print)
 }
 

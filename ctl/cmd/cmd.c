@@ -191,7 +191,9 @@ const struct flag_text flag_texts[] = {
 	{ MIGTRACK_COUNTER_FLAGS_HELD, "held",
 	  "pages under I/O or pinned are reported at every sync until they are let go, so the numbers are too high" },
 	{ MIGTRACK_COUNTER_FLAGS_UNKNOWN, "unknown",
-	  "the size of a source is not known yet, so neither is what remains" },
+	  "the size of a source is not known, so neither is what remains" },
+	{ MIGTRACK_COUNTER_FLAGS_REINIT, "reinit",
+	  "a device has new initial data, and is not ready to switch over" },
 	{ }
 };
 

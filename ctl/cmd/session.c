@@ -159,7 +159,33 @@ const char *source_type_name(uint32_t type)
 	static const char * const names[] = {
 		[MIGTRACK_SOURCE_TYPE_RAM] = "ram",
 		[MIGTRACK_SOURCE_TYPE_REPORTED] = "reported",
+		[MIGTRACK_SOURCE_TYPE_VFIO] = "vfio",
 	};
 
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";
+}
+
+const char *device_state_name(uint32_t state)
+{
+	static const char * const names[] = {
+		[MIGTRACK_DEVICE_STATE_ERROR] = "error",
+		[MIGTRACK_DEVICE_STATE_STOP] = "stop",
+		[MIGTRACK_DEVICE_STATE_RUNNING] = "running",
+		[MIGTRACK_DEVICE_STATE_STOP_COPY] = "stop-copy",
+		[MIGTRACK_DEVICE_STATE_RESUMING] = "resuming",
+		[MIGTRACK_DEVICE_STATE_RUNNING_P2P] = "running-p2p",
+		[MIGTRACK_DEVICE_STATE_PRE_COPY] = "pre-copy",
+		[MIGTRACK_DEVICE_STATE_PRE_COPY_P2P] = "pre-copy-p2p",
+	};
+
+	return state < ARRAY_SIZE(names) ? names[state] : "-";
+}
+
+void out_known_bytes(struct output *out, const struct out_field *field,
+		     uint64_t value)
+{
+	if (value == UINT64_MAX)
+		out_none(out, field);
+	else
+		out_uint(out, field, value);
 }

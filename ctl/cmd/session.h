@@ -48,5 +48,10 @@ const char *phase_name(uint32_t phase);
 const char *bandwidth_source_name(uint32_t source);
 const char *sync_kind_name(uint32_t kind);
 const char *source_type_name(uint32_t type);
+const char *device_state_name(uint32_t state);
+
+/* A size that is UINT64_MAX while it is not known. */
+void out_known_bytes(struct output *out, const struct out_field *field,
+		     uint64_t value);
 
 #endif /* MIGCTL_SESSION_H */

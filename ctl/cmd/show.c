@@ -48,6 +48,7 @@ enum {
 	R_ID, R_SESSION, R_TYPE, R_PID, R_COMMAND, R_OFFSET, R_LENGTH, R_PAGE,
 	R_REMAINING, R_PRECOPY, R_POSTCOPY, R_STOPCOPY, R_DIRTY, R_RATE,
 	R_FLAGS, R_HELD, R_WHOLE, R_PROTECTED, R_CALLS, R_PROCESSES, R_MEMORY,
+	R_NAME, R_STATE, R_INITIAL, R_PRECOPY_DIRTY, R_SIZE, R_CLAMPS, R_ERROR,
 };
 
 static const struct out_field source_fields[] = {
@@ -72,6 +73,13 @@ static const struct out_field source_fields[] = {
 	[R_CALLS] = { "protect_calls", "  in calls", 0, OUT_NUMBER },
 	[R_PROCESSES] = { "processes", "  watched mappers", 0, OUT_NUMBER },
 	[R_MEMORY] = { "memory_bytes", "  kernel memory", 0, OUT_BYTES },
+	[R_NAME] = { "name", "  name", 0, OUT_TEXT },
+	[R_STATE] = { "device_state", "  device state", 0, OUT_TEXT },
+	[R_INITIAL] = { "precopy_initial_bytes", "  precopy initial", 0, OUT_BYTES },
+	[R_PRECOPY_DIRTY] = { "precopy_dirty_bytes", "  precopy dirty", 0, OUT_BYTES },
+	[R_SIZE] = { "stopcopy_size_bytes", "  stop-copy size", 0, OUT_BYTES },
+	[R_CLAMPS] = { "clamps", "  impossible sizes", 0, OUT_NUMBER },
+	[R_ERROR] = { "error", "  errno of device", 0, OUT_NUMBER },
 };
 
 static void out_migration(struct output *out, const struct migtrack_session *s)
@@ -134,6 +142,19 @@ static void out_process(struct output *out, pid_t pid)
 	out_text(out, &source_fields[R_COMMAND], name);
 }
 
+static void out_vfio(struct output *out, const struct migtrack_source *s)
+{
+	const struct out_field *f = source_fields;
+
+	out_text(out, &f[R_NAME], s->name);
+	out_text(out, &f[R_STATE], device_state_name(s->device_state));
+	out_known_bytes(out, &f[R_INITIAL], s->precopy_initial);
+	out_known_bytes(out, &f[R_PRECOPY_DIRTY], s->precopy_dirty);
+	out_known_bytes(out, &f[R_SIZE], s->stopcopy_size);
+	out_uint(out, &f[R_CLAMPS], s->clamps);
+	out_uint(out, &f[R_ERROR], s->error);
+}
+
 static void out_source(struct output *out, const struct migtrack_source *s)
 {
 	const struct out_field *f = source_fields;
@@ -160,6 +181,8 @@ static void out_source(struct output *out, const struct migtrack_source *s)
 	out_uint(out, &f[R_CALLS], s->protect_calls);
 	out_uint(out, &f[R_PROCESSES], s->processes);
 	out_uint(out, &f[R_MEMORY], s->memory);
+	if (s->type == MIGTRACK_SOURCE_TYPE_VFIO)
+		out_vfio(out, s);
 	out_end(out);
 }
 

@@ -12,7 +12,8 @@ const char track_usage[] =
 	"       migctl track [OPTIONS] --pid PID --ram MEMORY [--ram MEMORY]...\n"
 	"\n"
 	"Show how much memory a running guest writes: a line per interval, and a summary\n"
-	"at the end or at Ctrl-C. The guest runs on, nothing is moved.\n"
+	"at the end or at Ctrl-C. The guest runs on, nothing is moved. With --qmp also what\n"
+	"its VFIO devices have to move, a line for each.\n"
 	"\n"
 	"  --qmp SOCKET        QEMU's QMP socket: finds the process and its memory\n"
 	"  --pid PID           the process; with --qmp, instead of the socket's owner\n"
@@ -194,19 +195,24 @@ static void out_track_start(struct output *out,
 
 static int track(struct output *out, const struct track_options *options,
 		 struct tracker *tracker, struct track_target *target,
-		 struct error *err)
+		 struct track_devices *devices, struct error *err)
 {
 	if (target_add(options, target, tracker, err))
 		return -1;
+	if (options->qmp &&
+	    track_devices_find(devices, tracker, target->pid, err))
+		return -1;
 	out_track_start(out, options, target, tracker);
 	out_track_target(out, target);
-	if (!tracker->n)
+	out_track_devices(out, devices);
+	if (!tracker->n && !devices->n_tracked)
 		return nothing_tracked(target, err);
-	return track_run(out, options, tracker, target->pid, err);
+	return track_run(out, options, tracker, devices, target->pid, err);
 }
 
 int cmd_track(struct output *out, int argc, char **argv, struct error *err)
 {
+	struct track_devices devices = {};
 	struct track_options options;
 	struct track_target target;
 	struct tracker tracker;
@@ -218,7 +224,8 @@ int cmd_track(struct output *out, int argc, char **argv, struct error *err)
 		goto out_options;
 	ret = track_target_find(&target, &options, err);
 	if (!ret)
-		ret = track(out, &options, &tracker, &target, err);
+		ret = track(out, &options, &tracker, &target, &devices, err);
+	track_devices_free(&devices);
 	track_target_free(&target);
 	tracker_close(&tracker);
 out_options:

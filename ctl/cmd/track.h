@@ -5,6 +5,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/ram.h"
+#include "cmd/track_devices.h"
 
 /**
  * struct track_options - the command line of migctl track
@@ -54,6 +55,7 @@ struct tracker;
 
 /* Sync every interval and print, until the end that @options name. */
 int track_run(struct output *out, const struct track_options *options,
-	      struct tracker *tracker, pid_t pid, struct error *err);
+	      struct tracker *tracker, struct track_devices *devices, pid_t pid,
+	      struct error *err);
 
 #endif /* MIGCTL_TRACK_H */

@@ -37,6 +37,7 @@ enum { FD_SIGNALS, FD_SESSION, FD_TIMER, FD_PROCESS, FDS };
  * @out: where to
  * @options: what the user asked for
  * @tracker: the session
+ * @devices: the guest's VFIO devices
  * @pid: whose memory it is
  * @fds: what it waits for
  * @syncing: a sync has been started and not ended
@@ -49,6 +50,7 @@ struct run {
 	struct output *out;
 	const struct track_options *options;
 	struct tracker *tracker;
+	struct track_devices *devices;
 	pid_t pid;
 	struct pollfd fds[FDS];
 	bool syncing;
@@ -129,7 +131,8 @@ static int run_synced(struct run *run, struct error *err)
 		return err->code == EXIT_GONE &&
 		       sync.sync_error == ESRCH ? run_gone(run, err) : -1;
 	run->syncing = false;
-	if (sync.flags & MIGTRACK_COUNTER_FLAGS_GONE)
+	/* A device can go while its guest goes on. */
+	if (sync.flags & MIGTRACK_COUNTER_FLAGS_GONE && !run->devices->n_tracked)
 		return run_gone(run, err);
 	if (run->start_ns) {
 		run_interval(run, &sync);
@@ -139,6 +142,7 @@ static int run_synced(struct run *run, struct error *err)
 		tracker_forget(run->tracker);
 	}
 	run->last_ns = sync.sync_time_ns;
+	track_devices_show(run->out, run->devices, run->tracker);
 	return run->done ? 0 : timer_arm(run, err);
 }
 
@@ -264,12 +268,14 @@ static void run_close(struct run *run)
 }
 
 int track_run(struct output *out, const struct track_options *options,
-	      struct tracker *tracker, pid_t pid, struct error *err)
+	      struct tracker *tracker, struct track_devices *devices, pid_t pid,
+	      struct error *err)
 {
 	struct run run = {
 		.out = out,
 		.options = options,
 		.tracker = tracker,
+		.devices = devices,
 		.pid = pid,
 	};
 	int ret;

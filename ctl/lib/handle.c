@@ -142,6 +142,7 @@ static int event_parse(const struct migtrack *mt, const struct nlmsghdr *nlh,
 		break;
 	case MIGTRACK_CMD_SOURCE_CHANGE_NTF:
 		event->type = MIGTRACK_EVENT_SOURCE_CHANGE;
+		layout_init(&migtrack_source_layout, &event->source);
 		ret = message_parse(nlh, &migtrack_source_layout,
 				    &event->source);
 		return ret ? ret : 1;

@@ -39,7 +39,7 @@ struct request {
 	char buffer[512] __attribute__((aligned(8)));
 };
 
-/* Where an attribute goes in a struct: a member of 4 or 8 bytes. */
+/* Where an attribute goes in a struct: a number of 4 or 8 bytes, or a longer string. */
 struct field {
 	uint16_t attr;
 	uint16_t size;
@@ -73,6 +73,7 @@ void request_init(struct migtrack *mt, struct request *req, uint8_t cmd,
 		  uint16_t flags);
 void request_put_uint(struct request *req, uint16_t attr, uint64_t value);
 void request_put_u32(struct request *req, uint16_t attr, uint32_t value);
+void request_put_string(struct request *req, uint16_t attr, const char *value);
 
 /* Send, wait for the acknowledgement; a reply fills @object if there is one. */
 int request_do(struct migtrack *mt, struct request *req,

@@ -26,6 +26,9 @@ extern "C" {
 
 struct migtrack;
 
+/* Room for the name of a device, its end included. */
+#define MIGTRACK_NAME_SIZE	64
+
 /* Bytes; what is still to be moved, as of the last sync. */
 struct migtrack_counters {
 	uint64_t precopy;
@@ -81,7 +84,17 @@ struct migtrack_source {
 	uint64_t time_ns;		/* CLOCK_MONOTONIC, 0: no numbers yet */
 	uint64_t max_age_ns;		/* reported sources only */
 	uint64_t clamps;		/* impossible sizes so far */
-	uint64_t reserved[16];		/* 0 */
+	/* Of a VFIO device. */
+	char name[MIGTRACK_NAME_SIZE];	/* as its owner calls it, "": not told */
+	uint32_t device_state;		/* enum migtrack_device_state,
+					   UINT32_MAX: unknown */
+	uint32_t device_features;	/* enum migtrack_device_features */
+	uint64_t precopy_initial;	/* UINT64_MAX: unknown */
+	uint64_t precopy_dirty;		/* UINT64_MAX: unknown */
+	uint64_t stopcopy_size;		/* UINT64_MAX: unknown */
+	uint32_t error;			/* errno of its last query, 0: none */
+	uint32_t reserved32;		/* 0 */
+	uint64_t reserved[3];		/* 0 */
 };
 
 /* What an owner says about a source. */
@@ -156,6 +169,19 @@ int migtrack_source_add_ram(struct migtrack *mt, int session_fd, pid_t pid,
 /* max_age_ns 0: the kernel's default */
 int migtrack_source_add_reported(struct migtrack *mt, int session_fd,
 				 uint64_t max_age_ns, uint32_t *id);
+
+/*
+ * A VFIO device of this process or, by pidfd_getfd(2), of a VMM. Close what was
+ * got from a VMM: as long as anybody but the kernel has it, the device can't be
+ * unplugged. data_fd -1: not there yet; name NULL: none. -EOPNOTSUPP: it can't
+ * migrate, or the module migtrack_vfio is not loaded; migtrack_message() says which.
+ */
+int migtrack_source_add_vfio(struct migtrack *mt, int session_fd, int device_fd,
+			     int data_fd, const char *name, uint32_t *id);
+
+/* The device's migration data, once the VMM has that. */
+int migtrack_source_set_data(struct migtrack *mt, int session_fd, uint32_t id,
+			     int data_fd);
 
 /* With the flag stale or gone the sizes are not looked at: the last ones stay. */
 int migtrack_source_report(struct migtrack *mt, int session_fd, uint32_t id,

@@ -40,6 +40,11 @@ void request_put_u32(struct request *req, uint16_t attr, uint32_t value)
 	mnl_attr_put_u32(req->nlh, attr, value);
 }
 
+void request_put_string(struct request *req, uint16_t attr, const char *value)
+{
+	mnl_attr_put_strz(req->nlh, attr, value);
+}
+
 static const struct field *layout_find(const struct layout *layout,
 				       uint16_t attr)
 {
@@ -52,6 +57,15 @@ static const struct field *layout_find(const struct layout *layout,
 	return NULL;
 }
 
+static int field_store_string(const struct field *field,
+			      const struct nlattr *attr, char *member)
+{
+	if (mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) < 0)
+		return -EPROTO;
+	snprintf(member, field->size, "%s", mnl_attr_get_str(attr));
+	return 0;
+}
+
 static int field_store(const struct field *field, const struct nlattr *attr,
 		       void *object)
 {
@@ -59,6 +73,8 @@ static int field_store(const struct field *field, const struct nlattr *attr,
 	uint64_t value;
 	uint32_t low;
 
+	if (field->size > sizeof(value))
+		return field_store_string(field, attr, member);
 	switch (mnl_attr_get_payload_len(attr)) {
 	case sizeof(uint32_t):
 		value = mnl_attr_get_u32(attr);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Commands on sources. */
+#include <errno.h>
+#include <string.h>
+
 #include "internal.h"
 
 #define SOURCE(member, attribute) \
@@ -30,12 +33,30 @@ static const struct field source_fields[] = {
 	SOURCE(time_ns, TIME),
 	SOURCE(max_age_ns, MAX_AGE),
 	SOURCE(clamps, CLAMPS),
+	SOURCE(name, NAME),
+	SOURCE(device_state, DEVICE_STATE),
+	SOURCE(device_features, DEVICE_FEATURES),
+	SOURCE(precopy_initial, PRECOPY_INITIAL),
+	SOURCE(precopy_dirty, PRECOPY_DIRTY),
+	SOURCE(stopcopy_size, STOPCOPY_SIZE),
+	SOURCE(error, ERROR),
 };
+
+static void source_init(void *object)
+{
+	struct migtrack_source *source = object;
+
+	source->device_state = UINT32_MAX;
+	source->precopy_initial = UINT64_MAX;
+	source->precopy_dirty = UINT64_MAX;
+	source->stopcopy_size = UINT64_MAX;
+}
 
 const struct layout migtrack_source_layout = {
 	.size = sizeof(struct migtrack_source),
 	.fields = source_fields,
 	.n = sizeof(source_fields) / sizeof(source_fields[0]),
+	.init = source_init,
 };
 
 #define MAP(member, attribute) \
@@ -115,6 +136,66 @@ int migtrack_source_add_reported(struct migtrack *mt, int session_fd,
 	if (!ret)
 		*id = map.id;
 	return ret;
+}
+
+/**
+ * migtrack_source_add_vfio() - add a VFIO device
+ * @mt: the handle
+ * @session_fd: the session's descriptor
+ * @device_fd: the device's
+ * @data_fd: of its migration data, -1 if that is not there yet
+ * @name: what to call it, NULL for no name
+ * @id: number of the source, set on success
+ *
+ * Return: 0 or a negative errno; migtrack_message() says why.
+ */
+int migtrack_source_add_vfio(struct migtrack *mt, int session_fd, int device_fd,
+			     int data_fd, const char *name, uint32_t *id)
+{
+	struct migtrack_source_map map;
+	struct request req;
+	int ret;
+
+	if (name && strlen(name) >= MIGTRACK_NAME_SIZE)
+		return -EINVAL;
+	request_init(mt, &req, MIGTRACK_CMD_SOURCE_ADD, 0);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
+			(uint32_t)session_fd);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_TYPE,
+			MIGTRACK_SOURCE_TYPE_VFIO);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_DEVICE_FD,
+			(uint32_t)device_fd);
+	if (data_fd >= 0)
+		request_put_u32(&req, MIGTRACK_A_SOURCE_DATA_FD,
+				(uint32_t)data_fd);
+	if (name)
+		request_put_string(&req, MIGTRACK_A_SOURCE_NAME, name);
+	ret = request_do(mt, &req, &map_layout, &map);
+	if (!ret)
+		*id = map.id;
+	return ret;
+}
+
+/**
+ * migtrack_source_set_data() - tell the migration data of a VFIO device
+ * @mt: the handle
+ * @session_fd: the session's descriptor
+ * @id: number of the source, of type vfio
+ * @data_fd: the descriptor that a state change returned to the VMM
+ *
+ * Return: 0 or a negative errno.
+ */
+int migtrack_source_set_data(struct migtrack *mt, int session_fd, uint32_t id,
+			     int data_fd)
+{
+	struct request req;
+
+	request_init(mt, &req, MIGTRACK_CMD_SOURCE_SET, 0);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
+			(uint32_t)session_fd);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_DATA_FD, (uint32_t)data_fd);
+	return request_do(mt, &req, NULL, NULL);
 }
 
 /**

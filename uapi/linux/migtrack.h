@@ -20,10 +20,13 @@
  * @MIGTRACK_SOURCE_TYPE_REPORTED: Something whose numbers the session's owner
  *   publishes by source-report, for example what a VMM says that it has to
  *   move.
+ * @MIGTRACK_SOURCE_TYPE_VFIO: A VFIO device with migration support, asked by
+ *   the kernel. Needs the module migtrack_vfio.
  */
 enum migtrack_source_type {
 	MIGTRACK_SOURCE_TYPE_RAM = 1,
 	MIGTRACK_SOURCE_TYPE_REPORTED,
+	MIGTRACK_SOURCE_TYPE_VFIO,
 };
 
 /**
@@ -63,9 +66,12 @@ enum migtrack_sync_kind {
  * @MIGTRACK_COUNTER_FLAGS_HELD: Pages are held by references beyond their
  *   mappings (long-term pins, I/O under way) and are reported at each sync
  *   until they are let go.
- * @MIGTRACK_COUNTER_FLAGS_UNKNOWN: The source never had a possible size.
- *   unknown-bytes stands for it, to decide by; who shows what remains shows
- *   unknown instead.
+ * @MIGTRACK_COUNTER_FLAGS_UNKNOWN: The source never had a possible size, or
+ *   the last sync could not find it out. unknown-bytes stands for it, to
+ *   decide by; who shows what remains shows unknown instead.
+ * @MIGTRACK_COUNTER_FLAGS_REINIT: The device has new initial data
+ *   (VFIO_PRECOPY_INFO_REINIT); it is not ready to switch over until
+ *   precopy-initial is 0 again.
  */
 enum migtrack_counter_flags {
 	MIGTRACK_COUNTER_FLAGS_EXACT = 1,
@@ -76,6 +82,53 @@ enum migtrack_counter_flags {
 	MIGTRACK_COUNTER_FLAGS_HUGE = 32,
 	MIGTRACK_COUNTER_FLAGS_HELD = 64,
 	MIGTRACK_COUNTER_FLAGS_UNKNOWN = 128,
+	MIGTRACK_COUNTER_FLAGS_REINIT = 256,
+};
+
+/**
+ * enum migtrack_device_state - The migration state of a VFIO device, as in
+ *   enum vfio_device_mig_state.
+ * @MIGTRACK_DEVICE_STATE_ERROR: The device failed; only a reset helps.
+ * @MIGTRACK_DEVICE_STATE_STOP: It neither runs nor is it saved.
+ * @MIGTRACK_DEVICE_STATE_RUNNING: It runs.
+ * @MIGTRACK_DEVICE_STATE_STOP_COPY: It is stopped, and its state is read.
+ * @MIGTRACK_DEVICE_STATE_RESUMING: It is stopped, and its state is written.
+ * @MIGTRACK_DEVICE_STATE_RUNNING_P2P: It runs, and starts no DMA to other
+ *   devices.
+ * @MIGTRACK_DEVICE_STATE_PRE_COPY: It runs, and its state is read.
+ * @MIGTRACK_DEVICE_STATE_PRE_COPY_P2P: As pre-copy, and it starts no DMA to
+ *   other devices.
+ */
+enum migtrack_device_state {
+	MIGTRACK_DEVICE_STATE_ERROR,
+	MIGTRACK_DEVICE_STATE_STOP,
+	MIGTRACK_DEVICE_STATE_RUNNING,
+	MIGTRACK_DEVICE_STATE_STOP_COPY,
+	MIGTRACK_DEVICE_STATE_RESUMING,
+	MIGTRACK_DEVICE_STATE_RUNNING_P2P,
+	MIGTRACK_DEVICE_STATE_PRE_COPY,
+	MIGTRACK_DEVICE_STATE_PRE_COPY_P2P,
+};
+
+/**
+ * enum migtrack_device_features - What a VFIO device can do for a migration.
+ * @MIGTRACK_DEVICE_FEATURES_STOP_COPY: Its state can be moved while it is
+ *   stopped.
+ * @MIGTRACK_DEVICE_FEATURES_P2P: It can be kept from DMA to other devices
+ *   before it is stopped.
+ * @MIGTRACK_DEVICE_FEATURES_PRE_COPY: Part of its state can be moved while it
+ *   runs.
+ * @MIGTRACK_DEVICE_FEATURES_DIRTY_LOG: It can tell what memory it writes by
+ *   DMA.
+ * @MIGTRACK_DEVICE_FEATURES_REINIT: It can tell of new initial data
+ *   (VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2).
+ */
+enum migtrack_device_features {
+	MIGTRACK_DEVICE_FEATURES_STOP_COPY = 1,
+	MIGTRACK_DEVICE_FEATURES_P2P = 2,
+	MIGTRACK_DEVICE_FEATURES_PRE_COPY = 4,
+	MIGTRACK_DEVICE_FEATURES_DIRTY_LOG = 8,
+	MIGTRACK_DEVICE_FEATURES_REINIT = 16,
 };
 
 /**
@@ -201,6 +254,15 @@ enum {
 	MIGTRACK_A_SOURCE_MAX_AGE,
 	MIGTRACK_A_SOURCE_TIME,
 	MIGTRACK_A_SOURCE_CLAMPS,
+	MIGTRACK_A_SOURCE_DEVICE_FD,
+	MIGTRACK_A_SOURCE_DATA_FD,
+	MIGTRACK_A_SOURCE_NAME,
+	MIGTRACK_A_SOURCE_DEVICE_STATE,
+	MIGTRACK_A_SOURCE_DEVICE_FEATURES,
+	MIGTRACK_A_SOURCE_PRECOPY_INITIAL,
+	MIGTRACK_A_SOURCE_PRECOPY_DIRTY,
+	MIGTRACK_A_SOURCE_STOPCOPY_SIZE,
+	MIGTRACK_A_SOURCE_ERROR,
 
 	__MIGTRACK_A_SOURCE_MAX,
 	MIGTRACK_A_SOURCE_MAX = (__MIGTRACK_A_SOURCE_MAX - 1)
@@ -221,6 +283,7 @@ enum {
 	MIGTRACK_CMD_SESSION_SET,
 	MIGTRACK_CMD_SESSION_CHANGE_NTF,
 	MIGTRACK_CMD_SOURCE_REPORT,
+	MIGTRACK_CMD_SOURCE_SET,
 
 	__MIGTRACK_CMD_MAX,
 	MIGTRACK_CMD_MAX = (__MIGTRACK_CMD_MAX - 1)

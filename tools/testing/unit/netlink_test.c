@@ -105,3 +105,26 @@ TEST(events_come_one_at_a_time)
 	CHECK_EQ(mt->event_bytes, 0);
 	free(mt);
 }
+
+TEST(strings_are_read_as_far_as_there_is_room)
+{
+	char buffer[512] __attribute__((aligned(8))), name[101];
+	struct nlmsghdr *nlh = reply_new(buffer);
+	struct migtrack_source source = {};
+
+	memset(name, 'x', 100);
+	name[100] = '\0';
+	mnl_attr_put_strz(nlh, MIGTRACK_A_SOURCE_NAME, name);
+	CHECK_EQ(message_parse(nlh, &migtrack_source_layout, &source), 0);
+	CHECK_EQ(strlen(source.name), sizeof(source.name) - 1);
+
+	nlh = reply_new(buffer);
+	mnl_attr_put_strz(nlh, MIGTRACK_A_SOURCE_NAME, "0000:3b:00.1");
+	CHECK_EQ(message_parse(nlh, &migtrack_source_layout, &source), 0);
+	CHECK_STR(source.name, "0000:3b:00.1");
+
+	/* Without an end. */
+	nlh = reply_new(buffer);
+	mnl_attr_put(nlh, MIGTRACK_A_SOURCE_NAME, 4, "abcd");
+	CHECK_EQ(message_parse(nlh, &migtrack_source_layout, &source), -EPROTO);
+}

@@ -99,6 +99,7 @@ enum fuzz_kind {
 	FUZZ_SOURCE_ID,
 	FUZZ_TYPE_RAM,
 	FUZZ_TYPE_REPORTED,
+	FUZZ_TYPE_VFIO,
 	FUZZ_REPORT_FLAGS,
 	FUZZ_VERDICT,
 	FUZZ_PID,
@@ -121,6 +122,7 @@ struct fuzz_command {
 	const char *name;
 	uint8_t cmd;
 	bool dump;
+	bool hopeless;		/* without a VFIO device it is only refused */
 	unsigned int weight;
 	struct fuzz_attribute attributes[FUZZ_ATTRIBUTES];	/* type 0: none */
 };

@@ -33,6 +33,16 @@ const struct fuzz_command fuzz_commands[] = {
 		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
 		{ SOURCE(TYPE), FUZZ_TYPE_REPORTED, true },
 		{ SOURCE(MAX_AGE), FUZZ_NUMBER, false } } },
+	{ "source-add, vfio", MIGTRACK_CMD_SOURCE_ADD, .hopeless = true, .weight = 6, .attributes = {
+		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
+		{ SOURCE(TYPE), FUZZ_TYPE_VFIO, true },
+		{ SOURCE(DEVICE_FD), FUZZ_MEM_FD, true },
+		{ SOURCE(DATA_FD), FUZZ_MEM_FD, false },
+		{ SOURCE(NAME), FUZZ_NUMBER, false } } },
+	{ "source-set", MIGTRACK_CMD_SOURCE_SET, .hopeless = true, .weight = 4, .attributes = {
+		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
+		{ SOURCE(ID), FUZZ_SOURCE_ID, true },
+		{ SOURCE(DATA_FD), FUZZ_MEM_FD, true } } },
 	{ "source-report", MIGTRACK_CMD_SOURCE_REPORT, .weight = 12, .attributes = {
 		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
 		{ SOURCE(ID), FUZZ_SOURCE_ID, true },
@@ -139,6 +149,8 @@ static uint64_t good_value(struct fuzz_world *world, const struct fuzz_slot *slo
 		return MIGTRACK_SOURCE_TYPE_RAM;
 	case FUZZ_TYPE_REPORTED:
 		return MIGTRACK_SOURCE_TYPE_REPORTED;
+	case FUZZ_TYPE_VFIO:
+		return MIGTRACK_SOURCE_TYPE_VFIO;
 	case FUZZ_REPORT_FLAGS:
 		return fuzz_one_in(world, 4) ? MIGTRACK_COUNTER_FLAGS_STALE :
 					       MIGTRACK_COUNTER_FLAGS_EXACT;
@@ -194,6 +206,7 @@ static uint64_t wrong_value(struct fuzz_world *world, enum fuzz_kind kind)
 		return fuzz_one_in(world, 4) ? strange_number(world) :
 		       world->pids[fuzz_below(world, FUZZ_PIDS)];
 	case FUZZ_TYPE_RAM:
+	case FUZZ_TYPE_VFIO:
 		return fuzz_one_in(world, 2) ? MIGTRACK_SOURCE_TYPE_REPORTED :
 					       strange_number(world);
 	case FUZZ_TYPE_REPORTED:

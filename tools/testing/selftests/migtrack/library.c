@@ -110,6 +110,31 @@ TEST_F_TIMEOUT(library, reports, 120)
 	EXPECT_EQ(-EINVAL, migtrack_source_report(self->mt, self->fd, self->map.id, &report));
 }
 
+/* Of real devices: the test vfio. */
+TEST_F_TIMEOUT(library, devices, 120)
+{
+	static const char long_name[] =
+		"A name of 64 characters, which is one more than there is room fo";
+	struct migtrack_source source;
+	uint32_t id;
+	int ret;
+
+	ret = migtrack_source_add_vfio(self->mt, self->fd, self->mem_fd, -1, "name", &id);
+	/* The module of these may not be loaded. */
+	EXPECT_TRUE(ret == -EINVAL || ret == -EOPNOTSUPP);
+	EXPECT_STRNE("", migtrack_message(self->mt));
+	EXPECT_EQ(MIGTRACK_NAME_SIZE, sizeof(long_name) - 1);
+	EXPECT_EQ(-EINVAL, migtrack_source_add_vfio(self->mt, self->fd, self->mem_fd, -1,
+						    long_name, &id));
+	EXPECT_EQ(-EINVAL, migtrack_source_set_data(self->mt, self->fd, self->map.id,
+						    self->mem_fd));
+	ASSERT_EQ(0, migtrack_source_get(self->mt, self->id, self->map.id, &source));
+	EXPECT_STREQ("", source.name);
+	EXPECT_EQ(UINT32_MAX, source.device_state);
+	EXPECT_EQ(UINT64_MAX, source.precopy_initial);
+	EXPECT_EQ(UINT64_MAX, source.stopcopy_size);
+}
+
 struct seen {
 	struct migtrack *mt;
 	uint64_t id;

@@ -183,6 +183,8 @@ TEST_F_TIMEOUT(refuse, what_is_missing, 120)
 	const struct raw_attr id = RAW_U32(MIGTRACK_A_SOURCE_ID, 0);
 	const struct raw_attr type = RAW_U32(MIGTRACK_A_SOURCE_TYPE,
 					     MIGTRACK_SOURCE_TYPE_RAM);
+	const struct raw_attr vfio = RAW_U32(MIGTRACK_A_SOURCE_TYPE,
+					     MIGTRACK_SOURCE_TYPE_VFIO);
 	const struct raw_attr pid = RAW_U32(MIGTRACK_A_SOURCE_PID, getpid());
 	struct raw raw;
 
@@ -204,6 +206,10 @@ TEST_F_TIMEOUT(refuse, what_is_missing, 120)
 	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_ID, MIGTRACK_CMD_SOURCE_GET, NLM_F_DUMP);
 	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_FD, MIGTRACK_CMD_SOURCE_REPORT, 0, id);
 	EXPECT_MISSES(MIGTRACK_A_SOURCE_ID, MIGTRACK_CMD_SOURCE_REPORT, 0, session_fd);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_DEVICE_FD, MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, vfio);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_FD, MIGTRACK_CMD_SOURCE_SET, 0, id);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_ID, MIGTRACK_CMD_SOURCE_SET, 0, session_fd);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_DATA_FD, MIGTRACK_CMD_SOURCE_SET, 0, session_fd, id);
 	raw_close(&raw);
 }
 
@@ -252,6 +258,10 @@ TEST_F_TIMEOUT(refuse, what_does_not_belong, 120)
 					    MIGTRACK_SOURCE_TYPE_RAM);
 	const struct raw_attr reported = RAW_U32(MIGTRACK_A_SOURCE_TYPE,
 						 MIGTRACK_SOURCE_TYPE_REPORTED);
+	const struct raw_attr vfio = RAW_U32(MIGTRACK_A_SOURCE_TYPE,
+					     MIGTRACK_SOURCE_TYPE_VFIO);
+	const struct raw_attr device_fd = RAW_U32(MIGTRACK_A_SOURCE_DEVICE_FD, self->mem_fd);
+	const char *long_name = "A name of 64 characters, which is one more than there is room fo";
 	const struct raw_attr pid = RAW_U32(MIGTRACK_A_SOURCE_PID, getpid());
 	const struct raw_attr mem_fd = RAW_U32(MIGTRACK_A_SOURCE_MEM_FD, self->mem_fd);
 	const struct raw_attr no_length = RAW_UINT(MIGTRACK_A_SOURCE_LENGTH, 0);
@@ -273,10 +283,22 @@ TEST_F_TIMEOUT(refuse, what_does_not_belong, 120)
 		   session_fd, reported, offset);
 	EXPECT_RAW(EINVAL, "no process and no memory", MIGTRACK_CMD_SOURCE_ADD, 0,
 		   session_fd, reported, no_length);
+	EXPECT_RAW(EINVAL, "no process and no memory, and is no device",
+		   MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, reported, device_fd);
 	EXPECT_RAW(ERANGE, "", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, reported,
 		   RAW_UINT(MIGTRACK_A_SOURCE_MAX_AGE, 0));
+	EXPECT_RAW(EINVAL, "only a VFIO device has a device-fd", MIGTRACK_CMD_SOURCE_ADD,
+		   0, session_fd, ram, pid, mem_fd, device_fd);
+	EXPECT_RAW(EINVAL, "no pid, no memory and no max-age", MIGTRACK_CMD_SOURCE_ADD, 0,
+		   session_fd, vfio, device_fd, pid);
+	EXPECT_RAW(EINVAL, "no pid, no memory and no max-age", MIGTRACK_CMD_SOURCE_ADD, 0,
+		   session_fd, vfio, device_fd, max_age);
+	EXPECT_RAW(ERANGE, "", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, vfio,
+		   RAW_U32(MIGTRACK_A_SOURCE_DEVICE_FD, -1));
+	EXPECT_RAW(EINVAL, "", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd, vfio, device_fd,
+		   { MIGTRACK_A_SOURCE_NAME, 0, 0, long_name });
 	EXPECT_RAW(ERANGE, "", MIGTRACK_CMD_SOURCE_ADD, 0, session_fd,
-		   RAW_U32(MIGTRACK_A_SOURCE_TYPE, MIGTRACK_SOURCE_TYPE_REPORTED + 1));
+		   RAW_U32(MIGTRACK_A_SOURCE_TYPE, MIGTRACK_SOURCE_TYPE_VFIO + 1));
 
 	ASSERT_EQ(0, migtrack_source_add_reported(self->mt, self->fd, 0, &self->map.id));
 	id.value = self->map.id;

@@ -1,0 +1,212 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# migctl on a real QEMU with VFIO devices: it finds them by itself, shows what they
+# have to move, also while QEMU migrates, and leaves them free to go.
+
+migctl=$(type -P "${MIGCTL:-migctl}")
+dir=$(mktemp -d /dev/shm/migctl-vfio-XXXXXX)
+types=/sys/class/mdev_bus/vfio_testdev/mdev_supported_types
+mdevs=/sys/bus/mdev/devices
+slow=${MIGTRACK_SLOW:-1}
+n=0
+failed=0
+
+result() {
+	local status=$1
+
+	shift
+	[ "$status" = 0 ] || { failed=1; printf 'not '; }
+	echo "ok $((++n)) $*"
+}
+
+# mdev TYPE: its name to stdout
+mdev() {
+	local uuid
+
+	uuid=$(cat /proc/sys/kernel/random/uuid)
+	echo "$uuid" > "$types/vfio_testdev-$1/create" && echo "$uuid"
+}
+
+# qmp COMMANDS...: to the second socket of the QEMU; prints what the last returns
+qmp() {
+	python3 - "$dir/qmp2" "$@" <<-'END'
+		import json, socket, sys
+		s = socket.socket(socket.AF_UNIX)
+		s.settimeout(20)
+		s.connect(sys.argv[1])
+		f = s.makefile('rw')
+		f.readline()
+		for command in ['{"execute": "qmp_capabilities"}'] + sys.argv[2:]:
+		    f.write(command + '\n')
+		    f.flush()
+		    while True:
+		        reply = json.loads(f.readline())
+		        if 'return' in reply or 'error' in reply:
+		            break
+		    if 'error' in reply:
+		        sys.exit(f'{command}: {reply["error"]["desc"]}')
+		print(json.dumps(reply['return']))
+	END
+}
+
+# start MEMORY-OPTIONS MIGRATION UUID...: a QEMU whose guest has no system
+start() {
+	local memory=$1 migration=$2 i=0 uuid
+	local -a devices=()
+
+	shift 2
+	for uuid; do
+		devices+=(-device "vfio-pci,id=dev$((i++)),sysfsdev=$mdevs/$uuid,enable-migration=$migration")
+	done
+	rm -f "$dir/qmp" "$dir/qmp2"
+	qemu-system-x86_64 -machine q35,memory-backend=ram -accel kvm -m 64 -nodefaults \
+		-display none -object "$memory" "${devices[@]}" \
+		-qmp "unix:$dir/qmp,server=on,wait=off" \
+		-qmp "unix:$dir/qmp2,server=on,wait=off" 2> "$dir/qemu" &
+	qemu=$!
+	for ((i = 0; i < 100 * slow; i++)); do
+		[ -S "$dir/qmp2" ] && return
+		kill -0 $qemu 2>/dev/null || break
+		sleep 0.1
+	done
+	sed 's/^/# /' "$dir/qemu"
+	return 1
+}
+
+stop() {
+	kill -9 "$qemu" 2>/dev/null
+	wait "$qemu" 2>/dev/null
+}
+
+cleanup() {
+	stop
+	for uuid in "${uuids[@]}"; do
+		echo 1 > "$mdevs/$uuid/remove"
+	done
+	rm -rf "$dir"
+}
+
+# holds NAME PYTHON: an expression over the JSON objects in $dir/out, by type
+holds() {
+	python3 - "$dir/out" "$2" <<-'END'
+		import json, sys
+		rows = [json.loads(line) for line in open(sys.argv[1])]
+		def of(name):
+		    return [row for row in rows if row['type'] == name]
+		good = eval(sys.argv[2])
+		if not good:
+		    print('# does not hold:', sys.argv[2])
+		    for row in rows:
+		        print('#', row)
+		sys.exit(not good)
+	END
+	result $? "$1"
+}
+
+track() {
+	timeout $((60 * slow)) "$migctl" track --qmp "$dir/qmp" "$@" > "$dir/out" 2> "$dir/err" &&
+		return
+	sed 's/^/# /' "$dir/err" "$dir/out" "$dir/qemu"
+	return 1
+}
+
+if [ "$(id -u)" != 0 ] || [ -z "$migctl" ] || ! type -P qemu-system-x86_64 > /dev/null; then
+	echo "1..0 # SKIP needs root, migctl and QEMU"
+	exit 4
+fi
+modprobe -aq mdev vfio vfio_iommu_type1
+if ! [ -e $types ] && ! insmod "${MIGTRACK_TEST_MODULES:-}/vfio_testdev/vfio_testdev.ko"; then
+	echo "1..0 # SKIP no device for tests"
+	exit 4
+fi
+modprobe migtrack
+# QEMU can use no device's log on kernels without IOMMUFD, and then uses its own.
+uuids=("$(mdev nolog)" "$(mdev full)" "$(mdev fixed)")
+trap cleanup EXIT
+
+echo "TAP version 13"
+echo "1..22"
+shared=memory-backend-file,id=ram,size=64M,share=on,mem-path=$dir/ram
+private=memory-backend-ram,id=ram,size=64M
+knobs=$mdevs/${uuids[0]}/testdev
+mib=$((1 << 20))
+
+"$migctl" check -j > "$dir/out"
+holds "check opens devices that nobody uses" \
+	"[c['detail'] for c in rows if c.get('name') == '${uuids[1]}'] == ['VFIO device, not in use: can migrate; P2P, precopy, dirty log']"
+holds "and names one that can't migrate" \
+	"[c['state'] for c in rows if c.get('name') == '${uuids[2]}'] == ['advice']"
+
+start "$shared" on "${uuids[0]}"
+result $? "a QEMU with a device starts"
+echo $((1911 * mib)) > "$knobs/stop_bytes"
+track -i 300ms -n 2 -j
+result $? "track finds the device"
+holds "by its name, and it is tracked" \
+	"[v['name'] for v in of('vfio')] == ['${uuids[0]}'] and of('vfio')[0]['tracked']"
+holds "a row of it with each interval" \
+	'len(of("device")) == 3 and all(d["state"] == "running" for d in of("device"))'
+holds "its stop-only state is counted" \
+	"len(of('interval')) == 2 and all(1911 * $mib <= d['stopcopy_bytes'] < 1913 * $mib for d in of('device')) and all(i['remaining_bytes'] >= 1911 * $mib for i in of('interval'))"
+"$migctl" check -j > "$dir/out"
+holds "check tells what it can do, by the descriptor of its user" \
+	"[c['detail'] for c in rows if c.get('name') == '${uuids[0]}'] == ['VFIO device, process $qemu: can migrate; P2P, precopy, no dirty log']"
+track -i 300ms -n 1
+grep -qE '^  DEVICE +STATE +PRECOPY +STOP-COPY +AGE +FLAGS$' "$dir/out" &&
+	grep -qE "^  ${uuids[0]} +running +0 +1\.9 GiB +[0-9.]+ [mu]s +-$" "$dir/out"
+status=$?
+[ $status = 0 ] || sed 's/^/# /' "$dir/out"
+result $status "and shown to people"
+
+# QEMU migrates: the data descriptor turns up, and there is one of each.
+echo 1000000 > "$knobs/dirty_rate"
+echo 500000 > "$knobs/dirty_max"
+qmp '{"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": 1000000, "downtime-limit": 1}}' \
+	'{"execute": "migrate", "arguments": {"uri": "exec:cat > /dev/null"}}' > /dev/null
+result $? "QEMU migrates"
+sleep 1
+track -i 500ms -n 4 -j
+result $? "track goes on meanwhile"
+holds "the device is in precopy, and its precopy part is known" \
+	'(d := of("device")[-1])["state"] == "pre-copy" and d["precopy_initial_bytes"] is not None and d["flags"] == ["exact"]'
+holds "the stop-only part is not in it" \
+	"1910 * $mib <= of('device')[-1]['stopcopy_bytes'] < 1913 * $mib"
+echo "# QEMU: $(qmp '{"execute": "query-migrate"}')"
+qmp '{"execute": "migrate_cancel"}' > /dev/null
+
+# The guest goes on; the device is unplugged while it is tracked. Without a system in
+# the guest QEMU can't ask it, so the VMM is killed instead.
+track -i 200ms -j > /dev/null &
+tracker=$!
+sleep 1
+begin=$(date +%s%3N)
+stop
+echo 1 > "$mdevs/${uuids[0]}/remove"
+[ $(($(date +%s%3N) - begin)) -lt $((3000 * slow)) ]
+result $? "with the VMM killed the device can be removed within 3 s"
+wait $tracker
+grep -q exited "$dir/err"
+result $? "track says that the process is gone"
+unset 'uuids[0]'
+uuids=("${uuids[@]}")
+
+# Memory that can't be tracked, two devices, and one that can't migrate.
+start "$private" auto "${uuids[@]}"
+result $? "a QEMU with private memory and two devices starts"
+track -i 300ms -n 2 -j
+result $? "devices alone can be tracked"
+holds "the memory is not" 'not of("memory")[0]["tracked"]'
+holds "a device that can't migrate is named with the reason" \
+	'sorted(v["tracked"] for v in of("vfio")) == [False, True] and any("migrate" in v.get("reason", "") for v in of("vfio"))'
+holds "the other one has its rows" 'len(of("device")) == 3'
+stop
+wait
+"$migctl" list -j > "$dir/out"
+holds "no session is left" 'rows == []'
+for ((i = 0; i < 50; i++)); do
+	rmmod migtrack_vfio 2>/dev/null && break
+	sleep 0.1
+done
+[ ! -e /sys/module/migtrack_vfio ]
+result $? "nothing holds the module"
+exit $failed

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Devices of vfio_testdev, opened as a VMM opens them, and their knobs. */
+#ifndef VMM_DEVICE_H
+#define VMM_DEVICE_H
+
+#include <stdint.h>
+
+#include <linux/vfio.h>
+
+struct vmm_device {
+	char uuid[40];
+	int container, group;
+	int fd;			/* of the device, -1 if it is closed */
+	int data;		/* of its migration data, -1 if there is none */
+};
+
+/* 0, or a negative errno if the module can't be loaded. */
+int vmm_device_load(void);
+
+/* These end the program with a message if they can't. */
+void vmm_device_open(struct vmm_device *dev, const char *type);
+void vmm_device_reopen(struct vmm_device *dev);
+void vmm_device_set(const struct vmm_device *dev, const char *knob, const char *value);
+void vmm_device_set_number(const struct vmm_device *dev, const char *knob, uint64_t value);
+uint64_t vmm_device_number(const struct vmm_device *dev, const char *knob);
+void vmm_device_state(struct vmm_device *dev, enum vfio_device_mig_state state);
+
+/* As a VMM that ends or unplugs it; the mdev stays. */
+void vmm_device_close(struct vmm_device *dev);
+
+/* Takes the mdev away; VFIO waits until nobody has it open. */
+void vmm_device_remove(struct vmm_device *dev);
+
+#endif /* VMM_DEVICE_H */

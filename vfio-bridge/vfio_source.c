@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Source type vfio: a VFIO device, asked for what it has to move. */
+
+#include <linux/jiffies.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <net/netlink.h>
+
+#include "device.h"
+#include "main.h"
+#include "vfio_source.h"
+
+/* How long it may take to see that a sync is to end. */
+#define MIGTRACK_VFIO_CANCEL_MS	50
+
+static struct migtrack_vfio_source *to_vfio(struct migtrack_source *source)
+{
+	return container_of(source, struct migtrack_vfio_source, source);
+}
+
+/* ---- telling ---- */
+
+static void migtrack_vfio_tell_work(struct work_struct *work)
+{
+	struct migtrack_vfio_source *vfio =
+		container_of(work, struct migtrack_vfio_source, tell_work);
+
+	migtrack_source_changed(&vfio->source);
+	migtrack_source_put(&vfio->source);
+}
+
+/**
+ * migtrack_vfio_source_tell - publish and tell what the device answered
+ * @vfio: the source, in a session; its device is locked
+ */
+void migtrack_vfio_source_tell(struct migtrack_vfio_source *vfio)
+{
+	refcount_inc(&vfio->source.refs);
+	if (!queue_work(migtrack_vfio_wq, &vfio->tell_work))
+		refcount_dec(&vfio->source.refs);
+}
+
+/* ---- the source's ops ---- */
+
+static void migtrack_vfio_attach(struct migtrack_source *source)
+{
+	migtrack_vfio_device_attach(to_vfio(source)->device, to_vfio(source));
+}
+
+/*
+ * A device that did not answer in time before does not get time again: it is
+ * waited for once, not in each sync.
+ */
+static void migtrack_vfio_begin(struct migtrack_source *source,
+				enum migtrack_sync_kind kind)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+	struct migtrack_vfio_device *device = vfio->device;
+	unsigned long wait = msecs_to_jiffies(READ_ONCE(migtrack_vfio_answer_ms));
+	u64 number;
+
+	/* The guest is stopped: what was found before is what is left to move. */
+	if (kind == MIGTRACK_SYNC_KIND_FINAL)
+		return;
+
+	number = migtrack_vfio_device_ask(device);
+	spin_lock(&device->lock);
+	vfio->asked = number;
+	vfio->deadline = (device->busy ? device->busy_since : jiffies) + wait;
+	spin_unlock(&device->lock);
+}
+
+static bool migtrack_vfio_wait(struct migtrack_vfio_source *vfio, long slice)
+{
+	return wait_event_timeout(vfio->device->answered,
+				  migtrack_vfio_device_answered(vfio->device, vfio->asked),
+				  slice);
+}
+
+/* A device that does not answer keeps its numbers, and others do not wait. */
+static int migtrack_vfio_sync(struct migtrack_source *source,
+			      enum migtrack_sync_kind kind, const bool *cancel)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+	struct migtrack_vfio_device *device = vfio->device;
+	long slice = msecs_to_jiffies(MIGTRACK_VFIO_CANCEL_MS), left;
+
+	lockdep_assert_held(&source->lock);
+
+	if (kind == MIGTRACK_SYNC_KIND_FINAL)
+		return 0;
+
+	do {
+		if (READ_ONCE(*cancel))
+			return -EINTR;
+		left = (long)(vfio->deadline - jiffies);
+		if (migtrack_vfio_wait(vfio, clamp(left, 0, slice)))
+			return 0;
+	} while (left > 0);
+
+	spin_lock(&device->lock);
+	if (device->done < vfio->asked)
+		vfio->late = vfio->asked;
+	spin_unlock(&device->lock);
+	return 0;
+}
+
+static void migtrack_vfio_latest(struct migtrack_source *source,
+				 struct migtrack_source_stats *stats)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+	struct migtrack_vfio_device *device = vfio->device;
+	const struct migtrack_vfio_answer *answer = &device->answer;
+
+	*stats = (struct migtrack_source_stats){ .memory = sizeof(*vfio) + sizeof(*device) };
+
+	spin_lock(&device->lock);
+	stats->bytes = answer->bytes;
+	stats->flags = answer->flags;
+	stats->time = device->time;
+	stats->error = answer->error;
+	stats->clamps = answer->clamps - vfio->clamps;
+	stats->device.state = answer->state;
+	stats->device.initial = answer->initial;
+	stats->device.dirty = answer->dirty;
+	stats->device.size = answer->size;
+	if (answer->has_state)
+		stats->device.known |= MIGTRACK_DEVICE_STATE_KNOWN;
+	if (answer->has_precopy)
+		stats->device.known |= MIGTRACK_DEVICE_PRECOPY_KNOWN;
+	if (answer->sized)
+		stats->device.known |= MIGTRACK_DEVICE_SIZE_KNOWN;
+	if (device->gone)
+		stats->flags |= MIGTRACK_COUNTER_FLAGS_GONE;
+	if (device->gone || device->done < vfio->late) {
+		stats->flags &= ~MIGTRACK_COUNTER_FLAGS_EXACT;
+		stats->flags |= MIGTRACK_COUNTER_FLAGS_STALE;
+	}
+	spin_unlock(&device->lock);
+}
+
+static int migtrack_vfio_check_data(struct file *data, struct netlink_ext_ack *extack)
+{
+	if (migtrack_vfio_may_be_data(data))
+		return 0;
+	NL_SET_ERR_MSG(extack, "data-fd is not the migration data of a device that is saved");
+	return -EINVAL;
+}
+
+static int migtrack_vfio_set(struct migtrack_source *source,
+			     const struct migtrack_device_args *args,
+			     struct netlink_ext_ack *extack)
+{
+	int err = migtrack_vfio_check_data(args->data, extack);
+
+	if (!err)
+		migtrack_vfio_device_set_data(to_vfio(source)->device, args->data);
+	return err;
+}
+
+static void migtrack_vfio_stop(struct migtrack_source *source)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+
+	if (vfio->stopped)
+		return;
+	vfio->stopped = true;
+	migtrack_vfio_device_leave(vfio->device, vfio);
+}
+
+static void migtrack_vfio_free(struct migtrack_source *source)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+
+	/* One that was never in a session. */
+	migtrack_vfio_stop(source);
+	migtrack_vfio_device_put(vfio->device);
+	kfree(vfio);
+}
+
+static const struct migtrack_source_ops migtrack_vfio_ops = {
+	.owner	= THIS_MODULE,
+	.attach	= migtrack_vfio_attach,
+	.begin	= migtrack_vfio_begin,
+	.set	= migtrack_vfio_set,
+	.sync	= migtrack_vfio_sync,
+	.latest	= migtrack_vfio_latest,
+	.stop	= migtrack_vfio_stop,
+	.free	= migtrack_vfio_free,
+};
+
+/* ---- making one ---- */
+
+static struct migtrack_source *migtrack_vfio_new(const struct migtrack_device_args *args,
+						 struct netlink_ext_ack *extack)
+{
+	struct migtrack_vfio_source *vfio;
+	int err;
+
+	if (!migtrack_vfio_is_device(args->device)) {
+		NL_SET_ERR_MSG(extack, "device-fd is not the descriptor of a VFIO device");
+		return ERR_PTR(-EINVAL);
+	}
+	if (args->data) {
+		err = migtrack_vfio_check_data(args->data, extack);
+		if (err)
+			return ERR_PTR(err);
+	}
+
+	vfio = kzalloc(sizeof(*vfio), GFP_KERNEL_ACCOUNT);
+	if (!vfio)
+		return ERR_PTR(-ENOMEM);
+	migtrack_source_init(&vfio->source, &migtrack_vfio_ops, MIGTRACK_SOURCE_TYPE_VFIO);
+	INIT_LIST_HEAD(&vfio->node);
+	INIT_WORK(&vfio->tell_work, migtrack_vfio_tell_work);
+	if (args->name)
+		strscpy(vfio->source.name, args->name, sizeof(vfio->source.name));
+
+	err = -ENOMEM;
+	vfio->device = migtrack_vfio_device_get(args->device);
+	if (!vfio->device)
+		goto err_free;
+	err = migtrack_vfio_device_probe(vfio->device, &vfio->source.features, extack);
+	if (err)
+		goto err_leave;
+
+	if (args->data)
+		migtrack_vfio_device_set_data(vfio->device, args->data);
+	spin_lock(&vfio->device->lock);
+	vfio->clamps = vfio->device->answer.clamps;
+	spin_unlock(&vfio->device->lock);
+	return &vfio->source;
+
+err_leave:
+	migtrack_vfio_device_leave(vfio->device, vfio);
+	migtrack_vfio_device_put(vfio->device);
+err_free:
+	kfree(vfio);
+	return ERR_PTR(err);
+}
+
+const struct migtrack_source_provider migtrack_vfio_provider = {
+	.type	= MIGTRACK_SOURCE_TYPE_VFIO,
+	.owner	= THIS_MODULE,
+	.new	= migtrack_vfio_new,
+};
