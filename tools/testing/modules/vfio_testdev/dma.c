@@ -7,11 +7,10 @@
 #include <linux/highmem.h>
 #include <linux/jiffies.h>
 #include <linux/math64.h>
+#include <linux/pci.h>
 #include <linux/slab.h>
 
 #include "testdev.h"
-
-#include <linux/pci.h>
 
 /* Writes in a row, with the lock held. */
 #define TESTDEV_DMA_BATCH	256
@@ -53,7 +52,6 @@ static void testdev_dma_fill(struct testdev_dma *dma, u64 iova)
 		dma->buffer[i] = TESTDEV_DMA_WORD(number, (u64)i);
 }
 
-/* Pairs with testdev_dma_unmap(): either it waits for us, or we see its time. */
 static int testdev_dma_write_pinned(struct testdev *dev, u64 iova)
 {
 	struct testdev_dma *dma = &dev->dma;
@@ -62,6 +60,7 @@ static int testdev_dma_write_pinned(struct testdev *dev, u64 iova)
 
 	lockdep_assert_held(&dma->lock);
 	atomic_inc(&dma->pinning);
+	/* Either testdev_dma_unmap() waits for us, or we see its time. */
 	smp_mb__after_atomic();
 	if (time_before(jiffies, READ_ONCE(dma->no_pin_before))) {
 		ret = -EAGAIN;

@@ -4,7 +4,6 @@
 #include <linux/device.h>
 #include <linux/init.h>
 #include <linux/module.h>
-#include <linux/version.h>
 
 #include "testdev.h"
 
@@ -151,8 +150,8 @@ module_exit(testdev_exit);
 MODULE_DESCRIPTION("A VFIO device with migration, for tests");
 MODULE_LICENSE("GPL");
 /* iova_bitmap_set() */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-MODULE_IMPORT_NS("IOMMUFD");
-#else
+#ifdef TESTDEV_NS_IS_A_WORD
 MODULE_IMPORT_NS(IOMMUFD);
+#else
+MODULE_IMPORT_NS("IOMMUFD");
 #endif

@@ -73,11 +73,10 @@ static struct file *testdev_arc(struct testdev *dev, enum vfio_device_mig_state 
 		testdev_stream_end(dev);
 	}
 
-	if (to->session == RESUMING) {
+	if (to->session == RESUMING)
 		file = testdev_stream_load(dev);
-	} else if (to->session == SAVING && from->session != SAVING) {
+	else if (to->session == SAVING && from->session != SAVING)
 		file = testdev_stream_save(dev);
-	}
 	if (IS_ERR(file))
 		return file;
 	if (next == VFIO_DEVICE_STATE_STOP_COPY)
@@ -94,6 +93,9 @@ static struct file *testdev_change_state(struct testdev *dev, enum vfio_device_m
 	int ret;
 
 	lockdep_assert_held(&dev->lock);
+	/* There is a way out by a reset only; the core must not even be asked. */
+	if (dev->state == VFIO_DEVICE_STATE_ERROR)
+		return ERR_PTR(-EINVAL);
 	while (dev->state != target) {
 		ret = vfio_mig_get_next_state(&dev->vdev, dev->state, target, &next);
 		if (ret) {

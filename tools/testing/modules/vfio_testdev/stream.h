@@ -7,6 +7,7 @@
 #ifndef TESTDEV_STREAM_H
 #define TESTDEV_STREAM_H
 
+#include <linux/bits.h>
 #include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/module.h>
@@ -19,8 +20,8 @@
 #define TESTDEV_TRAILER_MAGIC	0x72656c6961727473ULL
 
 /* How far up a size can be set, so that sums of them don't wrap. */
-#define TESTDEV_SIZE_MAX	(1ULL << 60)
-#define TESTDEV_RATE_MAX	(1ULL << 40)
+#define TESTDEV_SIZE_MAX	BIT_ULL(60)
+#define TESTDEV_RATE_MAX	BIT_ULL(40)
 
 struct testdev_header {
 	u64 magic;
@@ -97,7 +98,7 @@ struct testdev_load {
 struct testdev_stream {
 	struct kref ref;
 	struct testdev *dev;
-	struct mutex lock;
+	struct mutex lock; /* see above */
 	enum testdev_phase phase;
 	u64 seed;
 	u64 position;

@@ -225,21 +225,38 @@ static ssize_t count_show(struct device *device, struct device_attribute *attr, 
 	return sysfs_emit(buf, "%llu\n", testdev_call_knob(device, attr).count);
 }
 
-#define TESTDEV_CALL_ATTRS(_name, _call)					\
-	TESTDEV_ATTR(errno_##_name, 0644, errno_show, errno_store, _call);	\
-	TESTDEV_ATTR(delay_##_name, 0644, delay_show, delay_store, _call);	\
-	TESTDEV_ATTR(count_##_name, 0444, count_show, NULL, _call)
+TESTDEV_ATTR(errno_get_data_size, 0644, errno_show, errno_store, TESTDEV_GET_DATA_SIZE);
+TESTDEV_ATTR(errno_precopy_info, 0644, errno_show, errno_store, TESTDEV_PRECOPY_INFO);
+TESTDEV_ATTR(errno_read, 0644, errno_show, errno_store, TESTDEV_READ);
+TESTDEV_ATTR(errno_write, 0644, errno_show, errno_store, TESTDEV_WRITE);
+TESTDEV_ATTR(errno_set_state, 0644, errno_show, errno_store, TESTDEV_SET_STATE);
+TESTDEV_ATTR(errno_get_state, 0644, errno_show, errno_store, TESTDEV_GET_STATE);
+TESTDEV_ATTR(errno_reset, 0644, errno_show, errno_store, TESTDEV_RESET);
+TESTDEV_ATTR(errno_log_start, 0644, errno_show, errno_store, TESTDEV_LOG_START);
+TESTDEV_ATTR(errno_log_stop, 0644, errno_show, errno_store, TESTDEV_LOG_STOP);
+TESTDEV_ATTR(errno_log_report, 0644, errno_show, errno_store, TESTDEV_LOG_REPORT);
 
-TESTDEV_CALL_ATTRS(get_data_size, TESTDEV_GET_DATA_SIZE);
-TESTDEV_CALL_ATTRS(precopy_info, TESTDEV_PRECOPY_INFO);
-TESTDEV_CALL_ATTRS(read, TESTDEV_READ);
-TESTDEV_CALL_ATTRS(write, TESTDEV_WRITE);
-TESTDEV_CALL_ATTRS(set_state, TESTDEV_SET_STATE);
-TESTDEV_CALL_ATTRS(get_state, TESTDEV_GET_STATE);
-TESTDEV_CALL_ATTRS(reset, TESTDEV_RESET);
-TESTDEV_CALL_ATTRS(log_start, TESTDEV_LOG_START);
-TESTDEV_CALL_ATTRS(log_stop, TESTDEV_LOG_STOP);
-TESTDEV_CALL_ATTRS(log_report, TESTDEV_LOG_REPORT);
+TESTDEV_ATTR(delay_get_data_size, 0644, delay_show, delay_store, TESTDEV_GET_DATA_SIZE);
+TESTDEV_ATTR(delay_precopy_info, 0644, delay_show, delay_store, TESTDEV_PRECOPY_INFO);
+TESTDEV_ATTR(delay_read, 0644, delay_show, delay_store, TESTDEV_READ);
+TESTDEV_ATTR(delay_write, 0644, delay_show, delay_store, TESTDEV_WRITE);
+TESTDEV_ATTR(delay_set_state, 0644, delay_show, delay_store, TESTDEV_SET_STATE);
+TESTDEV_ATTR(delay_get_state, 0644, delay_show, delay_store, TESTDEV_GET_STATE);
+TESTDEV_ATTR(delay_reset, 0644, delay_show, delay_store, TESTDEV_RESET);
+TESTDEV_ATTR(delay_log_start, 0644, delay_show, delay_store, TESTDEV_LOG_START);
+TESTDEV_ATTR(delay_log_stop, 0644, delay_show, delay_store, TESTDEV_LOG_STOP);
+TESTDEV_ATTR(delay_log_report, 0644, delay_show, delay_store, TESTDEV_LOG_REPORT);
+
+TESTDEV_ATTR(count_get_data_size, 0444, count_show, NULL, TESTDEV_GET_DATA_SIZE);
+TESTDEV_ATTR(count_precopy_info, 0444, count_show, NULL, TESTDEV_PRECOPY_INFO);
+TESTDEV_ATTR(count_read, 0444, count_show, NULL, TESTDEV_READ);
+TESTDEV_ATTR(count_write, 0444, count_show, NULL, TESTDEV_WRITE);
+TESTDEV_ATTR(count_set_state, 0444, count_show, NULL, TESTDEV_SET_STATE);
+TESTDEV_ATTR(count_get_state, 0444, count_show, NULL, TESTDEV_GET_STATE);
+TESTDEV_ATTR(count_reset, 0444, count_show, NULL, TESTDEV_RESET);
+TESTDEV_ATTR(count_log_start, 0444, count_show, NULL, TESTDEV_LOG_START);
+TESTDEV_ATTR(count_log_stop, 0444, count_show, NULL, TESTDEV_LOG_STOP);
+TESTDEV_ATTR(count_log_report, 0444, count_show, NULL, TESTDEV_LOG_REPORT);
 
 static ssize_t error_state_show(struct device *device, struct device_attribute *attr, char *buf)
 {
@@ -310,8 +327,8 @@ static ssize_t reg64_show(struct device *device, struct device_attribute *attr, 
 }
 
 /* Once stopped, the device does not change. */
-static ssize_t reg_set(struct device *device, struct device_attribute *attr, u64 value, size_t width,
-		       size_t len)
+static ssize_t reg_set(struct device *device, struct device_attribute *attr, u64 value,
+		       size_t width, size_t len)
 {
 	struct testdev *dev = testdev_of(device);
 	ssize_t ret = len;
@@ -360,8 +377,6 @@ TESTDEV_ATTR(dma_errors, 0444, reg_show, NULL, TESTDEV_REG_DMA_ERRORS);
 TESTDEV_ATTR(loads, 0444, reg_show, NULL, TESTDEV_REG_LOADS);
 
 #define TESTDEV_ENTRY(_name)	(&testdev_attr_##_name.attr.attr)
-#define TESTDEV_CALL_ENTRIES(_name)	\
-	TESTDEV_ENTRY(errno_##_name), TESTDEV_ENTRY(delay_##_name), TESTDEV_ENTRY(count_##_name)
 
 static struct attribute *testdev_attrs[] = {
 	TESTDEV_ENTRY(initial_bytes),
@@ -374,16 +389,36 @@ static struct attribute *testdev_attrs[] = {
 	TESTDEV_ENTRY(report_initial),
 	TESTDEV_ENTRY(report_dirty),
 	TESTDEV_ENTRY(report_state),
-	TESTDEV_CALL_ENTRIES(get_data_size),
-	TESTDEV_CALL_ENTRIES(precopy_info),
-	TESTDEV_CALL_ENTRIES(read),
-	TESTDEV_CALL_ENTRIES(write),
-	TESTDEV_CALL_ENTRIES(set_state),
-	TESTDEV_CALL_ENTRIES(get_state),
-	TESTDEV_CALL_ENTRIES(reset),
-	TESTDEV_CALL_ENTRIES(log_start),
-	TESTDEV_CALL_ENTRIES(log_stop),
-	TESTDEV_CALL_ENTRIES(log_report),
+	TESTDEV_ENTRY(errno_get_data_size),
+	TESTDEV_ENTRY(errno_precopy_info),
+	TESTDEV_ENTRY(errno_read),
+	TESTDEV_ENTRY(errno_write),
+	TESTDEV_ENTRY(errno_set_state),
+	TESTDEV_ENTRY(errno_get_state),
+	TESTDEV_ENTRY(errno_reset),
+	TESTDEV_ENTRY(errno_log_start),
+	TESTDEV_ENTRY(errno_log_stop),
+	TESTDEV_ENTRY(errno_log_report),
+	TESTDEV_ENTRY(delay_get_data_size),
+	TESTDEV_ENTRY(delay_precopy_info),
+	TESTDEV_ENTRY(delay_read),
+	TESTDEV_ENTRY(delay_write),
+	TESTDEV_ENTRY(delay_set_state),
+	TESTDEV_ENTRY(delay_get_state),
+	TESTDEV_ENTRY(delay_reset),
+	TESTDEV_ENTRY(delay_log_start),
+	TESTDEV_ENTRY(delay_log_stop),
+	TESTDEV_ENTRY(delay_log_report),
+	TESTDEV_ENTRY(count_get_data_size),
+	TESTDEV_ENTRY(count_precopy_info),
+	TESTDEV_ENTRY(count_read),
+	TESTDEV_ENTRY(count_write),
+	TESTDEV_ENTRY(count_set_state),
+	TESTDEV_ENTRY(count_get_state),
+	TESTDEV_ENTRY(count_reset),
+	TESTDEV_ENTRY(count_log_start),
+	TESTDEV_ENTRY(count_log_stop),
+	TESTDEV_ENTRY(count_log_report),
 	TESTDEV_ENTRY(error_state),
 	TESTDEV_ENTRY(state),
 	TESTDEV_ENTRY(loads),

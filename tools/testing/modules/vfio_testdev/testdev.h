@@ -115,7 +115,7 @@ struct testdev_sizes {
  * @generation:	changes when delays do, so that who sleeps looks again
  */
 struct testdev_knobs {
-	spinlock_t lock;
+	spinlock_t lock; /* see above */
 	struct testdev_sizes sizes;
 	u64 seed;
 	struct testdev_values report[TESTDEV_REPORTS];
@@ -171,7 +171,7 @@ struct testdev_range {
  * @no_pin_before: in jiffies
  */
 struct testdev_dma {
-	struct mutex lock;
+	struct mutex lock; /* see above */
 	struct delayed_work work;
 	bool allowed;
 	u32 control;
@@ -216,7 +216,7 @@ struct testdev_stream;
  */
 struct testdev {
 	struct vfio_device vdev;
-	struct mutex lock;
+	struct mutex lock; /* see above */
 	enum vfio_device_mig_state state;
 	struct testdev_stream *stream;
 	bool open;
