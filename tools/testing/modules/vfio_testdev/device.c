@@ -124,7 +124,7 @@ static ssize_t testdev_read(struct vfio_device *vdev, char __user *buf, size_t c
 	struct testdev *dev = to_testdev(vdev);
 	unsigned int offset = *ppos & TESTDEV_REGION_MASK;
 	ssize_t len = testdev_region_clip(*ppos, count);
-	u8 data[64];
+	u8 data[TESTDEV_CONFIG_SIZE];	/* QEMU reads all of it at once */
 
 	if (len <= 0)
 		return len;
@@ -149,7 +149,7 @@ static ssize_t testdev_write(struct vfio_device *vdev, const char __user *buf, s
 	struct testdev *dev = to_testdev(vdev);
 	unsigned int offset = *ppos & TESTDEV_REGION_MASK;
 	ssize_t len = testdev_region_clip(*ppos, count);
-	u8 data[64];
+	u8 data[TESTDEV_CONFIG_SIZE];
 
 	if (len <= 0)
 		return len;

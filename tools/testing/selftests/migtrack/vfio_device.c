@@ -147,7 +147,7 @@ TEST_F(vfio, regions)
 	struct vfio_region_info region = { .argsz = sizeof(region) };
 	uint16_t ids[2];
 	uint32_t bar, size = ~0U;
-	uint8_t byte = 0x5a;
+	uint8_t byte = 0x5a, config[256];
 
 	ASSERT_EQ(0, ioctl(self->a.device, VFIO_DEVICE_GET_INFO, &info));
 	EXPECT_EQ(VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET, info.flags);
@@ -157,7 +157,10 @@ TEST_F(vfio, regions)
 	region.index = VFIO_PCI_NUM_REGIONS;
 	EXPECT_EQ(-1, ioctl(self->a.device, VFIO_DEVICE_GET_REGION_INFO, &region));
 
-	ASSERT_EQ(4, vfio_region_read(&self->a, VFIO_PCI_CONFIG_REGION_INDEX, 0, ids, 4));
+	/* As QEMU does it. */
+	ASSERT_EQ(sizeof(config), vfio_region_read(&self->a, VFIO_PCI_CONFIG_REGION_INDEX, 0,
+						   config, sizeof(config)));
+	memcpy(ids, config, sizeof(ids));
 	EXPECT_EQ(TESTDEV_VENDOR_ID, ids[0]);
 	EXPECT_EQ(TESTDEV_DEVICE_ID, ids[1]);
 	/* As firmware asks how large it is. */
