@@ -166,7 +166,7 @@ static void testdev_dma_work(struct work_struct *work)
 	if (i && i < due && i == TESTDEV_DMA_BATCH)
 		delay = 0;
 	if (testdev_dma_wanted(dma))
-		queue_delayed_work(system_unbound_wq, &dma->work, delay);
+		queue_delayed_work(testdev_wq, &dma->work, delay);
 	mutex_unlock(&dma->lock);
 }
 
@@ -198,7 +198,7 @@ void testdev_dma_update(struct testdev *dev)
 	if (testdev_dma_wanted(dma) && !was_wanted) {
 		dma->start = ktime_get();
 		dma->done = 0;
-		queue_delayed_work(system_unbound_wq, &dma->work, 0);
+		queue_delayed_work(testdev_wq, &dma->work, 0);
 	}
 	mutex_unlock(&dma->lock);
 }

@@ -37,6 +37,8 @@ static struct testdev_type testdev_types[] = {
 static struct mdev_type *testdev_mdev_types[ARRAY_SIZE(testdev_types)];
 static struct mdev_parent testdev_parent;
 static struct device *testdev_parent_dev;
+/* Where devices write, and look for data that became dirty. */
+struct workqueue_struct *testdev_wq;
 
 static const struct class testdev_class = {
 	.name	= TESTDEV_NAME,
@@ -108,9 +110,13 @@ static int __init testdev_init(void)
 	for (i = 0; i < ARRAY_SIZE(testdev_types); i++)
 		testdev_mdev_types[i] = &testdev_types[i].type;
 
+	testdev_wq = alloc_workqueue(TESTDEV_NAME, WQ_UNBOUND, 0);
+	if (!testdev_wq)
+		return -ENOMEM;
+
 	ret = class_register(&testdev_class);
 	if (ret)
-		return ret;
+		goto err_wq;
 
 	ret = mdev_register_driver(&testdev_driver);
 	if (ret)
@@ -134,6 +140,8 @@ err_driver:
 	mdev_unregister_driver(&testdev_driver);
 err_class:
 	class_unregister(&testdev_class);
+err_wq:
+	destroy_workqueue(testdev_wq);
 	return ret;
 }
 module_init(testdev_init);
@@ -144,6 +152,7 @@ static void __exit testdev_exit(void)
 	device_unregister(testdev_parent_dev);
 	mdev_unregister_driver(&testdev_driver);
 	class_unregister(&testdev_class);
+	destroy_workqueue(testdev_wq);
 }
 module_exit(testdev_exit);
 

@@ -267,7 +267,7 @@ static __poll_t testdev_save_poll(struct file *file, poll_table *table)
 	else if (stream->phase == TESTDEV_STOPCOPY || testdev_save_readable(stream))
 		events = EPOLLIN | EPOLLRDNORM;
 	else
-		mod_delayed_work(system_wq, &stream->wake, msecs_to_jiffies(TESTDEV_WAKE_MS));
+		mod_delayed_work(testdev_wq, &stream->wake, msecs_to_jiffies(TESTDEV_WAKE_MS));
 	mutex_unlock(&stream->lock);
 	return events;
 }

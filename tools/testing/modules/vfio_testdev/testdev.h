@@ -246,6 +246,9 @@ static inline struct testdev *to_testdev(struct vfio_device *vdev)
 	return container_of(vdev, struct testdev, vdev);
 }
 
+/* main.c */
+extern struct workqueue_struct *testdev_wq;
+
 /* device.c */
 extern const struct vfio_device_ops testdev_ops;
 void testdev_reset(struct testdev *dev);
