@@ -104,7 +104,8 @@ struct file *testdev_stream_save(struct testdev *dev)
 	stream = testdev_stream_alloc(dev);
 	if (!stream)
 		return ERR_PTR(-ENOMEM);
-	stream->phase = TESTDEV_PRECOPY;
+	/* A device that has stopped already becomes no dirtier. */
+	stream->phase = testdev_state_runs(dev->state) ? TESTDEV_PRECOPY : TESTDEV_STOPCOPY;
 	stream->seed = testdev_seed(dev);
 	testdev_save_init(stream);
 	return testdev_stream_file(stream, &testdev_save_fops, O_RDONLY);

@@ -330,6 +330,18 @@ TEST_F(vfio, sizes)
 	free(buf);
 }
 
+/* A device that is stopped first has no time to become dirty, however fast it does. */
+TEST_F(vfio, never_dirty)
+{
+	uint8_t *data;
+
+	ASSERT_EQ(0, knob_set(&self->a, "initial_bytes", "0"));
+	ASSERT_EQ(0, knob_set(&self->a, "stop_bytes", "0"));
+	ASSERT_EQ(0, knob_set(&self->a, "dirty_rate", "%llu", 1ULL << 40));
+	EXPECT_EQ(TESTDEV_HEADER + TESTDEV_TRAILER, save(&self->a, &data));
+	free(data);
+}
+
 /* Sizes of which there is not as much memory. */
 TEST_F(vfio, huge)
 {
