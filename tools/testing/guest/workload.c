@@ -12,6 +12,9 @@
  *
  *	verify=1		instead, never ends and knows each byte of the set
  *	rate=MIB		MiB/s that it writes
+ *	device=1		it uses the VFIO test device too, and checks it at each tick
+ *	dma=N			which writes memory so many times a second; it wants
+ *				hugepages=1
  *
  * With verify, a thread per CPU writes whole pages of its part of the set, each
  * with a pattern of its number and its generation, every eighth with zeros, and
@@ -32,6 +35,8 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "device.h"
 
 #define PAGE	4096UL
 #define WORDS	(PAGE / sizeof(uint64_t))
@@ -233,7 +238,7 @@ static void report(const struct part *parts, unsigned int n)
 	       (uintmax_t)checked);
 }
 
-static void tick(const struct part *parts, unsigned int n)
+static void tick(const struct part *parts, unsigned int n, bool device)
 {
 	uint64_t count, t = now();
 
@@ -242,6 +247,10 @@ static void tick(const struct part *parts, unsigned int n)
 		sleep_until(t);
 		if (wrong)
 			break;
+		if (device && !device_check()) {
+			atomic_store(&wrong, true);
+			break;
+		}
 		printf("tick %ju\n", (uintmax_t)count);
 		if (count % REPORT == 0)
 			report(parts, n);
@@ -250,14 +259,24 @@ static void tick(const struct part *parts, unsigned int n)
 	}
 }
 
+static unsigned long number(const char *name, unsigned long missing)
+{
+	const char *value = getenv(name);
+
+	return value ? strtoul(value, NULL, 10) : missing;
+}
+
 static void verify(struct set *set, unsigned int rate)
 {
 	static struct part parts[MAX_CPUS];
 	unsigned int n = sysconf(_SC_NPROCESSORS_ONLN), i;
+	bool device = number("device", 0);
 	uint32_t *generation;
 	pthread_t thread;
 	size_t j;
 
+	if (device && !device_start(number("dma", 0)))
+		return;
 	if (n > MAX_CPUS)
 		n = MAX_CPUS;
 	generation = calloc(set->pages, sizeof(*generation));
@@ -284,14 +303,7 @@ static void verify(struct set *set, unsigned int rate)
 			return;
 		}
 	}
-	tick(parts, n);
-}
-
-static unsigned long number(const char *name, unsigned long missing)
-{
-	const char *value = getenv(name);
-
-	return value ? strtoul(value, NULL, 10) : missing;
+	tick(parts, n, device);
 }
 
 int main(void)
