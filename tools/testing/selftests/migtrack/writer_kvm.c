@@ -152,6 +152,8 @@ static void vcpus_nested_stop(struct writer *w)
 const struct writer_ops writer_vcpus_nested = {
 	.name	= "nested guests",
 	.slots	= 3,
+	/* KVM holds what it reads of the nested guest. */
+	.pins	= true,
 	.start	= vcpus_nested_start,
 	.stop	= vcpus_nested_stop,
 };
