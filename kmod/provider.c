@@ -112,6 +112,7 @@ static void migtrack_device_args_put(const struct migtrack_device_args *args)
 		fput(args->device);
 }
 
+/* Of source-add. */
 static int migtrack_device_args_get(struct migtrack_device_args *args,
 				    struct genl_info *info)
 {
@@ -189,7 +190,8 @@ int migtrack_provider_set(struct migtrack_session *session, struct genl_info *in
 	    GENL_REQ_ATTR_CHECK(info, MIGTRACK_A_SOURCE_DATA_FD))
 		return -EINVAL;
 
-	err = migtrack_device_args_get(&args, info);
+	/* Its attributes end there: no other one can be looked at. */
+	err = migtrack_device_get_file(info, MIGTRACK_A_SOURCE_DATA_FD, &args.data);
 	if (err)
 		return err;
 

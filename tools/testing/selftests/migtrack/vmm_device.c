@@ -3,6 +3,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,12 +106,36 @@ static int group_open(const struct vmm_device *dev)
 	err(1, "%s", path);
 }
 
+/* On a kernel without groups: the device's own file, and iommufd. */
+static void cdev_open(struct vmm_device *dev)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	glob_t found;
+	char path[256];
+
+	snprintf(path, sizeof(path), MDEVS "%s/vfio-dev/vfio*", dev->uuid);
+	if (glob(path, 0, NULL, &found))
+		errx(1, "%s: no file of the device", path);
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s",
+		 strrchr(found.gl_pathv[0], '/') + 1);
+	globfree(&found);
+	dev->container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	dev->fd = open(path, O_RDWR | O_CLOEXEC);
+	bind.iommufd = dev->container;
+	if (dev->fd < 0 || ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		err(1, "%s", path);
+}
+
 /**
  * vmm_device_reopen() - open a device that was closed
  * @dev: the device
  */
 void vmm_device_reopen(struct vmm_device *dev)
 {
+	if (access("/dev/vfio/vfio", F_OK)) {
+		cdev_open(dev);
+		return;
+	}
 	dev->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 	if (dev->container < 0)
 		err(1, "/dev/vfio/vfio");
@@ -134,7 +159,7 @@ void vmm_device_open(struct vmm_device *dev, const char *type)
 {
 	char path[256], line[64];
 
-	*dev = (struct vmm_device){ .fd = -1, .data = -1 };
+	*dev = (struct vmm_device){ .container = -1, .group = -1, .fd = -1, .data = -1 };
 	host_read("/proc/sys/kernel/random/uuid", line, sizeof(line));
 	snprintf(dev->uuid, sizeof(dev->uuid), "%.36s", line);
 	snprintf(path, sizeof(path), TYPES "%s/create", type);

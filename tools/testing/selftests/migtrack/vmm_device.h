@@ -9,7 +9,7 @@
 
 struct vmm_device {
 	char uuid[40];
-	int container, group;
+	int container, group;	/* or an iommufd, and -1 */
 	int fd;			/* of the device, -1 if it is closed */
 	int data;		/* of its migration data, -1 if there is none */
 };
