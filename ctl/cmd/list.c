@@ -13,7 +13,7 @@ const char list_usage[] =
 enum { ID, PHASE, SOURCES, ITERATION, REMAINING, RATE, AGE, FLAGS, PIDS, FIELDS };
 
 static const struct out_field fields[FIELDS] = {
-	[ID] = { "session_id", "SESSION", 7, OUT_NUMBER },
+	[ID] = { "session_id", "SESSION", 7, OUT_ID },
 	[PHASE] = { "phase", "MIGRATION", 10, OUT_TEXT },
 	[SOURCES] = { "sources", "SOURCES", 7, OUT_NUMBER },
 	[ITERATION] = { "iteration", "ITERATION", 9, OUT_NUMBER },

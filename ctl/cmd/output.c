@@ -100,6 +100,9 @@ static char *format_value(char text[UNIT_TEXT_SIZE], enum out_unit unit,
 			  uint64_t value)
 {
 	switch (unit) {
+	case OUT_ID:
+		snprintf(text, UNIT_TEXT_SIZE, "%llu", (unsigned long long)value);
+		return text;
 	case OUT_BYTES:
 		return format_bytes(text, value);
 	case OUT_RATE:

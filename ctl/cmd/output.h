@@ -18,6 +18,7 @@
 enum out_unit {
 	OUT_TEXT,
 	OUT_NUMBER,
+	OUT_ID,			/* as it is typed: no separators */
 	OUT_BYTES,
 	OUT_RATE,		/* bytes per second */
 	OUT_TIME,		/* nanoseconds */

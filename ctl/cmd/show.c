@@ -18,7 +18,7 @@ enum {
 };
 
 static const struct out_field session_fields[] = {
-	[S_ID] = { "session_id", "session", 0, OUT_NUMBER },
+	[S_ID] = { "session_id", "session", 0, OUT_ID },
 	[S_PIDS] = { "pids", "processes", 0, OUT_TEXT },
 	[S_SOURCES] = { "sources", "sources", 0, OUT_NUMBER },
 	[S_ITERATION] = { "iteration", "iteration", 0, OUT_NUMBER },
@@ -34,7 +34,7 @@ static const struct out_field session_fields[] = {
 	[S_KIND] = { "sync_kind", "last sync", 0, OUT_TEXT },
 	[S_AGE] = { "sync_age_ns", "  age", 0, OUT_TIME },
 	[S_DURATION] = { "sync_ns", "  took", 0, OUT_TIME },
-	[S_ERROR] = { "sync_errno", "  failed, errno", 0, OUT_NUMBER },
+	[S_ERROR] = { "sync_errno", "  failed, errno", 0, OUT_ID },
 	[S_MEMORY] = { "memory_bytes", "kernel memory", 0, OUT_BYTES },
 	[S_PHASE] = { "phase", "migration", 0, OUT_TEXT },
 	[S_BANDWIDTH] = { "bandwidth_bytes_per_second", "  bandwidth", 0, OUT_RATE },
@@ -52,8 +52,8 @@ enum {
 };
 
 static const struct out_field source_fields[] = {
-	[R_ID] = { "source_id", "source", 0, OUT_NUMBER },
-	[R_SESSION] = { "session_id", NULL, 0, OUT_NUMBER },
+	[R_ID] = { "source_id", "source", 0, OUT_ID },
+	[R_SESSION] = { "session_id", NULL, 0, OUT_ID },
 	[R_TYPE] = { "source_type", "  type", 0, OUT_TEXT },
 	[R_PID] = { "pid", "  pid", 0, OUT_TEXT },
 	[R_COMMAND] = { NULL, "  command", 0, OUT_TEXT },
@@ -79,7 +79,7 @@ static const struct out_field source_fields[] = {
 	[R_PRECOPY_DIRTY] = { "precopy_dirty_bytes", "  precopy dirty", 0, OUT_BYTES },
 	[R_SIZE] = { "stopcopy_size_bytes", "  stop-copy size", 0, OUT_BYTES },
 	[R_CLAMPS] = { "clamps", "  impossible sizes", 0, OUT_NUMBER },
-	[R_ERROR] = { "error", "  errno of device", 0, OUT_NUMBER },
+	[R_ERROR] = { "error", "  errno of device", 0, OUT_ID },
 };
 
 static void out_migration(struct output *out, const struct migtrack_session *s)

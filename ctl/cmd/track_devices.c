@@ -19,7 +19,7 @@ enum {
 };
 
 static const struct out_field fields[FIELDS] = {
-	[SOURCE] = { "source_id", NULL, 0, OUT_NUMBER },
+	[SOURCE] = { "source_id", NULL, 0, OUT_ID },
 	[NAME] = { "name", "  DEVICE", 38, OUT_TEXT },
 	[STATE] = { "state", "STATE", 12, OUT_TEXT },
 	[PRECOPY] = { "precopy_bytes", "PRECOPY", 10, OUT_BYTES },
@@ -28,7 +28,7 @@ static const struct out_field fields[FIELDS] = {
 	[STOPCOPY] = { "stopcopy_bytes", "STOP-COPY", 10, OUT_BYTES },
 	[AGE] = { "age_ns", "AGE", 9, OUT_TIME },
 	[FLAGS] = { "flags", "FLAGS", 0, OUT_TEXT },
-	[ERROR] = { "error", NULL, 0, OUT_NUMBER },
+	[ERROR] = { "error", NULL, 0, OUT_ID },
 };
 
 /* ---- finding them ---- */

@@ -74,6 +74,27 @@ TEST(output_that_fails_is_noticed)
 	fclose(out.stream);
 }
 
+/* What is typed again must look as it is typed. */
+TEST(ids_have_no_separators)
+{
+	static const struct out_field fields[] = {
+		{ "session_id", "SESSION", 0, OUT_ID },
+		{ "pages", "PAGES", 0, OUT_NUMBER },
+	};
+	struct output out = {};
+	size_t size;
+	char *text;
+
+	out.stream = open_memstream(&text, &size);
+	out_begin(&out, OUT_ROW, "x");
+	out_uint(&out, &fields[0], 12345);
+	out_uint(&out, &fields[1], 12345);
+	out_end(&out);
+	fclose(out.stream);
+	CHECK_STR(text, "12345 12,345\n");
+	free(text);
+}
+
 TEST(flags_are_named)
 {
 	static const struct out_field field = { "flags", "FLAGS", 0, OUT_TEXT };
