@@ -171,6 +171,7 @@ kill $mapper
 
 # The kernel would load it when its family is asked for.
 echo > /proc/sys/kernel/modprobe
+[ ! -d /sys/module/migtrack_vfio ] || rmmod migtrack_vfio
 rmmod migtrack
 refuse "module that is not loaded" 3 "not loaded" track --pid $$ --ram "$ram"
 "$migctl" list -j 2>/dev/null | python3 -c '
