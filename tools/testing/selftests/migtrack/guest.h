@@ -49,11 +49,15 @@ static inline bool stamp_is_torn(uint64_t stamp)
 	       stamp_check(stamp >> STAMP_CHECK_BITS);
 }
 
+static inline uint64_t stamp_iteration(uint64_t stamp)
+{
+	return stamp >> (STAMP_CHECK_BITS + STAMP_COUNT_BITS);
+}
+
 /* Was it made before an iteration? Not known yet of one that is half written. */
 static inline bool stamp_is_older(uint64_t stamp, uint64_t iteration)
 {
-	return stamp >> (STAMP_CHECK_BITS + STAMP_COUNT_BITS) < iteration &&
-	       !stamp_is_torn(stamp);
+	return stamp_iteration(stamp) < iteration && !stamp_is_torn(stamp);
 }
 
 /* Where in the memory a stamp is. */

@@ -2,6 +2,7 @@
 
 #include <err.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,6 +10,8 @@
 #include <unistd.h>
 
 #include "oracle.h"
+
+#define MISSES_TOLD	5
 
 static void *oracle_map(size_t size, int prot, int fd)
 {
@@ -128,6 +131,21 @@ static uint64_t oracle_stamp(const char *memory, size_t page, unsigned int slot)
 			       __ATOMIC_SEQ_CST);
 }
 
+/* The first ones, for whoever looks for the reason. */
+static void oracle_say_missed(const struct oracle *o, size_t page, unsigned int slot,
+			      uint64_t now)
+{
+	uint64_t copy = oracle_stamp(o->copy, page, slot);
+
+	if (!o->drop && o->missed <= MISSES_TOLD)
+		fprintf(stderr, "# page %zu slot %u: stamp %llx of iteration %llu was not reported by the sync of iteration %llu; reported last with %llx of iteration %llu%s\n",
+			page, slot, (unsigned long long)now,
+			(unsigned long long)stamp_iteration(now),
+			(unsigned long long)o->iteration, (unsigned long long)copy,
+			(unsigned long long)stamp_iteration(copy),
+			stamp_is_torn(copy) ? ", torn" : "");
+}
+
 static void oracle_check_page(struct oracle *o, const struct writer *w, size_t page,
 			      bool taken)
 {
@@ -144,8 +162,11 @@ static void oracle_check_page(struct oracle *o, const struct writer *w, size_t p
 
 		if (now == oracle_stamp(o->copy, page, w->slot + i))
 			continue;
-		o->missed += stamp_is_older(now, o->iteration);
 		o->torn += stamp_is_torn(now);
+		if (!stamp_is_older(now, o->iteration))
+			continue;
+		o->missed++;
+		oracle_say_missed(o, page, w->slot + i, now);
 	}
 }
 

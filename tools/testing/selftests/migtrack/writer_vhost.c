@@ -17,6 +17,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -34,6 +35,7 @@
 #define MEMORY_GPA	0ULL
 #define RINGS_GPA	(1ULL << 40)
 #define RINGS_SIZE	(4 * GUEST_PAGE)
+#define MAX_FRAMES	10000	/* in an iteration */
 /* In the memory, between the stamps of a page. */
 #define USED_PLACE	(5ULL * GUEST_PAGE + 7 * STAMP_SECTOR)
 
@@ -192,6 +194,7 @@ static void vhost_send(struct writer *w, uint64_t iteration)
 static void vhost_run(struct writer *w, unsigned int slot)
 {
 	struct vhost_writer *v = w->private;
+	unsigned int frames = 0;
 	uint64_t iteration = 0;
 
 	(void)slot;
@@ -204,7 +207,14 @@ static void vhost_run(struct writer *w, unsigned int slot)
 			iteration = next;
 			__atomic_store_n(&w->stampers[0]->seen, iteration,
 					 __ATOMIC_SEQ_CST);
+			frames = 0;
 		}
+		/* The used index of a long sync must still tell before from after. */
+		if (frames == MAX_FRAMES) {
+			sched_yield();
+			continue;
+		}
+		frames++;
 		while ((uint16_t)(v->sent - vhost_used(v)) >= QUEUE / 2)
 			sched_yield();
 		vhost_send(w, iteration);
@@ -232,7 +242,14 @@ static size_t vhost_check(struct writer *w)
 	const struct vring_used *copy = (void *)(w->oracle->copy + USED_PLACE);
 	struct vhost_writer *v = w->private;
 
-	return (int16_t)(copy->idx - v->used_before) < 0;
+	if ((int16_t)(copy->idx - v->used_before) >= 0)
+		return 0;
+	if (!w->oracle->drop)
+		fprintf(stderr, "# used index: %u at the sync's begin, %u now, %u when its page was reported last, %s\n",
+			v->used_before, vhost_used(v), copy->idx,
+			harvest_took(&w->oracle->harvest, USED_PLACE / GUEST_PAGE) ?
+			"just now" : "not just now");
+	return 1;
 }
 
 const struct writer_ops writer_vhost_net = {
