@@ -77,7 +77,7 @@ TEST(output_that_fails_is_noticed)
 /* What is typed again must look as it is typed. */
 TEST(ids_have_no_separators)
 {
-	static const struct out_field fields[] = {
+	static const struct out_field columns[] = {
 		{ "session_id", "SESSION", 0, OUT_ID },
 		{ "pages", "PAGES", 0, OUT_NUMBER },
 	};
@@ -87,11 +87,11 @@ TEST(ids_have_no_separators)
 
 	out.stream = open_memstream(&text, &size);
 	out_begin(&out, OUT_ROW, "x");
-	out_uint(&out, &fields[0], 12345);
-	out_uint(&out, &fields[1], 12345);
+	out_uint(&out, &columns[0], 12345);
+	out_uint(&out, &columns[1], 12345);
 	out_end(&out);
 	fclose(out.stream);
-	CHECK_STR(text, "12345 12,345\n");
+	CHECK_STR(text, "12345  12,345\n");
 	free(text);
 }
 

@@ -309,15 +309,19 @@ static double limited(uint64_t pages, uint64_t rate)
 	return took;
 }
 
+/* Never faster; and not slower, but a busy machine may be. */
 static void check_rate(uint64_t pages, uint64_t rate)
 {
-	double took = limited(pages, rate);
-	double measured = (double)(pages * PAGE) / took;
+	double measured = 0;
+	int tries;
 
-	printf("# limit %.0f kB/s, measured %.0f\n", (double)rate / 1e3,
-	       measured / 1e3);
+	for (tries = 0; tries < 5 && measured < 0.8 * (double)rate; tries++) {
+		measured = (double)(pages * PAGE) / limited(pages, rate);
+		printf("# limit %.0f kB/s, measured %.0f\n", (double)rate / 1e3,
+		       measured / 1e3);
+		CHECK(measured < 1.2 * (double)rate);
+	}
 	CHECK(measured > 0.8 * (double)rate);
-	CHECK(measured < 1.2 * (double)rate);
 }
 
 TEST(move_keeps_to_the_bandwidth_limit)
