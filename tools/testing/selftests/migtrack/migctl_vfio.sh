@@ -119,7 +119,7 @@ if ! [ -e $types ] && ! insmod "${MIGTRACK_TEST_MODULES:-}/vfio_testdev/vfio_tes
 	echo "1..0 # SKIP no device for tests"
 	exit 4
 fi
-modprobe migtrack
+modprobe migtrack_vfio
 # QEMU can use no device's log on kernels without IOMMUFD, and then uses its own.
 uuids=("$(mdev nolog)" "$(mdev full)" "$(mdev fixed)")
 trap cleanup EXIT
