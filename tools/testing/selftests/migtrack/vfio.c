@@ -36,14 +36,14 @@ FIXTURE(vfio) {
 
 FIXTURE_SETUP(vfio)
 {
-	if (vmm_device_load())
+	if (testdev_load())
 		SKIP(return, "the tests' VFIO device can't be loaded");
 	ASSERT_EQ(0, system("modprobe -q migtrack_vfio"));
 	ASSERT_EQ(0, migtrack_open(&self->mt));
 	ASSERT_EQ(0, migtrack_open(&self->events));
 	ASSERT_EQ(0, migtrack_session_new(self->mt, &self->session, &self->fd));
 	vmm_device_open(&self->dev, "full");
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.fd, -1, NAME,
+	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NAME,
 					      &self->id))
 		TH_LOG("%s", migtrack_message(self->mt));
 	ASSERT_EQ(0, migtrack_subscribe(self->events));
@@ -173,7 +173,7 @@ TEST_F_TIMEOUT(vfio, features, 60)
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		vmm_device_open(&dev, table[i].type);
-		ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.fd, -1, NULL, &id));
+		ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id));
 		ASSERT_EQ(0, migtrack_source_get(self->mt, self->session, id, &s));
 		EXPECT_EQ(table[i].features,
 			  s.device_features & ~MIGTRACK_DEVICE_FEATURES_REINIT)
@@ -332,7 +332,7 @@ TEST_F_TIMEOUT(vfio, totals_do_not_wrap, 60)
 	uint32_t id;
 
 	vmm_device_open(&dev, "full");
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.fd, -1, "second", &id));
+	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, "second", &id));
 	vmm_device_set(&self->dev, "report_data_size", MAX);
 	vmm_device_set(&dev, "report_data_size", MAX);
 	ASSERT_EQ(0, migtrack_source_add_reported(self->mt, self->fd, 0, &id));
@@ -490,10 +490,10 @@ TEST_F_TIMEOUT(vfio, reinit, 60)
 
 	/* A kernel that does not have that can't have a device that tells. */
 	if (!(get(self).device_features & MIGTRACK_DEVICE_FEATURES_REINIT)) {
-		EXPECT_NE(0, ioctl(self->dev.fd, VFIO_DEVICE_FEATURE, &head));
+		EXPECT_NE(0, ioctl(self->dev.testdev.device, VFIO_DEVICE_FEATURE, &head));
 		return;
 	}
-	ASSERT_EQ(0, ioctl(self->dev.fd, VFIO_DEVICE_FEATURE, &head));
+	ASSERT_EQ(0, ioctl(self->dev.testdev.device, VFIO_DEVICE_FEATURE, &head));
 	vmm_device_set(&self->dev, "reinit", "4096");
 	s = exact(self);
 	EXPECT_EQ(GOOD | MIGTRACK_COUNTER_FLAGS_REINIT, s.flags);
@@ -513,9 +513,9 @@ TEST_F_TIMEOUT(vfio, slow, 120)
 	vmm_device_open(&dev, "full");
 	vmm_device_set(&dev, "report_data_size", "5000");
 	vmm_device_set(&self->dev, "report_data_size", "1000");
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.fd, -1, "other", &id));
+	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, "other", &id));
 	ASSERT_EQ(0, migtrack_session_new(self->mt, &session, &fd));
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, fd, dev.fd, -1, "other", &other_id));
+	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, fd, dev.testdev.device, -1, "other", &other_id));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
 
 	vmm_device_set(&self->dev, "delay_get_data_size", "30000");
@@ -613,7 +613,7 @@ TEST_F_TIMEOUT(vfio, removed, 60)
 	int fd;
 
 	ASSERT_EQ(0, migtrack_session_new(self->mt, &session, &fd));
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, fd, self->dev.fd, -1, NULL, &id));
+	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, fd, self->dev.testdev.device, -1, NULL, &id));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
 	vmm_device_close(&self->dev);
 	start = now_ns();
@@ -716,7 +716,7 @@ TEST_F_TIMEOUT(vfio, refused_devices, 60)
 	EXPECT_REFUSED(EBADF, "descriptor is not open",
 		       migtrack_source_add_vfio(self->mt, self->fd, 1000, -1, NULL, &id));
 	for (int i = 0; i < 5; i++) {
-		int fd = (int[]){ pipes[0], event, self->dev.group, self->dev.container,
+		int fd = (int[]){ pipes[0], event, self->dev.testdev.group, self->dev.testdev.container,
 				  self->fd }[i];
 
 		if (fd < 0)
@@ -726,11 +726,11 @@ TEST_F_TIMEOUT(vfio, refused_devices, 60)
 	}
 	vmm_device_open(&fixed, "fixed");
 	EXPECT_REFUSED(EOPNOTSUPP, "can't migrate",
-		       migtrack_source_add_vfio(self->mt, self->fd, fixed.fd, -1, NULL, &id));
+		       migtrack_source_add_vfio(self->mt, self->fd, fixed.testdev.device, -1, NULL, &id));
 	vmm_device_close(&fixed);
 	vmm_device_remove(&fixed);
 	EXPECT_REFUSED(EINVAL, "printable",
-		       migtrack_source_add_vfio(self->mt, self->fd, self->dev.fd, -1, "a\nb", &id));
+		       migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, "a\nb", &id));
 	close(pipes[0]);
 	close(pipes[1]);
 	close(event);
@@ -747,12 +747,12 @@ TEST_F_TIMEOUT(vfio, refused_data, 60)
 	EXPECT_REFUSED(EBADF, "descriptor is not open",
 		       migtrack_source_set_data(self->mt, self->fd, self->id, 1000));
 	for (int i = 0; i < 4; i++) {
-		int fd = (int[]){ pipes[0], event, self->dev.fd, self->fd }[i];
+		int fd = (int[]){ pipes[0], event, self->dev.testdev.device, self->fd }[i];
 
 		EXPECT_REFUSED(EINVAL, "not the migration data",
 			       migtrack_source_set_data(self->mt, self->fd, self->id, fd));
 		EXPECT_REFUSED(EINVAL, "not the migration data",
-			       migtrack_source_add_vfio(self->mt, self->fd, self->dev.fd, fd,
+			       migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, fd,
 							NULL, &id));
 	}
 	/* That of a device that is loaded. */
@@ -786,7 +786,7 @@ TEST_F_TIMEOUT(vfio, does_not_answer, 60)
 	host_write("/sys/module/migtrack_vfio/parameters/answer_ms", "0");
 	for (int i = 0; i < 50 && !ret; i++) {
 		vmm_device_open(&dev, "full");
-		ret = migtrack_source_add_vfio(self->mt, self->fd, dev.fd, -1, NULL, &id);
+		ret = migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id);
 		vmm_device_close(&dev);
 		vmm_device_remove(&dev);
 		if (!ret)
@@ -819,13 +819,13 @@ TEST_F_TIMEOUT(vfio, no_room, 120)
 		if (mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
 			break;
-	ret = migtrack_source_add_vfio(self->mt, self->fd, dev.fd, -1, NULL, &id);
+	ret = migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id);
 	munmap(area, 16384UL * 4096);
 	host_write_number("/proc/sys/vm/max_map_count", most);
 	EXPECT_EQ(-ENOMEM, ret);
 	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "is it bound"));
 	/* The same device, with room. */
-	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.fd, -1, NULL, &id));
+	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id));
 	vmm_device_close(&dev);
 	vmm_device_remove(&dev);
 }
@@ -842,14 +842,14 @@ TEST_F_TIMEOUT(vfio, without_the_module, 60)
 	host_read("/proc/sys/kernel/modprobe", line, sizeof(line));
 	host_write("/proc/sys/kernel/modprobe", "/bin/false");
 	EXPECT_REFUSED(EOPNOTSUPP, "migtrack_vfio is not loaded",
-		       migtrack_source_add_vfio(self->mt, self->fd, self->dev.fd, -1, NULL, &id));
+		       migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id));
 	host_write("/proc/sys/kernel/modprobe", strtok(line, "\n"));
 	/* And loads it, but nobody waits for that. */
-	migtrack_source_add_vfio(self->mt, self->fd, self->dev.fd, -1, NULL, &id);
+	migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id);
 	for (int i = 0; i < 100 && access("/sys/module/migtrack_vfio", F_OK); i++)
 		usleep(ms(50) * 1000);
 	usleep(ms(100) * 1000);
-	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.fd, -1, NULL, &id))
+	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id))
 		TH_LOG("%s", migtrack_message(self->mt));
 }
 

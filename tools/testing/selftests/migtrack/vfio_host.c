@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <limits.h>
 #include <linux/pci_regs.h>
 #include <stdarg.h>
@@ -66,13 +67,18 @@ int testdev_create(struct testdev *dev, const char *type)
 	return write_file(path, dev->uuid);
 }
 
-int testdev_remove(struct testdev *dev)
+int testdev_unplug(const struct testdev *dev)
 {
 	char path[PATH_MAX];
 
-	vfio_close(dev);
 	snprintf(path, sizeof(path), MDEVS "%s/remove", dev->uuid);
 	return write_file(path, "1");
+}
+
+int testdev_remove(struct testdev *dev)
+{
+	vfio_close(dev);
+	return testdev_unplug(dev);
 }
 
 int knob_set(const struct testdev *dev, const char *name, const char *format, ...)
@@ -126,8 +132,33 @@ static int open_group(const struct testdev *dev)
 	return or_errno(open(path, O_RDWR | O_CLOEXEC));
 }
 
+/* On a kernel without groups: the device's own file, and iommufd. */
+static int open_cdev(struct testdev *dev)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	char path[PATH_MAX];
+	glob_t found;
+
+	snprintf(path, sizeof(path), MDEVS "%s/vfio-dev/vfio*", dev->uuid);
+	if (glob(path, 0, NULL, &found))
+		return -ENOENT;
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s",
+		 strrchr(found.gl_pathv[0], '/') + 1);
+	globfree(&found);
+	dev->container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (dev->container < 0)
+		return -errno;
+	dev->device = open(path, O_RDWR | O_CLOEXEC);
+	if (dev->device < 0)
+		return -errno;
+	bind.iommufd = dev->container;
+	return or_errno(ioctl(dev->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+}
+
 static int open_device(struct testdev *dev)
 {
+	if (access("/dev/vfio/vfio", F_OK))
+		return open_cdev(dev);
 	dev->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 	if (dev->container < 0)
 		return -errno;

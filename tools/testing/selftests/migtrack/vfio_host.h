@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The test device of tools/testing/modules/vfio_testdev, opened through VFIO by
- * container and group as a VMM does it. What returns int returns 0 or a file
+ * container and group as a VMM does it, or by iommufd where there are no groups. What returns int returns 0 or a file
  * descriptor, or -errno.
  */
 #ifndef VFIO_HOST_H
@@ -36,6 +36,8 @@ struct testdev {
 int testdev_load(void);
 int testdev_create(struct testdev *dev, const char *type);
 int testdev_remove(struct testdev *dev);
+/* Open or not. */
+int testdev_unplug(const struct testdev *dev);
 
 /* Knobs: files in sysfs. */
 int knob_set(const struct testdev *dev, const char *name, const char *format, ...)

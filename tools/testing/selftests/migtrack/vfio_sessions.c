@@ -136,9 +136,9 @@ static void change_state(FIXTURE_DATA(soak) *self, unsigned int i)
 static void vmm_open(FIXTURE_DATA(soak) *self, unsigned int i)
 {
 	vmm_device_reopen(&self->devices[i]);
-	dup2(self->devices[i].fd, DEVICE_FD + i);
-	close(self->devices[i].fd);
-	self->devices[i].fd = -1;
+	dup2(self->devices[i].testdev.device, DEVICE_FD + i);
+	close(self->devices[i].testdev.device);
+	self->devices[i].testdev.device = -1;
 }
 
 static void vmm_close(FIXTURE_DATA(soak) *self, unsigned int i)
@@ -289,7 +289,7 @@ static void track(FIXTURE_DATA(soak) *self)
 
 FIXTURE_SETUP(soak)
 {
-	if (vmm_device_load())
+	if (testdev_load())
 		SKIP(return, "the tests' VFIO device can't be loaded");
 	ASSERT_EQ(0, system("modprobe -q migtrack_vfio"));
 	self->shared = mmap(NULL, sizeof(*self->shared), PROT_READ | PROT_WRITE,

@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Devices of vfio_testdev, opened as a VMM opens them, and their knobs. */
+/* A test device in the hands of a VMM: vfio_host.h, where failing ends the test. */
 #ifndef VMM_DEVICE_H
 #define VMM_DEVICE_H
 
 #include <stdint.h>
 
-#include <linux/vfio.h>
+#include "vfio_host.h"
 
 struct vmm_device {
-	char uuid[40];
-	int container, group;	/* or an iommufd, and -1 */
-	int fd;			/* of the device, -1 if it is closed */
+	struct testdev testdev;
 	int data;		/* of its migration data, -1 if there is none */
 };
-
-/* 0, or a negative errno if the module can't be loaded. */
-int vmm_device_load(void);
 
 /* These end the program with a message if they can't. */
 void vmm_device_open(struct vmm_device *dev, const char *type);
@@ -28,7 +23,6 @@ void vmm_device_state(struct vmm_device *dev, enum vfio_device_mig_state state);
 /* As a VMM that ends or unplugs it; the mdev stays. */
 void vmm_device_close(struct vmm_device *dev);
 
-/* Takes the mdev away; VFIO waits until nobody has it open. */
 void vmm_device_remove(struct vmm_device *dev);
 
 #endif /* VMM_DEVICE_H */
