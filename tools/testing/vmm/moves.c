@@ -95,16 +95,7 @@ static void test_destination_waits(void)
 	to = connect_to(&dst);
 	OK(ops->check_destination(to, &err));
 	OK(ops->save(from, &saved, &err));
-	OK(ops->prepare_source(from, &err));
-	OK(ops->prepare_destination(to, &err));
-	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-	OK(ops->start(from, pair[0], &err));
-	OK(ops->incoming(to, pair[1], &err));
-	close(pair[0]);
-	close(pair[1]);
-	CHECK(phase_wait(from, VMM_PRE_SWITCHOVER, 5000));
-	copy_ram(&src, &dst);
-	OK(ops->go_on(from, &err));
+	go_to(COMPLETED, from, to, &src, &dst, pair);
 	CHECK(phase_wait(to, VMM_COMPLETED, 5000));
 	CHECK(counts_within(&dst, 300) < 0);
 	from->ops->close(from);
