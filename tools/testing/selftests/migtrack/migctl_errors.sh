@@ -3,32 +3,19 @@
 # What migctl refuses: each with its exit code, a message that says what is
 # wrong, and an advice. MIGCTL names the program, MIGTRACK_KO the module.
 
+# shellcheck source-path=SCRIPTDIR source=shell_lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shell_lib.sh"
+
 migctl=$(type -P "${MIGCTL:-migctl}")
 dir=$(mktemp -d /dev/shm/migctl-errors-XXXXXX)
 chmod 755 "$dir"
 autoload=$(cat /proc/sys/kernel/modprobe)
-n=0
-failed=0
 
 cleanup() {
 	jobs -p | xargs -r kill 2>/dev/null
 	echo "$autoload" > /proc/sys/kernel/modprobe
 	[ ! -d "$dir/huge" ] || umount "$dir/huge"
 	rm -rf "$dir" /root/migctl-errors
-}
-
-load() {
-	[ -d /sys/module/migtrack ] ||
-		if [ -n "${MIGTRACK_KO:-}" ]; then insmod "$MIGTRACK_KO"
-		else modprobe migtrack; fi
-}
-
-result() {
-	local status=$1
-
-	shift
-	[ "$status" = 0 ] || { failed=1; printf 'not '; }
-	echo "ok $((++n)) $*"
 }
 
 # refuse NAME EXIT-CODE PATTERN MIGCTL-ARGUMENTS...

@@ -3,29 +3,16 @@
 # migctl as an operator uses it, on a process that writes a known set of pages
 # and on a real QEMU. MIGCTL names the program, MIGTRACK_KO the module.
 
+# shellcheck source-path=SCRIPTDIR source=shell_lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shell_lib.sh"
+
 migctl=$(type -P "${MIGCTL:-migctl}")
 dir=$(mktemp -d /dev/shm/migctl-track-XXXXXX)
 ram=$dir/ram
-n=0
-failed=0
 
 cleanup() {
 	jobs -p | xargs -r kill 2>/dev/null
 	rm -rf "$dir"
-}
-
-load() {
-	[ -d /sys/module/migtrack ] ||
-		if [ -n "${MIGTRACK_KO:-}" ]; then insmod "$MIGTRACK_KO"
-		else modprobe migtrack; fi
-}
-
-result() {
-	local status=$1
-
-	shift
-	[ "$status" = 0 ] || { failed=1; printf 'not '; }
-	echo "ok $((++n)) $*"
 }
 
 # run NAME EXIT-CODE MIGCTL-ARGUMENTS...: output to $dir/out
@@ -39,23 +26,6 @@ run() {
 	echo "# migctl $*: exit $status, wanted $code"
 	sed 's/^/# /' "$dir/err"
 	result 1 "$name"
-}
-
-# holds NAME PYTHON: an expression over the JSON objects in $dir/out, by type
-holds() {
-	python3 - "$dir/out" "$2" <<-'END'
-		import json, sys
-		rows = [json.loads(line) for line in open(sys.argv[1])]
-		def of(name):
-		    return [row for row in rows if row['type'] == name]
-		good = eval(sys.argv[2])
-		if not good:
-		    print('# does not hold:', sys.argv[2])
-		    for row in rows:
-		        print('#', row)
-		sys.exit(not good)
-	END
-	result $? "$1"
 }
 
 says() {

@@ -3,21 +3,14 @@
 # migctl on a real QEMU with VFIO devices: it finds them by itself, shows what they
 # have to move, also while QEMU migrates, and leaves them free to go.
 
+# shellcheck source-path=SCRIPTDIR source=shell_lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shell_lib.sh"
+
 migctl=$(type -P "${MIGCTL:-migctl}")
 dir=$(mktemp -d /dev/shm/migctl-vfio-XXXXXX)
 types=/sys/class/mdev_bus/vfio_testdev/mdev_supported_types
 mdevs=/sys/bus/mdev/devices
 slow=${MIGTRACK_SLOW:-1}
-n=0
-failed=0
-
-result() {
-	local status=$1
-
-	shift
-	[ "$status" = 0 ] || { failed=1; printf 'not '; }
-	echo "ok $((++n)) $*"
-}
 
 # mdev TYPE: its name to stdout
 mdev() {
@@ -84,23 +77,6 @@ cleanup() {
 		echo 1 > "$mdevs/$uuid/remove"
 	done
 	rm -rf "$dir"
-}
-
-# holds NAME PYTHON: an expression over the JSON objects in $dir/out, by type
-holds() {
-	python3 - "$dir/out" "$2" <<-'END'
-		import json, sys
-		rows = [json.loads(line) for line in open(sys.argv[1])]
-		def of(name):
-		    return [row for row in rows if row['type'] == name]
-		good = eval(sys.argv[2])
-		if not good:
-		    print('# does not hold:', sys.argv[2])
-		    for row in rows:
-		        print('#', row)
-		sys.exit(not good)
-	END
-	result $? "$1"
 }
 
 track() {

@@ -6,6 +6,8 @@
 set -u
 
 cd "$(dirname "$0")" || exit 1
+# shellcheck source-path=SCRIPTDIR source=shell_lib.sh
+. ./shell_lib.sh
 trace=/sys/kernel/tracing/instances/migtrack-refusals
 programs=(refuse reported abi vfio)
 
@@ -21,16 +23,6 @@ echo 1 > $trace/events/netlink/netlink_extack/enable
 mapfile -t texts < refusals.txt
 echo "TAP version 13"
 echo "1..$((${#programs[@]} + ${#texts[@]}))"
-n=0
-failed=0
-
-result() {
-	local status=$1
-
-	shift
-	[ "$status" = 0 ] || { failed=1; printf 'not '; }
-	echo "ok $((++n)) $*"
-}
 
 for program in "${programs[@]}"; do
 	"./$program" > "$log" 2>&1
