@@ -32,7 +32,8 @@ help:
 	@echo '  demo-track       a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  check            the tests, on both kernels'
 	@echo '  check-e2e        only: real guests move, and things go wrong. KERNEL=6.12|7.2'
-	@echo '  check-long       storms, endings, vCPUs and swap: an hour; goes on where it was'
+	@echo '  check-long       storms, endings, vCPUs and swap: an hour; goes on where it was.'
+	@echo '                   KERNELS="6.12 7.2", 6.12-debug after make debug-kernel: hours'
 	@echo '  check-debug      only: the kselftests, on a kernel that looks for mistakes in memory,'
 	@echo '                   locks and page tables; compiles it once, 10 to 30 min'
 	@echo '  check-fuzz       only: a million hostile messages, on that kernel'
@@ -95,7 +96,7 @@ check-e2e:
 	@tools/testing/lab/vm run -c 1 -t 2400 $(KERNEL) -- /src/tools/testing/e2e/run
 
 check-long:
-	@tools/testing/lab/check-long
+	@tools/testing/lab/check-long $(KERNELS)
 
 check-debug: debug-kernel
 	@tools/testing/lab/check-debug kselftest

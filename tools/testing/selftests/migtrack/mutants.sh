@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The tests notice a tracker that is wrong: for each step of its algorithm, one
 # that leaves it out fails a test that the whole one passes. MIGTRACK_KO names a
-# module built with MIGTRACK_MUTANTS.
+# module built with MIGTRACK_MUTANTS: mutants.sh [STEP...], all if none is named.
 set -u
 
 cd "$(dirname "$0")" || exit 1
@@ -26,6 +26,17 @@ mutants=(
 	"atomic		exact	-t taken_while_it_syncs"
 	"algorithm	exact	-t equals_kvms_dirty_log"
 )
+
+# Those that were asked for.
+chosen=()
+for mutant in "${mutants[@]}"; do
+	read -r step _ <<< "$mutant"
+	[ $# != 0 ] && [[ " $* " != *" $step "* ]] || chosen+=("$mutant")
+done
+if [ $# != 0 ] && [ ${#chosen[@]} != $# ]; then
+	echo "Bail out! no such step among: $*"
+	exit 2
+fi
 
 rmmod migtrack 2>/dev/null
 if ! insmod "${MIGTRACK_KO:-}" || [ ! -e $without ]; then
@@ -51,7 +62,7 @@ noticed() {
 }
 
 echo "TAP version 13"
-echo "1..$((${#mutants[@]} + 1))"
+echo "1..$((${#chosen[@]} + 1))"
 n=0
 failed=0
 # The one that the runner has not run: it takes more CPUs.
@@ -63,7 +74,7 @@ else
 	echo "not ok $((++n)) without none: late_flush passes"
 	sed 's/^#* */# /' "$log"
 fi
-for mutant in "${mutants[@]}"; do
+for mutant in "${chosen[@]}"; do
 	read -r step program options <<< "$mutant"
 	echo "$step" > $without
 	if noticed "$program" "$options"; then
