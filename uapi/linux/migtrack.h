@@ -141,8 +141,8 @@ enum migtrack_device_features {
  *   that the map covers was reported.
  * @MIGTRACK_DMA_LOG_IN_USE: Somebody else has the device's log: the VMM, which
  *   migrates it, or another session. What the device writes is not tracked.
- * @MIGTRACK_DMA_LOG_FAILED: The device could not start it, or is gone;
- *   dma-log-error says why. What the device writes is not tracked.
+ * @MIGTRACK_DMA_LOG_FAILED: The device could not start it; dma-log-error says
+ *   why. What the device writes is not tracked.
  */
 enum migtrack_dma_log {
 	MIGTRACK_DMA_LOG_STARTING = 1,
