@@ -11,6 +11,14 @@
 
 #include <linux/migtrack.h>
 
+/* Common nested types */
+const struct nla_policy migtrack_dma_range_nl_policy[MIGTRACK_A_DMA_RANGE_OFFSET + 1] = {
+	[MIGTRACK_A_DMA_RANGE_IOVA] = { .type = NLA_UINT, },
+	[MIGTRACK_A_DMA_RANGE_LENGTH] = { .type = NLA_UINT, },
+	[MIGTRACK_A_DMA_RANGE_SOURCE_ID] = { .type = NLA_U32, },
+	[MIGTRACK_A_DMA_RANGE_OFFSET] = { .type = NLA_UINT, },
+};
+
 /* MIGTRACK_CMD_SESSION_DEL - do */
 static const struct nla_policy migtrack_session_del_nl_policy[MIGTRACK_A_SESSION_FD + 1] = {
 	[MIGTRACK_A_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
@@ -85,6 +93,19 @@ static const struct nla_policy migtrack_source_set_nl_policy[MIGTRACK_A_SOURCE_D
 	[MIGTRACK_A_SOURCE_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
 	[MIGTRACK_A_SOURCE_ID] = { .type = NLA_U32, },
 	[MIGTRACK_A_SOURCE_DATA_FD] = NLA_POLICY_MIN(NLA_S32, 0),
+};
+
+/* MIGTRACK_CMD_DMA_LOG_START - do */
+static const struct nla_policy migtrack_dma_log_start_nl_policy[MIGTRACK_A_SOURCE_DMA_MAP + 1] = {
+	[MIGTRACK_A_SOURCE_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
+	[MIGTRACK_A_SOURCE_ID] = { .type = NLA_U32, },
+	[MIGTRACK_A_SOURCE_DMA_MAP] = NLA_POLICY_NESTED(migtrack_dma_range_nl_policy),
+};
+
+/* MIGTRACK_CMD_DMA_LOG_STOP - do */
+static const struct nla_policy migtrack_dma_log_stop_nl_policy[MIGTRACK_A_SOURCE_ID + 1] = {
+	[MIGTRACK_A_SOURCE_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
+	[MIGTRACK_A_SOURCE_ID] = { .type = NLA_U32, },
 };
 
 /* Ops table for migtrack */
@@ -181,6 +202,24 @@ static const struct genl_split_ops migtrack_nl_ops[] = {
 		.post_doit	= migtrack_nl_session_post_doit,
 		.policy		= migtrack_source_set_nl_policy,
 		.maxattr	= MIGTRACK_A_SOURCE_DATA_FD,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MIGTRACK_CMD_DMA_LOG_START,
+		.pre_doit	= migtrack_nl_source_pre_doit,
+		.doit		= migtrack_nl_dma_log_start_doit,
+		.post_doit	= migtrack_nl_session_post_doit,
+		.policy		= migtrack_dma_log_start_nl_policy,
+		.maxattr	= MIGTRACK_A_SOURCE_DMA_MAP,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MIGTRACK_CMD_DMA_LOG_STOP,
+		.pre_doit	= migtrack_nl_source_pre_doit,
+		.doit		= migtrack_nl_dma_log_stop_doit,
+		.post_doit	= migtrack_nl_session_post_doit,
+		.policy		= migtrack_dma_log_stop_nl_policy,
+		.maxattr	= MIGTRACK_A_SOURCE_ID,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

@@ -12,6 +12,9 @@
 
 #include <linux/migtrack.h>
 
+/* Common nested types */
+extern const struct nla_policy migtrack_dma_range_nl_policy[MIGTRACK_A_DMA_RANGE_OFFSET + 1];
+
 int migtrack_nl_session_pre_doit(const struct genl_split_ops *ops,
 				 struct sk_buff *skb, struct genl_info *info);
 int migtrack_nl_source_pre_doit(const struct genl_split_ops *ops,
@@ -34,6 +37,8 @@ int migtrack_nl_sync_doit(struct sk_buff *skb, struct genl_info *info);
 int migtrack_nl_session_set_doit(struct sk_buff *skb, struct genl_info *info);
 int migtrack_nl_source_report_doit(struct sk_buff *skb, struct genl_info *info);
 int migtrack_nl_source_set_doit(struct sk_buff *skb, struct genl_info *info);
+int migtrack_nl_dma_log_start_doit(struct sk_buff *skb, struct genl_info *info);
+int migtrack_nl_dma_log_stop_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	MIGTRACK_NLGRP_EVENTS,

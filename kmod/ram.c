@@ -165,6 +165,85 @@ bool migtrack_ram_is_target(struct migtrack_tracker *tracker, struct mm_struct *
 	return false;
 }
 
+/* ---- what devices write ---- */
+
+/* Its owner takes bits at the same time, and others set theirs. */
+static void migtrack_set_bits(unsigned long *map, unsigned long first, unsigned long n)
+{
+	unsigned long *word = map + BIT_WORD(first), end;
+
+	for (first %= BITS_PER_LONG; n; first = 0, word++) {
+		end = min(first + n, (unsigned long)BITS_PER_LONG);
+		migtrack_fetch_or(GENMASK(end - 1, first), word);
+		n -= end - first;
+	}
+}
+
+/**
+ * migtrack_ram_mark - pages of a source were written
+ * @source: the source; does nothing if it was stopped
+ * @page: of the source, that bit @from stands for
+ * @bits: pages
+ * @from: first bit to look at
+ * @to: first bit not to look at
+ *
+ * The next sync counts them.
+ *
+ * Return: how many were set.
+ */
+unsigned long migtrack_ram_mark(struct migtrack_source *source, unsigned long page,
+				const unsigned long *bits, unsigned int from,
+				unsigned int to)
+{
+	struct migtrack_ram *ram = to_ram(source);
+	unsigned long start = from, end, n = 0;
+
+	spin_lock(&ram->mark_lock);
+	if (ram->deaf)
+		goto out;
+	for_each_set_bitrange_from(start, end, bits, to) {
+		migtrack_set_bits(source->map->addr, page + (start - from), end - start);
+		n += end - start;
+	}
+out:
+	spin_unlock(&ram->mark_lock);
+	return n;
+}
+
+/**
+ * migtrack_ram_mark_range - pages of a source may have been written
+ * @source: the source; does nothing if it was stopped
+ * @page: the first one, of the source
+ * @n: how many
+ */
+void migtrack_ram_mark_range(struct migtrack_source *source, unsigned long page,
+			     unsigned long n)
+{
+	const unsigned long step = 1UL << 20;
+	struct migtrack_ram *ram = to_ram(source);
+	unsigned long now;
+
+	for (; n; page += now, n -= now) {
+		now = min(n, step);
+		spin_lock(&ram->mark_lock);
+		if (!ram->deaf)
+			migtrack_set_bits(source->map->addr, page, now);
+		spin_unlock(&ram->mark_lock);
+		cond_resched();
+	}
+}
+
+/**
+ * migtrack_ram_mm - the address space of a source's VMM
+ * @source: the source
+ *
+ * Return: that; there as long as @source, its memory may not be.
+ */
+struct mm_struct *migtrack_ram_mm(struct migtrack_source *source)
+{
+	return to_ram(source)->mm;
+}
+
 /* ---- the source's ops ---- */
 
 static u64 migtrack_ram_weight(struct migtrack_ram *ram)
@@ -210,6 +289,9 @@ static void migtrack_ram_stop(struct migtrack_source *source)
 	if (ram->tracker)
 		migtrack_tracker_put(ram->tracker);
 	ram->tracker = NULL;
+	spin_lock(&ram->mark_lock);
+	ram->deaf = true;
+	spin_unlock(&ram->mark_lock);
 	if (ram->gone)
 		migtrack_ram_set_gone(ram);
 }
@@ -452,6 +534,7 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 		return ERR_PTR(-ENOMEM);
 	migtrack_source_init(&ram->source, &migtrack_ram_ops,
 			     MIGTRACK_SOURCE_TYPE_RAM);
+	spin_lock_init(&ram->mark_lock);
 
 	err = migtrack_ram_find_mm(ram, args, skb, extack);
 	if (err)

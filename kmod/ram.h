@@ -3,6 +3,7 @@
 #define _MIGTRACK_RAM_H
 
 #include <linux/list.h>
+#include <linux/spinlock.h>
 
 #include "source.h"
 
@@ -24,6 +25,8 @@ struct netlink_ext_ack;
  * @found: pages found since the last sync of this source, under the tracker's
  *	sync_lock
  * @gone: the VMM's address space ended
+ * @mark_lock: short; a device's pages are set in the map, or it is not set any more
+ * @deaf: under @mark_lock: nothing is set in the map any more
  */
 struct migtrack_ram {
 	struct migtrack_source source;
@@ -37,6 +40,8 @@ struct migtrack_ram {
 	struct list_head node;
 	u64 found;
 	bool gone;
+	spinlock_t mark_lock;		/* short */
+	bool deaf;
 };
 
 /**
@@ -65,5 +70,13 @@ unsigned long migtrack_ram_first_chunk(const struct migtrack_ram *ram);
 unsigned long migtrack_ram_last_chunk(const struct migtrack_ram *ram);
 void migtrack_ram_mm_gone(struct migtrack_tracker *tracker, struct mm_struct *mm);
 bool migtrack_ram_is_target(struct migtrack_tracker *tracker, struct mm_struct *mm);
+
+/* For devices that write to it. */
+unsigned long migtrack_ram_mark(struct migtrack_source *source, unsigned long page,
+				const unsigned long *bits, unsigned int from,
+				unsigned int to);
+void migtrack_ram_mark_range(struct migtrack_source *source, unsigned long page,
+			     unsigned long n);
+struct mm_struct *migtrack_ram_mm(struct migtrack_source *source);
 
 #endif /* _MIGTRACK_RAM_H */

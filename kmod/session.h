@@ -67,6 +67,8 @@ struct migtrack_session {
 	struct migtrack_source *sources[MIGTRACK_MAP_SOURCES];
 };
 
+extern const struct file_operations migtrack_session_fops;
+
 void migtrack_session_announce(struct migtrack_session *session);
 struct file *migtrack_session_new(struct net *net, struct netlink_ext_ack *extack);
 void migtrack_session_end(struct migtrack_session *session);

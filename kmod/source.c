@@ -60,6 +60,20 @@ void migtrack_source_put(struct migtrack_source *source)
 EXPORT_SYMBOL_GPL(migtrack_source_put);
 
 /**
+ * migtrack_source_harvest - set what a source knows of other sources' pages
+ * @source: the source
+ * @cancel: set by another task to give up early
+ */
+void migtrack_source_harvest(struct migtrack_source *source, const bool *cancel)
+{
+	if (!source->ops->harvest)
+		return;
+	mutex_lock(&source->lock);
+	source->ops->harvest(source, cancel);
+	mutex_unlock(&source->lock);
+}
+
+/**
  * migtrack_source_sync - ask a source
  * @source: the source
  * @kind: what for

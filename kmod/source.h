@@ -12,6 +12,7 @@
 #include "provider.h"
 #include "sizes.h"
 
+struct migtrack_dma_map;
 struct migtrack_map;
 struct migtrack_session;
 struct migtrack_source;
@@ -53,6 +54,9 @@ struct migtrack_device_stats {
  * @clamps: impossible sizes that were reported
  * @error: errno of the last query of a device, or 0
  * @device: of a device
+ * @log: enum migtrack_dma_log, 0 if nobody asked for it
+ * @log_error: errno, or 0
+ * @untracked_pages: that the log reported, and that are in no source
  */
 struct migtrack_source_stats {
 	struct migtrack_counters bytes;
@@ -69,6 +73,9 @@ struct migtrack_source_stats {
 	u64 clamps;
 	u32 error;
 	struct migtrack_device_stats device;
+	u32 log;
+	u32 log_error;
+	u64 untracked_pages;
 };
 
 /**
@@ -81,6 +88,12 @@ struct migtrack_source_stats {
  *	takes long
  * @set: something became known about the source. Called with the session's
  *	lock; NULL if nothing can
+ * @log_start: have a device log what memory it writes, which harvests set in the
+ *	bitmaps of the map's sources. Called with the session's lock; does not wait.
+ *	NULL if it is no device
+ * @log_stop: do without that; likewise
+ * @harvest: set those pages. Called before any source's @sync, with the source's
+ *	lock; sleeps; may end early when *cancel is set; NULL if there are none
  * @sync: ask the source and set its stats. The first sync, and one of kind
  *	setup, reports everything. Called with the source's lock; sleeps; ends
  *	early with -EINTR when *cancel is set
@@ -98,6 +111,10 @@ struct migtrack_source_ops {
 	int (*set)(struct migtrack_source *source,
 		   const struct migtrack_device_args *args,
 		   struct netlink_ext_ack *extack);
+	int (*log_start)(struct migtrack_source *source, struct migtrack_dma_map *map,
+			 struct netlink_ext_ack *extack);
+	int (*log_stop)(struct migtrack_source *source, struct netlink_ext_ack *extack);
+	void (*harvest)(struct migtrack_source *source, const bool *cancel);
 	int (*sync)(struct migtrack_source *source, enum migtrack_sync_kind kind,
 		    const bool *cancel);
 	void (*latest)(struct migtrack_source *source,
@@ -150,6 +167,7 @@ void migtrack_source_init(struct migtrack_source *source,
 			  const struct migtrack_source_ops *ops,
 			  enum migtrack_source_type type);
 void migtrack_source_put(struct migtrack_source *source);
+void migtrack_source_harvest(struct migtrack_source *source, const bool *cancel);
 int migtrack_source_sync(struct migtrack_source *source,
 			 enum migtrack_sync_kind kind, const bool *cancel);
 void migtrack_source_stop(struct migtrack_source *source);

@@ -12,6 +12,7 @@
 #include <net/netlink.h>
 
 #include "device.h"
+#include "dma.h"
 #include "main.h"
 #include "vfio_source.h"
 
@@ -60,11 +61,15 @@ static bool migtrack_vfio_is_last(struct file *file)
  * @file: or NULL
  * @data: or NULL
  * @mm: or NULL
+ * @log: what it logged for a source that wants to know; or NULL
+ * @unwanted: what it logged for nobody; or NULL
  */
 struct migtrack_vfio_held {
 	struct file *file;
 	struct file *data;
 	struct mm_struct *mm;
+	struct migtrack_dma_map *log;
+	struct migtrack_dma_map *unwanted;
 };
 
 /* Take out of the device what it need not hold any more. */
@@ -78,7 +83,9 @@ static void migtrack_vfio_take_held(struct migtrack_vfio_device *device,
 		device->gone = true;
 	if (device->busy)
 		goto out;
-	if (device->gone || !device->users) {
+	/* One that logs for us has to be told to stop, as its VMM goes on. */
+	if (device->gone || (!device->users && !device->log.active)) {
+		migtrack_vfio_log_lost(&device->log, &held->log, &held->unwanted);
 		swap(held->file, device->file);
 		swap(held->data, device->data);
 		swap(held->mm, device->mm);
@@ -102,6 +109,11 @@ static void migtrack_vfio_release(const struct migtrack_vfio_held *held)
 		__fput_sync(held->file);
 	if (held->mm)
 		mmdrop(held->mm);
+	/* What it wrote before it was closed nobody has read. */
+	if (held->log)
+		migtrack_dma_mark_all(held->log);
+	migtrack_dma_map_put(held->log);
+	migtrack_dma_map_put(held->unwanted);
 }
 
 /* After the file was closed, unless the device hangs. */
@@ -144,14 +156,22 @@ static void migtrack_vfio_watch_work(struct work_struct *work)
 static bool migtrack_vfio_ask_begin(struct migtrack_vfio_device *device,
 				    struct migtrack_vfio_query *query, u64 *number)
 {
-	bool ask;
+	bool ask, log = false;
 
 	spin_lock(&device->lock);
 	*number = device->wanted;
 	query->probe = !device->probed;
-	query->sizes = device->done != device->wanted;
-	ask = device->file && !device->gone && device->mm && (query->probe || query->sizes);
+	query->sizes = device->done != device->wanted && device->sizes;
+	ask = device->file && !device->gone && device->mm;
+	if (ask)
+		log = migtrack_vfio_log_begin(&device->log, &query->log,
+					      device->done != device->wanted);
+	ask = ask && (query->probe || query->sizes || log);
+	device->sizes = false;
 	if (ask) {
+		query->vmm = migtrack_vfio_log_mm(&query->log);
+		if (query->vmm)
+			mmgrab(query->vmm);
 		query->device = device->file;
 		query->data = device->data ? get_file(device->data) : NULL;
 		query->mm = device->mm;
@@ -188,12 +208,11 @@ static bool migtrack_vfio_is_news(const struct migtrack_vfio_answer *old,
 	return old->has_state && new->has_state && old->state != new->state;
 }
 
-static void migtrack_vfio_take_answer(struct migtrack_vfio_device *device,
-				      const struct migtrack_vfio_query *query, u64 number)
+/* Returns whether it is news. */
+static bool migtrack_vfio_take_answer(struct migtrack_vfio_device *device,
+				      const struct migtrack_vfio_query *query)
 {
 	struct migtrack_vfio_answer old = device->answer;
-	struct migtrack_vfio_source *vfio;
-	bool news;
 
 	lockdep_assert_held(&device->lock);
 
@@ -201,9 +220,16 @@ static void migtrack_vfio_take_answer(struct migtrack_vfio_device *device,
 		migtrack_vfio_warn(device, &query->reply);
 	if (!query->reply.err)
 		device->time = ktime_get_ns();
-	device->done = number;
+	return migtrack_vfio_is_news(&old, &device->answer);
+}
 
-	news = migtrack_vfio_is_news(&old, &device->answer);
+static void migtrack_vfio_tell_answer(struct migtrack_vfio_device *device, u64 number,
+				      bool news)
+{
+	struct migtrack_vfio_source *vfio;
+
+	lockdep_assert_held(&device->lock);
+
 	list_for_each_entry(vfio, &device->sources, node) {
 		if (!news && !(vfio->late && vfio->late <= number))
 			continue;
@@ -216,6 +242,7 @@ static void migtrack_vfio_ask_end(struct migtrack_vfio_device *device,
 				  struct migtrack_vfio_query *query, u64 number)
 {
 	struct file *ended = NULL;
+	bool news;
 
 	spin_lock(&device->lock);
 	device->busy = false;
@@ -224,8 +251,11 @@ static void migtrack_vfio_ask_end(struct migtrack_vfio_device *device,
 		device->probe_err = query->probe_err;
 		device->features = query->features;
 	}
+	device->done = number;
+	news = migtrack_vfio_log_end(&device->log, &query->log, number);
 	if (query->sizes)
-		migtrack_vfio_take_answer(device, query, number);
+		news |= migtrack_vfio_take_answer(device, query);
+	migtrack_vfio_tell_answer(device, number, news);
 	if (migtrack_vfio_data_ended(&query->reply) && device->data == query->data)
 		swap(ended, device->data);
 	spin_unlock(&device->lock);
@@ -236,6 +266,9 @@ static void migtrack_vfio_ask_end(struct migtrack_vfio_device *device,
 	if (query->data)
 		__fput_sync(query->data);
 	mmdrop(query->mm);
+	if (query->vmm)
+		mmdrop(query->vmm);
+	migtrack_vfio_log_query_put(&query->log);
 }
 
 static void migtrack_vfio_ask_work(struct work_struct *work)
@@ -255,7 +288,8 @@ static void migtrack_vfio_ask_work(struct work_struct *work)
 }
 
 /* From now on it is asked from the address space of who calls. */
-static void migtrack_vfio_device_queue(struct migtrack_vfio_device *device, u64 *number)
+static void migtrack_vfio_device_queue(struct migtrack_vfio_device *device, u64 *number,
+				       bool sizes)
 {
 	struct mm_struct *mm = current->mm;
 
@@ -266,6 +300,7 @@ static void migtrack_vfio_device_queue(struct migtrack_vfio_device *device, u64 
 		swap(device->mm, mm);
 	if (number)
 		*number = ++device->wanted;
+	device->sizes |= sizes;
 	spin_unlock(&device->lock);
 	if (mm)
 		mmdrop(mm);
@@ -278,16 +313,17 @@ static void migtrack_vfio_device_queue(struct migtrack_vfio_device *device, u64 
 /**
  * migtrack_vfio_device_ask - have a device asked
  * @device: the device
+ * @sizes: also what there is to move, not only what its log has
  *
  * In the context of who wants to know; does not wait.
  *
  * Return: number of the question.
  */
-u64 migtrack_vfio_device_ask(struct migtrack_vfio_device *device)
+u64 migtrack_vfio_device_ask(struct migtrack_vfio_device *device, bool sizes)
 {
 	u64 number;
 
-	migtrack_vfio_device_queue(device, &number);
+	migtrack_vfio_device_queue(device, &number, sizes);
 	return number;
 }
 
@@ -350,7 +386,7 @@ int migtrack_vfio_device_probe(struct migtrack_vfio_device *device, u32 *feature
 	device->probed = probed;
 	spin_unlock(&device->lock);
 	if (!probed)
-		migtrack_vfio_device_queue(device, NULL);
+		migtrack_vfio_device_queue(device, NULL, false);
 	left = wait_event_killable_timeout(device->answered, READ_ONCE(device->probed),
 					   msecs_to_jiffies(READ_ONCE(migtrack_vfio_answer_ms)));
 	if (left < 0)
@@ -389,10 +425,45 @@ void migtrack_vfio_device_attach(struct migtrack_vfio_device *device,
 void migtrack_vfio_device_leave(struct migtrack_vfio_device *device,
 				struct migtrack_vfio_source *source)
 {
+	struct migtrack_dma_map *old = NULL;
+	bool stop;
+
 	spin_lock(&device->lock);
 	list_del_init(&source->node);
 	device->users--;
+	if (device->log.owner == source)
+		old = migtrack_vfio_log_set(&device->log, NULL, NULL);
+	stop = device->log.active && !device->log.map;
 	spin_unlock(&device->lock);
+	if (stop)
+		migtrack_vfio_device_queue(device, NULL, false);
+	migtrack_dma_map_put(old);
+}
+
+/**
+ * migtrack_vfio_device_set_log - have a device log what it writes, or not
+ * @device: the device
+ * @source: a source of it; if another one has the log it is told so
+ * @map: what to log; NULL: nothing
+ *
+ * Does not wait.
+ */
+void migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
+				  struct migtrack_vfio_source *source,
+				  struct migtrack_dma_map *map)
+{
+	struct migtrack_dma_map *old = NULL;
+	bool ours;
+
+	spin_lock(&device->lock);
+	ours = !device->log.owner || device->log.owner == source;
+	source->log_in_use = map && !ours;
+	if (ours)
+		old = migtrack_vfio_log_set(&device->log, map ? source : NULL, map);
+	spin_unlock(&device->lock);
+	if (ours)
+		migtrack_vfio_device_queue(device, NULL, false);
+	migtrack_dma_map_put(old);
 }
 
 /**

@@ -9,6 +9,7 @@
 #include <linux/workqueue.h>
 
 #include "judge.h"
+#include "log.h"
 #include "query.h"
 
 struct migtrack_vfio_source;
@@ -46,10 +47,12 @@ struct netlink_ext_ack;
  * @features: enum migtrack_device_features
  * @wanted: number of the last question
  * @done: number of the last question that was answered
+ * @sizes: the last question is of what there is to move, too
  * @busy: it is being asked, since @busy_since
  * @busy_since: jiffies
  * @answer: of the last question
  * @time: of @answer, CLOCK_MONOTONIC in ns; 0 before the first
+ * @log: of what it writes by DMA
  */
 struct migtrack_vfio_device {
 	refcount_t refs;
@@ -71,10 +74,12 @@ struct migtrack_vfio_device {
 	u32 features;
 	u64 wanted;
 	u64 done;
+	bool sizes;
 	bool busy;
 	unsigned long busy_since;
 	struct migtrack_vfio_answer answer;
 	u64 time;
+	struct migtrack_vfio_log log;
 };
 
 struct migtrack_vfio_device *migtrack_vfio_device_get(struct file *file);
@@ -87,7 +92,10 @@ void migtrack_vfio_device_attach(struct migtrack_vfio_device *device,
 				 struct migtrack_vfio_source *source);
 void migtrack_vfio_device_set_data(struct migtrack_vfio_device *device,
 				   struct file *data);
-u64 migtrack_vfio_device_ask(struct migtrack_vfio_device *device);
+void migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
+				  struct migtrack_vfio_source *source,
+				  struct migtrack_dma_map *map);
+u64 migtrack_vfio_device_ask(struct migtrack_vfio_device *device, bool sizes);
 bool migtrack_vfio_device_answered(struct migtrack_vfio_device *device, u64 number);
 
 #endif /* _MIGTRACK_VFIO_DEVICE_H */

@@ -11,6 +11,7 @@
 
 #include <linux/fs.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -21,6 +22,7 @@
 
 #include "compat.h"
 #include "query.h"
+#include "vfio_trace.h"
 
 /**
  * migtrack_vfio_is_device - is that the file of a VFIO device?
@@ -63,9 +65,18 @@ static int migtrack_vfio_ioctl(struct file *file, unsigned int cmd, void __user 
 	return ret < -MAX_ERRNO ? -EIO : ret;
 }
 
-/* VFIO_DEVICE_FEATURE with @size bytes of @data in and, for a GET, out. */
-static int migtrack_vfio_feature(struct file *file, void __user *page, u32 flags,
-				 void *data, size_t size)
+/**
+ * migtrack_vfio_feature - VFIO_DEVICE_FEATURE
+ * @file: the device's
+ * @page: to ask with
+ * @flags: what to do, and with which feature
+ * @data: in and out; may be NULL if @size is 0
+ * @size: bytes
+ *
+ * Return: 0 or what the device says.
+ */
+int migtrack_vfio_feature(struct file *file, void __user *page, u32 flags, void *data,
+			  size_t size)
 {
 	struct vfio_device_feature head = {
 		.argsz = sizeof(head) + size,
@@ -125,7 +136,15 @@ static int migtrack_vfio_probe(struct file *file, void __user *page, u32 *featur
 	return 0;
 }
 
-static int migtrack_vfio_get_state(struct file *file, void __user *page, u32 *state)
+/**
+ * migtrack_vfio_get_state - a device's migration state
+ * @file: the device's
+ * @page: to ask with
+ * @state: out: anything
+ *
+ * Return: 0 or what the device says.
+ */
+int migtrack_vfio_get_state(struct file *file, void __user *page, u32 *state)
 {
 	struct vfio_device_feature_mig_state mig = { .data_fd = -1 };
 	int err;
@@ -201,10 +220,20 @@ static int migtrack_vfio_ask(struct migtrack_vfio_query *query)
 	if (query->probe)
 		query->probe_err = migtrack_vfio_probe(query->device, page,
 						       &query->features);
+	/* Before the sizes, so that what is written meanwhile is soon known. */
+	migtrack_vfio_log_ask(query->device, page, &query->log);
 	if (query->sizes)
 		migtrack_vfio_ask_sizes(query, page);
 	vm_munmap(addr, PAGE_SIZE);
 	return 0;
+}
+
+/* Who asked may have ended since: with its memory. Until the answer it stays. */
+static struct mm_struct *migtrack_vfio_query_mm(const struct migtrack_vfio_query *query)
+{
+	if (mmget_not_zero(query->mm))
+		return query->mm;
+	return query->vmm && mmget_not_zero(query->vmm) ? query->vmm : NULL;
 }
 
 /**
@@ -216,17 +245,22 @@ static int migtrack_vfio_ask(struct migtrack_vfio_query *query)
  */
 void migtrack_vfio_query(struct migtrack_vfio_query *query)
 {
+	struct mm_struct *mm = migtrack_vfio_query_mm(query);
+	u64 start = ktime_get_ns();
 	int err = -ESRCH;
 
-	/* Who asked may have ended since. Until the answer its memory stays. */
-	if (mmget_not_zero(query->mm)) {
-		kthread_use_mm(query->mm);
+	trace_migtrack_vfio_ask(query);
+	if (mm) {
+		kthread_use_mm(mm);
 		err = migtrack_vfio_ask(query);
-		kthread_unuse_mm(query->mm);
-		mmput(query->mm);
+		kthread_unuse_mm(mm);
+		mmput(mm);
 	}
 	if (err) {
 		query->probe_err = err;
 		query->reply.err = err;
+		migtrack_vfio_log_not_asked(&query->log, err);
 	}
+	query->duration = ktime_get_ns() - start;
+	trace_migtrack_vfio_answer(query);
 }

@@ -2,12 +2,14 @@
 /* Source type vfio: a VFIO device, asked for what it has to move. */
 
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <net/netlink.h>
 
 #include "device.h"
+#include "dma.h"
 #include "main.h"
 #include "vfio_source.h"
 
@@ -48,6 +50,16 @@ static void migtrack_vfio_attach(struct migtrack_source *source)
 	migtrack_vfio_device_attach(to_vfio(source)->device, to_vfio(source));
 }
 
+static bool migtrack_vfio_has_log(struct migtrack_vfio_source *vfio)
+{
+	bool has;
+
+	spin_lock(&vfio->device->lock);
+	has = vfio->device->log.owner == vfio;
+	spin_unlock(&vfio->device->lock);
+	return has;
+}
+
 /*
  * A device that did not answer in time before does not get time again: it is
  * waited for once, not in each sync.
@@ -58,13 +70,14 @@ static void migtrack_vfio_begin(struct migtrack_source *source,
 	struct migtrack_vfio_source *vfio = to_vfio(source);
 	struct migtrack_vfio_device *device = vfio->device;
 	unsigned long wait = msecs_to_jiffies(READ_ONCE(migtrack_vfio_answer_ms));
+	bool final = kind == MIGTRACK_SYNC_KIND_FINAL;
 	u64 number;
 
 	/* The guest is stopped: what was found before is what is left to move. */
-	if (kind == MIGTRACK_SYNC_KIND_FINAL)
+	if (final && !migtrack_vfio_has_log(vfio))
 		return;
 
-	number = migtrack_vfio_device_ask(device);
+	number = migtrack_vfio_device_ask(device, !final);
 	spin_lock(&device->lock);
 	vfio->asked = number;
 	vfio->deadline = (device->busy ? device->busy_since : jiffies) + wait;
@@ -78,18 +91,10 @@ static bool migtrack_vfio_wait(struct migtrack_vfio_source *vfio, long slice)
 				  slice);
 }
 
-/* A device that does not answer keeps its numbers, and others do not wait. */
-static int migtrack_vfio_sync(struct migtrack_source *source,
-			      enum migtrack_sync_kind kind, const bool *cancel)
+/* Until the deadline. Returns -ETIMEDOUT after that. */
+static int migtrack_vfio_await(struct migtrack_vfio_source *vfio, const bool *cancel)
 {
-	struct migtrack_vfio_source *vfio = to_vfio(source);
-	struct migtrack_vfio_device *device = vfio->device;
 	long slice = msecs_to_jiffies(MIGTRACK_VFIO_CANCEL_MS), left;
-
-	lockdep_assert_held(&source->lock);
-
-	if (kind == MIGTRACK_SYNC_KIND_FINAL)
-		return 0;
 
 	do {
 		if (READ_ONCE(*cancel))
@@ -98,12 +103,70 @@ static int migtrack_vfio_sync(struct migtrack_source *source,
 		if (migtrack_vfio_wait(vfio, clamp(left, 0, slice)))
 			return 0;
 	} while (left > 0);
+	return -ETIMEDOUT;
+}
+
+/* What the device wrote; of all that it could if it does not answer. */
+static void migtrack_vfio_harvest(struct migtrack_source *source, const bool *cancel)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+	struct migtrack_vfio_device *device = vfio->device;
+	struct migtrack_dma_map *all = NULL;
+
+	lockdep_assert_held(&source->lock);
+
+	if (!migtrack_vfio_has_log(vfio) || migtrack_vfio_await(vfio, cancel) == -EINTR)
+		return;
+
+	spin_lock(&device->lock);
+	if (device->log.owner == vfio)
+		all = migtrack_vfio_log_harvest(&device->log, vfio->asked, ktime_get_ns());
+	spin_unlock(&device->lock);
+	if (all)
+		migtrack_dma_mark_all(all);
+	migtrack_dma_map_put(all);
+}
+
+/* A device that does not answer keeps its numbers, and others do not wait. */
+static int migtrack_vfio_sync(struct migtrack_source *source,
+			      enum migtrack_sync_kind kind, const bool *cancel)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+	struct migtrack_vfio_device *device = vfio->device;
+	int err;
+
+	lockdep_assert_held(&source->lock);
+
+	if (kind == MIGTRACK_SYNC_KIND_FINAL)
+		return 0;
+
+	err = migtrack_vfio_await(vfio, cancel);
+	if (err != -ETIMEDOUT)
+		return err;
 
 	spin_lock(&device->lock);
 	if (device->done < vfio->asked)
 		vfio->late = vfio->asked;
 	spin_unlock(&device->lock);
 	return 0;
+}
+
+static void migtrack_vfio_log_stats(const struct migtrack_vfio_source *vfio,
+				    struct migtrack_source_stats *stats)
+{
+	const struct migtrack_vfio_log *log = &vfio->device->log;
+
+	lockdep_assert_held(&vfio->device->lock);
+
+	if (log->owner != vfio) {
+		stats->log = vfio->log_in_use ? MIGTRACK_DMA_LOG_IN_USE : 0;
+		return;
+	}
+	stats->log = migtrack_vfio_log_state(log);
+	stats->log_error = -log->error;
+	stats->untracked_pages = log->untracked;
+	stats->dirty_pages = log->dirty_pages;
+	stats->dirty_rate = log->dirty_rate;
 }
 
 static void migtrack_vfio_latest(struct migtrack_source *source,
@@ -133,6 +196,7 @@ static void migtrack_vfio_latest(struct migtrack_source *source,
 		stats->device.known |= MIGTRACK_DEVICE_SIZE_KNOWN;
 	if (device->gone)
 		stats->flags |= MIGTRACK_COUNTER_FLAGS_GONE;
+	migtrack_vfio_log_stats(vfio, stats);
 	if (device->gone || device->done < vfio->late) {
 		stats->flags &= ~MIGTRACK_COUNTER_FLAGS_EXACT;
 		stats->flags |= MIGTRACK_COUNTER_FLAGS_STALE;
@@ -157,6 +221,65 @@ static int migtrack_vfio_set(struct migtrack_source *source,
 	if (!err)
 		migtrack_vfio_device_set_data(to_vfio(source)->device, args->data);
 	return err;
+}
+
+/* VFIO's report is there, and says EOPNOTSUPP: better said before the start. */
+static int migtrack_vfio_check_log(const struct migtrack_source *source,
+				   struct netlink_ext_ack *extack)
+{
+	if (!(source->features & MIGTRACK_DEVICE_FEATURES_DIRTY_LOG)) {
+		NL_SET_ERR_MSG(extack, "the device has no DMA log");
+		return -EOPNOTSUPP;
+	}
+	if (!IS_ENABLED(CONFIG_IOMMUFD_DRIVER)) {
+		NL_SET_ERR_MSG(extack,
+			       "this kernel can't report a device's DMA log: it was built without CONFIG_IOMMUFD and CONFIG_IOMMUFD_DRIVER");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static int migtrack_vfio_start_log(struct migtrack_source *source,
+				   struct migtrack_dma_map *map,
+				   struct netlink_ext_ack *extack)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+	struct migtrack_vfio_device *device = vfio->device;
+	bool before;
+	int err;
+
+	err = migtrack_vfio_check_log(source, extack);
+	if (err)
+		return err;
+
+	/* The session's lock keeps others from asking for this source. */
+	spin_lock(&device->lock);
+	before = device->log.owner == vfio || vfio->log_in_use;
+	spin_unlock(&device->lock);
+	if (before) {
+		NL_SET_ERR_MSG(extack, "the source asked for the DMA log before; stop it first");
+		return -EBUSY;
+	}
+	migtrack_vfio_device_set_log(device, vfio, map);
+	return 0;
+}
+
+static int migtrack_vfio_stop_log(struct migtrack_source *source,
+				  struct netlink_ext_ack *extack)
+{
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+	struct migtrack_vfio_device *device = vfio->device;
+	bool before;
+
+	spin_lock(&device->lock);
+	before = device->log.owner == vfio || vfio->log_in_use;
+	spin_unlock(&device->lock);
+	if (!before) {
+		NL_SET_ERR_MSG(extack, "the source did not ask for the DMA log");
+		return -ENOENT;
+	}
+	migtrack_vfio_device_set_log(device, vfio, NULL);
+	return 0;
 }
 
 static void migtrack_vfio_stop(struct migtrack_source *source)
@@ -184,6 +307,9 @@ static const struct migtrack_source_ops migtrack_vfio_ops = {
 	.attach	= migtrack_vfio_attach,
 	.begin	= migtrack_vfio_begin,
 	.set	= migtrack_vfio_set,
+	.log_start = migtrack_vfio_start_log,
+	.log_stop = migtrack_vfio_stop_log,
+	.harvest = migtrack_vfio_harvest,
 	.sync	= migtrack_vfio_sync,
 	.latest	= migtrack_vfio_latest,
 	.stop	= migtrack_vfio_stop,

@@ -22,6 +22,7 @@ struct migtrack_vfio_device;
  * @asked: number of the last question, under the device's lock
  * @deadline: jiffies until when a sync waits for it; likewise
  * @late: number of the last question that was not answered in time; likewise
+ * @log_in_use: it asked for the DMA log, which another source had; likewise
  */
 struct migtrack_vfio_source {
 	struct migtrack_source source;
@@ -33,6 +34,7 @@ struct migtrack_vfio_source {
 	u64 asked;
 	unsigned long deadline;
 	u64 late;
+	bool log_in_use;
 };
 
 extern const struct migtrack_source_provider migtrack_vfio_provider;

@@ -20,12 +20,14 @@ const char track_usage[] =
 	"  --ram PATH|fd:N[,offset=BYTES][,length=BYTES]\n"
 	"                      memory of the process: a file that it maps shared, or its\n"
 	"                      descriptor N of one\n"
+	"  --dma-log           with --qmp: also what its VFIO devices write by DMA, where\n"
+	"                      they and the kernel can tell; not while QEMU migrates\n"
 	"  -i, --interval T    between lines: 100ms, 1s (default), 2.5s, or seconds\n"
 	"  -n, --count N       end after N lines\n"
 	"  -d, --duration T    end after this time\n"
 	"  -j, --json          one JSON object a line, in bytes and nanoseconds";
 
-enum { OPTION_QMP = 256, OPTION_PID, OPTION_RAM };
+enum { OPTION_QMP = 256, OPTION_PID, OPTION_RAM, OPTION_DMA_LOG };
 
 static int options_add_ram(struct track_options *options, const char *text,
 			   struct error *err)
@@ -58,6 +60,9 @@ static int options_take(struct track_options *options, int option,
 		return 0;
 	case OPTION_RAM:
 		return options_add_ram(options, optarg, err);
+	case OPTION_DMA_LOG:
+		options->dma_log = true;
+		return 0;
 	case 'i':
 		return option_time("--interval", optarg, &options->interval_ns,
 				   err);
@@ -82,6 +87,9 @@ static int options_check(const struct track_options *options,
 	else if (!options->qmp && !options->n_rams)
 		error_set(err, EXIT_USAGE, "track: which memory of process %d?",
 			  options->pid);
+	else if (options->dma_log && !options->qmp)
+		error_set(err, EXIT_USAGE,
+			  "track: --dma-log needs --qmp, to find devices and memory");
 	else
 		return 0;
 	return error_advise(err,
@@ -104,6 +112,7 @@ int track_options_parse(struct track_options *options, int argc, char **argv,
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "pid", required_argument, NULL, OPTION_PID },
 		{ "ram", required_argument, NULL, OPTION_RAM },
+		{ "dma-log", no_argument, NULL, OPTION_DMA_LOG },
 		{ "interval", required_argument, NULL, 'i' },
 		{ "count", required_argument, NULL, 'n' },
 		{ "duration", required_argument, NULL, 'd' },
@@ -205,6 +214,9 @@ static int track(struct output *out, const struct track_options *options,
 	out_track_start(out, options, target, tracker);
 	out_track_target(out, target);
 	out_track_devices(out, devices);
+	if (options->dma_log)
+		track_dma_start(out, devices, tracker, target->ranges,
+				target->n_ranges);
 	if (!tracker->n && !devices->n_tracked)
 		return nothing_tracked(target, err);
 	return track_run(out, options, tracker, devices, target->pid, err);

@@ -16,6 +16,7 @@
  * @interval_ns: between two syncs
  * @count: intervals to show, 0 for no limit
  * @duration_ns: how long, 0 for no limit
+ * @dma_log: also what devices write by DMA
  */
 struct track_options {
 	const char *qmp;
@@ -25,6 +26,7 @@ struct track_options {
 	uint64_t interval_ns;
 	uint64_t count;
 	uint64_t duration_ns;
+	bool dma_log;
 };
 
 int track_options_parse(struct track_options *options, int argc, char **argv,
@@ -36,11 +38,15 @@ void track_options_free(struct track_options *options);
  * @pid: the process
  * @memory: its back ends
  * @n: how many
+ * @ranges: where devices find it, if that is asked for
+ * @n_ranges: how many
  */
 struct track_target {
 	pid_t pid;
 	struct vmm_memory *memory;
 	size_t n;
+	struct vmm_range *ranges;
+	size_t n_ranges;
 };
 
 /* Asks the VMM, or opens what --ram names. */

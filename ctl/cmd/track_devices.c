@@ -62,16 +62,37 @@ static int device_add(struct track_devices *all, struct tracker *tracker,
 	return ret;
 }
 
+/* It is there before it is: while its init runs it has no devices yet. */
+static bool module_is_live(void)
+{
+	char state[16] = "";
+	FILE *file = fopen("/sys/module/migtrack_vfio/initstate", "re");
+
+	if (!file)
+		return false;
+	if (!fgets(state, sizeof(state), file))
+		state[0] = '\0';
+	fclose(file);
+	return !strcmp(state, "live\n");
+}
+
+#define MODULE_TRIES	20
+#define MODULE_WAIT_NS	(100 * 1000 * 1000)
+
 /* The kernel starts to load the module of that type when it misses it. */
 static void device_add_patiently(struct track_devices *all,
 				 struct tracker *tracker,
-				 const struct vfio_file *file)
+				 const struct vfio_file *file, int *tries)
 {
-	const struct timespec moment = { .tv_nsec = 100 * 1000 * 1000 };
-	int tries = 20;
+	const struct timespec moment = { .tv_nsec = MODULE_WAIT_NS };
+	bool live;
 
-	while (device_add(all, tracker, file) == -EOPNOTSUPP &&
-	       access("/sys/module/migtrack_vfio", F_OK) && --tries) {
+	for (;;) {
+		live = module_is_live();
+		if (device_add(all, tracker, file) != -EOPNOTSUPP || live ||
+		    !*tries)
+			return;
+		--*tries;
 		nanosleep(&moment, NULL);
 		all->n--;
 	}
@@ -80,6 +101,7 @@ static void device_add_patiently(struct track_devices *all,
 int track_devices_find(struct track_devices *all, struct tracker *tracker,
 		       pid_t pid, struct error *err)
 {
+	int tries = MODULE_TRIES;
 	struct vfio_files files;
 	size_t i;
 
@@ -94,7 +116,7 @@ int track_devices_find(struct track_devices *all, struct tracker *tracker,
 		return error_set(err, EXIT_FAILED, "out of memory");
 	}
 	for (i = 0; i < files.n_devices; i++)
-		device_add_patiently(all, tracker, &files.devices[i]);
+		device_add_patiently(all, tracker, &files.devices[i], &tries);
 	vfio_files_free(&files);
 	return 0;
 }
@@ -272,6 +294,7 @@ void track_devices_show(struct output *out, struct track_devices *all,
 			id = source.id;
 		}
 	}
+	track_dma_show(out, all, tracker);
 	if (missing)
 		data_attribute(out, all, tracker, id);
 }

@@ -7,6 +7,7 @@
 #include "vmm/vfio.h"
 
 struct tracker;
+struct vmm_range;
 
 /**
  * struct track_device - one of them
@@ -47,5 +48,14 @@ void out_track_devices(struct output *out, const struct track_devices *all);
 /* After a sync: a row for each; looks for migration data of those that have none. */
 void track_devices_show(struct output *out, struct track_devices *all,
 			struct tracker *tracker);
+
+/* Have them log what they write to the memory that is tracked; says which can't. */
+void track_dma_start(struct output *out, const struct track_devices *all,
+		     struct tracker *tracker, const struct vmm_range *ranges,
+		     size_t n_ranges);
+
+/* After a sync: a row for each that was asked for its log. */
+void track_dma_show(struct output *out, const struct track_devices *all,
+		    struct tracker *tracker);
 
 #endif /* MIGCTL_TRACK_DEVICES_H */

@@ -14,6 +14,9 @@ static int target_ask(struct track_target *target,
 		return -1;
 	target->pid = vmm->pid;
 	ret = vmm->ops->memory(vmm, &target->memory, &target->n, err);
+	if (!ret && options->dma_log)
+		ret = vmm->ops->layout(vmm, &target->ranges, &target->n_ranges,
+				       err);
 	vmm->ops->close(vmm);
 	if (!ret && !target->n)
 		return error_set(err, EXIT_UNTRACKABLE,
@@ -51,6 +54,7 @@ int track_target_find(struct track_target *target,
 
 void track_target_free(struct track_target *target)
 {
+	free(target->ranges);
 	vmm_memory_free(target->memory, target->n);
 }
 

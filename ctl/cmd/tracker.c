@@ -86,7 +86,7 @@ int tracker_add(struct tracker *tracker, pid_t pid,
 		return error_set(err, EXIT_FAILED, "out of memory");
 	tracker->sources = sources;
 	source = &sources[tracker->n];
-	*source = (struct tracker_source){};
+	*source = (struct tracker_source) { .memory = mem };
 	ret = migtrack_source_add_ram(tracker->mt, tracker->fd, pid, mem->fd,
 				      mem->offset, mem->size, &source->map);
 	if (ret) {

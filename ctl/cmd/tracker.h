@@ -9,11 +9,13 @@
 
 /**
  * struct tracker_source - memory that is tracked
+ * @memory: what it is in the VMM; the caller's
  * @map: what the kernel replied
  * @bitmap: the kernel's bitmap, mapped
  * @seen: pages that were written in any interval: the working set
  */
 struct tracker_source {
+	const struct vmm_memory *memory;
 	struct migtrack_source_map map;
 	unsigned long *bitmap;
 	unsigned long *seen;

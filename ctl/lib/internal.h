@@ -33,10 +33,10 @@ struct migtrack {
 	char buffer[MIGTRACK_BUFFER_SIZE] __attribute__((aligned(8)));
 };
 
-/* A request under construction. */
+/* A request under construction: with MIGTRACK_MAX_DMA_RANGES of them at the most. */
 struct request {
 	struct nlmsghdr *nlh;
-	char buffer[512] __attribute__((aligned(8)));
+	char buffer[4096] __attribute__((aligned(8)));
 };
 
 /* Where an attribute goes in a struct: a number of 4 or 8 bytes, or a longer string. */
@@ -74,6 +74,9 @@ void request_init(struct migtrack *mt, struct request *req, uint8_t cmd,
 void request_put_uint(struct request *req, uint16_t attr, uint64_t value);
 void request_put_u32(struct request *req, uint16_t attr, uint32_t value);
 void request_put_string(struct request *req, uint16_t attr, const char *value);
+
+struct nlattr *request_nest(struct request *req, uint16_t attr);
+void request_nest_end(struct request *req, struct nlattr *nest);
 
 /* Send, wait for the acknowledgement; a reply fills @object if there is one. */
 int request_do(struct migtrack *mt, struct request *req,

@@ -93,8 +93,11 @@ struct migtrack_source {
 	uint64_t precopy_dirty;		/* UINT64_MAX: unknown */
 	uint64_t stopcopy_size;		/* UINT64_MAX: unknown */
 	uint32_t error;			/* errno of its last query, 0: none */
+	uint32_t dma_log;		/* enum migtrack_dma_log, 0: not asked for */
+	uint64_t dma_untracked;		/* pages that it told, in no source */
+	uint32_t dma_log_error;		/* errno of its last use, 0: none */
 	uint32_t reserved32;		/* 0 */
-	uint64_t reserved[3];		/* 0 */
+	uint64_t reserved[1];		/* 0 */
 };
 
 /* What an owner says about a source. */
@@ -182,6 +185,25 @@ int migtrack_source_add_vfio(struct migtrack *mt, int session_fd, int device_fd,
 /* The device's migration data, once the VMM has that. */
 int migtrack_source_set_data(struct migtrack *mt, int session_fd, uint32_t id,
 			     int data_fd);
+
+/* Memory of a source of type ram, as a device finds it. Bytes. */
+struct migtrack_dma_range {
+	uint64_t iova;
+	uint64_t length;
+	uint64_t offset;		/* in what the source tracks */
+	uint32_t source_id;
+	uint32_t reserved32;		/* 0 */
+};
+
+/*
+ * What a VFIO device writes by DMA, set in the bitmaps of its memory's sources by
+ * each sync; dma_log of the source says what became of it. Only while nobody
+ * migrates the guest: a device has one log, and its VMM's migration fails while
+ * somebody else uses that.
+ */
+int migtrack_dma_log_start(struct migtrack *mt, int session_fd, uint32_t id,
+			   const struct migtrack_dma_range *ranges, size_t n);
+int migtrack_dma_log_stop(struct migtrack *mt, int session_fd, uint32_t id);
 
 /* With the flag stale or gone the sizes are not looked at: the last ones stay. */
 int migtrack_source_report(struct migtrack *mt, int session_fd, uint32_t id,

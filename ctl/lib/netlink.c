@@ -45,6 +45,16 @@ void request_put_string(struct request *req, uint16_t attr, const char *value)
 	mnl_attr_put_strz(req->nlh, attr, value);
 }
 
+struct nlattr *request_nest(struct request *req, uint16_t attr)
+{
+	return mnl_attr_nest_start(req->nlh, attr);
+}
+
+void request_nest_end(struct request *req, struct nlattr *nest)
+{
+	mnl_attr_nest_end(req->nlh, nest);
+}
+
 static const struct field *layout_find(const struct layout *layout,
 				       uint16_t attr)
 {

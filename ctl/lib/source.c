@@ -40,6 +40,9 @@ static const struct field source_fields[] = {
 	SOURCE(precopy_dirty, PRECOPY_DIRTY),
 	SOURCE(stopcopy_size, STOPCOPY_SIZE),
 	SOURCE(error, ERROR),
+	SOURCE(dma_log, DMA_LOG),
+	SOURCE(dma_log_error, DMA_LOG_ERROR),
+	SOURCE(dma_untracked, DMA_UNTRACKED),
 };
 
 static void source_init(void *object)
@@ -195,6 +198,64 @@ int migtrack_source_set_data(struct migtrack *mt, int session_fd, uint32_t id,
 			(uint32_t)session_fd);
 	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
 	request_put_u32(&req, MIGTRACK_A_SOURCE_DATA_FD, (uint32_t)data_fd);
+	return request_do(mt, &req, NULL, NULL);
+}
+
+/**
+ * migtrack_dma_log_start() - track what a VFIO device writes by DMA
+ * @mt: the handle
+ * @session_fd: the session's descriptor
+ * @id: number of the source, of type vfio
+ * @ranges: where the device finds the memory of the session's sources
+ * @n: how many, up to MIGTRACK_MAX_DMA_RANGES
+ *
+ * Return: 0 or a negative errno; migtrack_message() says why. What the device
+ * says is in the source's dma_log, later.
+ */
+int migtrack_dma_log_start(struct migtrack *mt, int session_fd, uint32_t id,
+			   const struct migtrack_dma_range *ranges, size_t n)
+{
+	struct request req;
+	struct nlattr *nest;
+	size_t i;
+
+	if (n > MIGTRACK_MAX_DMA_RANGES)
+		return -E2BIG;
+	request_init(mt, &req, MIGTRACK_CMD_DMA_LOG_START, 0);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
+			(uint32_t)session_fd);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	for (i = 0; i < n; i++) {
+		nest = request_nest(&req, MIGTRACK_A_SOURCE_DMA_MAP);
+		request_put_uint(&req, MIGTRACK_A_DMA_RANGE_IOVA,
+				 ranges[i].iova);
+		request_put_uint(&req, MIGTRACK_A_DMA_RANGE_LENGTH,
+				 ranges[i].length);
+		request_put_u32(&req, MIGTRACK_A_DMA_RANGE_SOURCE_ID,
+				ranges[i].source_id);
+		request_put_uint(&req, MIGTRACK_A_DMA_RANGE_OFFSET,
+				 ranges[i].offset);
+		request_nest_end(&req, nest);
+	}
+	return request_do(mt, &req, NULL, NULL);
+}
+
+/**
+ * migtrack_dma_log_stop() - do without a VFIO device's DMA log
+ * @mt: the handle
+ * @session_fd: the session's descriptor
+ * @id: number of the source
+ *
+ * Return: 0 or a negative errno.
+ */
+int migtrack_dma_log_stop(struct migtrack *mt, int session_fd, uint32_t id)
+{
+	struct request req;
+
+	request_init(mt, &req, MIGTRACK_CMD_DMA_LOG_STOP, 0);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
+			(uint32_t)session_fd);
+	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
 	return request_do(mt, &req, NULL, NULL);
 }
 

@@ -12,6 +12,7 @@
 #include "common/units.h"
 #include "vmm/memfile.h"
 #include "vmm/qemu.h"
+#include "vmm/qemu_layout.h"
 
 #define BACKEND_PREFIX	"child<memory-backend-"
 
@@ -409,5 +410,6 @@ const struct vmm_ops vmm_qemu = {
 	.name = "QEMU",
 	.open = qemu_open,
 	.memory = qemu_memory,
+	.layout = qemu_layout,
 	.close = qemu_close,
 };

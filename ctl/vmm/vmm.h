@@ -38,6 +38,20 @@ struct vmm_memory {
 	char advice[256];
 };
 
+/**
+ * struct vmm_range - memory of the guest as its devices find it
+ * @id: name of the back end
+ * @iova: where, in bytes
+ * @length: bytes
+ * @offset: where it starts in the back end
+ */
+struct vmm_range {
+	char id[NAME_MAX + 1];
+	uint64_t iova;
+	uint64_t length;
+	uint64_t offset;
+};
+
 struct vmm;
 
 /**
@@ -46,6 +60,8 @@ struct vmm;
  * @open: connect to @address; @pid is the process if the user named it, else 0
  * @memory: the guest's memory back ends and the files that hold them, in an
  *	array that vmm_memory_free() takes
+ * @layout: where the guest's devices find that memory, in an array to be freed,
+ *	also after a failure; refused while the VMM migrates the guest
  * @close: disconnect; the VMM goes on as before
  */
 struct vmm_ops {
@@ -53,6 +69,8 @@ struct vmm_ops {
 	int (*open)(struct vmm **vmm, const char *address, pid_t pid,
 		    struct error *err);
 	int (*memory)(struct vmm *vmm, struct vmm_memory **memory, size_t *n,
+		      struct error *err);
+	int (*layout)(struct vmm *vmm, struct vmm_range **ranges, size_t *n,
 		      struct error *err);
 	void (*close)(struct vmm *vmm);
 };

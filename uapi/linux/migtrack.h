@@ -12,6 +12,7 @@
 
 #define MIGTRACK_UNKNOWN_BYTES		107374182400
 #define MIGTRACK_DEFAULT_MAX_AGE	10000000000
+#define MIGTRACK_MAX_DMA_RANGES		64
 
 /**
  * enum migtrack_source_type - What a source is.
@@ -129,6 +130,26 @@ enum migtrack_device_features {
 	MIGTRACK_DEVICE_FEATURES_PRE_COPY = 4,
 	MIGTRACK_DEVICE_FEATURES_DIRTY_LOG = 8,
 	MIGTRACK_DEVICE_FEATURES_REINIT = 16,
+};
+
+/**
+ * enum migtrack_dma_log - What became of a log that dma-log-start asked for.
+ * @MIGTRACK_DMA_LOG_STARTING: The device has not answered yet.
+ * @MIGTRACK_DMA_LOG_ON: The last sync read it. The first one after the start
+ *   reports all that the map covers, as what was written before is not known.
+ * @MIGTRACK_DMA_LOG_UNREAD: It is on, and the last sync could not read it: all
+ *   that the map covers was reported.
+ * @MIGTRACK_DMA_LOG_IN_USE: Somebody else has the device's log: the VMM, which
+ *   migrates it, or another session. What the device writes is not tracked.
+ * @MIGTRACK_DMA_LOG_FAILED: The device could not start it; dma-log-error says
+ *   why. What the device writes is not tracked.
+ */
+enum migtrack_dma_log {
+	MIGTRACK_DMA_LOG_STARTING = 1,
+	MIGTRACK_DMA_LOG_ON,
+	MIGTRACK_DMA_LOG_UNREAD,
+	MIGTRACK_DMA_LOG_IN_USE,
+	MIGTRACK_DMA_LOG_FAILED,
 };
 
 /**
@@ -263,9 +284,23 @@ enum {
 	MIGTRACK_A_SOURCE_PRECOPY_DIRTY,
 	MIGTRACK_A_SOURCE_STOPCOPY_SIZE,
 	MIGTRACK_A_SOURCE_ERROR,
+	MIGTRACK_A_SOURCE_DMA_MAP,
+	MIGTRACK_A_SOURCE_DMA_LOG,
+	MIGTRACK_A_SOURCE_DMA_LOG_ERROR,
+	MIGTRACK_A_SOURCE_DMA_UNTRACKED,
 
 	__MIGTRACK_A_SOURCE_MAX,
 	MIGTRACK_A_SOURCE_MAX = (__MIGTRACK_A_SOURCE_MAX - 1)
+};
+
+enum {
+	MIGTRACK_A_DMA_RANGE_IOVA = 1,
+	MIGTRACK_A_DMA_RANGE_LENGTH,
+	MIGTRACK_A_DMA_RANGE_SOURCE_ID,
+	MIGTRACK_A_DMA_RANGE_OFFSET,
+
+	__MIGTRACK_A_DMA_RANGE_MAX,
+	MIGTRACK_A_DMA_RANGE_MAX = (__MIGTRACK_A_DMA_RANGE_MAX - 1)
 };
 
 enum {
@@ -284,6 +319,8 @@ enum {
 	MIGTRACK_CMD_SESSION_CHANGE_NTF,
 	MIGTRACK_CMD_SOURCE_REPORT,
 	MIGTRACK_CMD_SOURCE_SET,
+	MIGTRACK_CMD_DMA_LOG_START,
+	MIGTRACK_CMD_DMA_LOG_STOP,
 
 	__MIGTRACK_CMD_MAX,
 	MIGTRACK_CMD_MAX = (__MIGTRACK_CMD_MAX - 1)

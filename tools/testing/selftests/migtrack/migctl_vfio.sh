@@ -48,8 +48,9 @@ start() {
 	local -a devices=()
 
 	shift 2
+	[ -z "$groupless" ] || devices=(-object iommufd,id=iommufd)
 	for uuid; do
-		devices+=(-device "vfio-pci,id=dev$((i++)),sysfsdev=$mdevs/$uuid,enable-migration=$migration")
+		devices+=(-device "vfio-pci,id=dev$((i++)),sysfsdev=$mdevs/$uuid,enable-migration=$migration${groupless:+,iommufd=iommufd}")
 	done
 	rm -f "$dir/qmp" "$dir/qmp2"
 	qemu-system-x86_64 -machine q35,memory-backend=ram -accel kvm -m 64 -nodefaults \
@@ -95,13 +96,18 @@ if ! [ -e $types ] && ! insmod "${MIGTRACK_TEST_MODULES:-}/vfio_testdev/vfio_tes
 	echo "1..0 # SKIP no device for tests"
 	exit 4
 fi
-modprobe migtrack_vfio
+groupless=
+[ -e /dev/vfio/vfio ] || groupless=yes
+# What VFIO reports a device's log by.
+reports=
+! grep -qE ' iova_bitmap_set($|[[:space:]])' /proc/kallsyms || reports=yes
 # QEMU can use no device's log on kernels without IOMMUFD, and then uses its own.
-uuids=("$(mdev nolog)" "$(mdev full)" "$(mdev fixed)")
+uuids=("$(mdev nolog)" "$(mdev full)" "$(mdev fixed)" "$(mdev nolog)")
+second=${uuids[3]}
 trap cleanup EXIT
 
 echo "TAP version 13"
-echo "1..22"
+echo "1..32"
 shared=memory-backend-file,id=ram,size=64M,share=on,mem-path=$dir/ram
 private=memory-backend-ram,id=ram,size=64M
 knobs=$mdevs/${uuids[0]}/testdev
@@ -115,6 +121,10 @@ holds "and names one that can't migrate" \
 
 start "$shared" on "${uuids[0]}"
 result $? "a QEMU with a device starts"
+rmmod migtrack_vfio
+[ ! -e /sys/module/migtrack_vfio ] && track -i 100ms -n 1 -j
+result $? "the module is loaded when it is needed first"
+holds "and the device is tracked at once" '[v["tracked"] for v in of("vfio")] == [True]'
 echo $((1911 * mib)) > "$knobs/stop_bytes"
 track -i 300ms -n 2 -j
 result $? "track finds the device"
@@ -165,6 +175,44 @@ grep -q exited "$dir/err"
 result $? "track says that the process is gone"
 unset 'uuids[0]'
 uuids=("${uuids[@]}")
+
+# Two devices that are both saved: nothing says whose data a descriptor is of.
+first=$(mdev nolog)
+uuids+=("$first")
+start "$shared" on "$first" "$second"
+result $? "a QEMU with two devices starts"
+qmp '{"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": 1000000, "downtime-limit": 1}}' \
+	'{"execute": "migrate", "arguments": {"uri": "exec:cat > /dev/null"}}' > /dev/null
+result $? "and migrates"
+sleep 1
+track -i 300ms -n 2 -j
+holds "data that can't be told apart is said to be unattributed, once" \
+	'[(u["descriptors"], u["devices"]) for u in of("unattributed")] == [(2, 2)]'
+holds "and no device is given another's" \
+	'len(d := of("device")[-2:]) == 2 and all(r["state"] == "pre-copy" and r["precopy_initial_bytes"] is None and r["precopy_bytes"] == 0 and r["stopcopy_bytes"] > 0 for r in d)'
+track -i 300ms -n 1 --dma-log -j
+grep -q "QEMU migrates the guest (active)" "$dir/err" && grep -q "has one DMA log" "$dir/err"
+result $? "a log is not taken from a QEMU that migrates"
+qmp '{"execute": "migrate_cancel"}' > /dev/null
+stop
+
+# What devices write.
+start "$shared" auto "${uuids[0]}"
+result $? "a QEMU whose device has a DMA log starts"
+track -i 300ms -n 2 --dma-log -j
+result $? "track --dma-log"
+if [ $reports ]; then
+	holds "its log is read" \
+		'len(l := of("dma_log")) == 3 and all(r["state"] == "on" for r in l[1:]) and l[-1]["dirty_bytes"] == 0'
+else
+	holds "a kernel that can't report it says why" \
+		'[("CONFIG_IOMMUFD_DRIVER" in r["reason"], r["name"]) for r in of("dma_log_refused")] == [(True, "'"${uuids[0]}"'")]'
+fi
+stop
+unset 'uuids[3]' 'uuids[2]'
+for uuid in "$first" "$second"; do
+	echo 1 > "$mdevs/$uuid/remove"
+done
 
 # Memory that can't be tracked, two devices, and one that can't migrate.
 start "$private" auto "${uuids[@]}"

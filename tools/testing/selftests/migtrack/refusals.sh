@@ -9,7 +9,7 @@ cd "$(dirname "$0")" || exit 1
 # shellcheck source-path=SCRIPTDIR source=shell_lib.sh
 . ./shell_lib.sh
 trace=/sys/kernel/tracing/instances/migtrack-refusals
-programs=(refuse reported abi vfio)
+programs=(refuse reported abi vfio vfio_dma_log)
 
 if [ "$(id -u)" != 0 ] || ! mkdir $trace || ! [ -e $trace/events/netlink/netlink_extack ]; then
 	rmdir $trace 2>/dev/null

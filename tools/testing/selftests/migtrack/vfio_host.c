@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -132,6 +133,22 @@ static int open_group(const struct testdev *dev)
 	return or_errno(open(path, O_RDWR | O_CLOEXEC));
 }
 
+/* Its memory map is then iommufd's own one, which answers a container's calls. */
+static int attach_cdev(const struct testdev *dev)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct iommu_vfio_ioas compat = { .size = sizeof(compat), .op = IOMMU_VFIO_IOAS_SET };
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
+
+	if (ioctl(dev->container, IOMMU_IOAS_ALLOC, &alloc))
+		return -errno;
+	compat.ioas_id = alloc.out_ioas_id;
+	attach.pt_id = alloc.out_ioas_id;
+	if (ioctl(dev->container, IOMMU_VFIO_IOAS, &compat))
+		return -errno;
+	return or_errno(ioctl(dev->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach));
+}
+
 /* On a kernel without groups: the device's own file, and iommufd. */
 static int open_cdev(struct testdev *dev)
 {
@@ -152,7 +169,9 @@ static int open_cdev(struct testdev *dev)
 	if (dev->device < 0)
 		return -errno;
 	bind.iommufd = dev->container;
-	return or_errno(ioctl(dev->device, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	if (ioctl(dev->device, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		return -errno;
+	return attach_cdev(dev);
 }
 
 static int open_device(struct testdev *dev)
