@@ -74,6 +74,7 @@ static unsigned int migtrack_vfio_judge_size(struct migtrack_vfio_answer *answer
 static unsigned int migtrack_vfio_judge_precopy(struct migtrack_vfio_answer *answer,
 						const struct migtrack_vfio_reply *reply)
 {
+	bool before = answer->has_precopy;
 	u64 initial, dirty;
 
 	answer->has_precopy = reply->asked_precopy && !reply->precopy_err;
@@ -92,8 +93,13 @@ static unsigned int migtrack_vfio_judge_precopy(struct migtrack_vfio_answer *ans
 	if (reply->reinit)
 		answer->flags |= MIGTRACK_COUNTER_FLAGS_REINIT;
 	if (!migtrack_size_take(&initial, reply->initial) ||
-	    !migtrack_size_take(&dirty, reply->dirty) || initial + dirty > S64_MAX)
+	    !migtrack_size_take(&dirty, reply->dirty) || initial + dirty > S64_MAX) {
+		/* Without a good one before, an initial size of 0 would look ready. */
+		answer->has_precopy = before;
+		if (!before)
+			answer->flags |= MIGTRACK_COUNTER_FLAGS_STALE;
 		return 1;
+	}
 	answer->initial = initial;
 	answer->dirty = dirty;
 	return 0;

@@ -38,7 +38,8 @@ struct migtrack_vfio_reply {
  * @known: there was a possible stop-copy size
  * @sized: the last query had one, or a last good one stands for it
  * @has_state: @state is known
- * @has_precopy: @initial and @dirty were asked for, and answered
+ * @has_precopy: @initial and @dirty were asked for, and answered with possible ones
+ *	now or the last time
  * @state: enum migtrack_device_state
  * @size: the last good one
  * @initial: the last good one, 0 where there can't be any

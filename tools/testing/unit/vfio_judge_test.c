@@ -119,6 +119,26 @@ TEST(vfio_no_good_size_yet)
 	CHECK_EQ(answer.flags, EXACT);
 }
 
+/* An initial size of 0 would say that the device is ready. */
+TEST(vfio_no_good_precopy_yet)
+{
+	struct migtrack_vfio_answer answer = fresh();
+	struct migtrack_vfio_reply reply = {
+		.state = RUNNING, .size = 1000, .asked_precopy = true, .initial = UINT64_MAX,
+	};
+
+	CHECK_EQ(migtrack_vfio_judge(&answer, &reply), 1);
+	CHECK(!answer.has_precopy);
+	CHECK_EQ(answer.bytes.precopy, 0);
+	CHECK_EQ(answer.bytes.stopcopy, 1000);
+	CHECK_EQ(answer.flags, STALE | CLAMPED);
+	reply.initial = 5;
+	CHECK_EQ(migtrack_vfio_judge(&answer, &reply), 0);
+	CHECK(answer.has_precopy);
+	CHECK_EQ(answer.bytes.precopy, 5);
+	CHECK_EQ(answer.flags, EXACT);
+}
+
 static const int errnos[] = {
 	EPERM, EINTR, EIO, ENXIO, EAGAIN, ENOMEM, EFAULT, EBUSY, ENODEV, EINVAL, ENOTTY,
 	ENOSPC, EOVERFLOW, EOPNOTSUPP, ETIMEDOUT, 4095,
