@@ -130,7 +130,9 @@ static void migtrack_reported_set(struct migtrack_reported *reported,
 	} else {
 		now->flags = report->flags | (now->flags & kept);
 	}
-	if (now->flags & (MIGTRACK_COUNTER_FLAGS_STALE | MIGTRACK_COUNTER_FLAGS_GONE))
+	/* An old size that stands for a bad one is nothing to decide by. */
+	if (now->flags & (MIGTRACK_COUNTER_FLAGS_STALE | MIGTRACK_COUNTER_FLAGS_GONE |
+			  MIGTRACK_COUNTER_FLAGS_CLAMPED))
 		now->flags &= ~MIGTRACK_COUNTER_FLAGS_EXACT;
 }
 

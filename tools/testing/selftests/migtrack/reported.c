@@ -187,6 +187,7 @@ TEST_F_TIMEOUT(reported, impossible_sizes, 60)
 				    MIGTRACK_COUNTER_FLAGS_EXACT));
 		s = source(self);
 		EXPECT_TRUE(s.flags & MIGTRACK_COUNTER_FLAGS_CLAMPED);
+		EXPECT_FALSE(s.flags & MIGTRACK_COUNTER_FLAGS_EXACT);
 		EXPECT_EQ(7 * MIB, s.bytes.precopy);
 		EXPECT_EQ(i, s.bytes.postcopy);
 		EXPECT_EQ(12 * MIB + i, s.bytes.total);
