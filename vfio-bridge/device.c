@@ -16,8 +16,11 @@
 #include "main.h"
 #include "vfio_source.h"
 
-/* How often a device is looked at whether somebody else still has it. */
-#define MIGTRACK_VFIO_WATCH_MS	250
+/*
+ * How often a device is looked at whether somebody else still has it: until then
+ * VFIO takes it for open, and who wants to open it again is refused.
+ */
+#define MIGTRACK_VFIO_WATCH_MS	20
 
 /* Guards the list below. */
 static DEFINE_MUTEX(migtrack_vfio_devices_lock);
@@ -296,7 +299,8 @@ static void migtrack_vfio_device_queue(struct migtrack_vfio_device *device, u64 
 	if (mm)
 		mmgrab(mm);
 	spin_lock(&device->lock);
-	if (mm)
+	/* One that was let go of is not asked any more, and would keep it. */
+	if (mm && device->file)
 		swap(device->mm, mm);
 	if (number)
 		*number = ++device->wanted;

@@ -61,8 +61,9 @@ static bool migtrack_vfio_has_log(struct migtrack_vfio_source *vfio)
 }
 
 /*
- * A device that did not answer in time before does not get time again: it is
- * waited for once, not in each sync.
+ * A device that did not answer in time before does not get time again, nor another
+ * question: it is waited for once, not in each sync, and when it answers, that is of
+ * the question that it was late with.
  */
 static void migtrack_vfio_begin(struct migtrack_source *source,
 				enum migtrack_sync_kind kind)
@@ -71,10 +72,21 @@ static void migtrack_vfio_begin(struct migtrack_source *source,
 	struct migtrack_vfio_device *device = vfio->device;
 	unsigned long wait = msecs_to_jiffies(READ_ONCE(migtrack_vfio_answer_ms));
 	bool final = kind == MIGTRACK_SYNC_KIND_FINAL;
+	bool late;
 	u64 number;
 
 	/* The guest is stopped: what was found before is what is left to move. */
 	if (final && !migtrack_vfio_has_log(vfio))
+		return;
+
+	spin_lock(&device->lock);
+	late = device->done < vfio->late;
+	if (late) {
+		vfio->asked = vfio->late;
+		vfio->deadline = jiffies;
+	}
+	spin_unlock(&device->lock);
+	if (late)
 		return;
 
 	number = migtrack_vfio_device_ask(device, !final);

@@ -1,138 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* VFIO devices as sources: their numbers, whatever they say. */
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "host.h"
-#include "kselftest_harness.h"
-#include "migtrack.h"
-#include "vmm_device.h"
+#include "vfio_source.h"
 
-#define NS_PER_MS	1000000ULL
 #define KIB		1024ULL
 #define MIB		(1024 * KIB)
-#define UNKNOWN		(MIGTRACK_COUNTER_FLAGS_UNKNOWN | MIGTRACK_COUNTER_FLAGS_STALE)
-#define NAME		"0000:3b:00.1"
-
-FIXTURE(vfio) {
-	struct migtrack *mt, *events;
-	struct vmm_device dev;
-	uint64_t session;
-	uint32_t id;
-	int fd;
-};
-
-FIXTURE_SETUP(vfio)
-{
-	if (testdev_load())
-		SKIP(return, "the tests' VFIO device can't be loaded");
-	ASSERT_EQ(0, system("modprobe -q migtrack_vfio"));
-	ASSERT_EQ(0, migtrack_open(&self->mt));
-	ASSERT_EQ(0, migtrack_open(&self->events));
-	ASSERT_EQ(0, migtrack_session_new(self->mt, &self->session, &self->fd));
-	vmm_device_open(&self->dev, "full");
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NAME,
-					      &self->id))
-		TH_LOG("%s", migtrack_message(self->mt));
-	ASSERT_EQ(0, migtrack_subscribe(self->events));
-}
-
-FIXTURE_TEARDOWN(vfio)
-{
-	vmm_device_close(&self->dev);
-	close(self->fd);
-	vmm_device_remove(&self->dev);
-	migtrack_close(self->events);
-	migtrack_close(self->mt);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
-
-/* Milliseconds; the debug kernel is slow. */
-static int ms(int n)
-{
-	const char *slow = getenv("MIGTRACK_SLOW");
-
-	return slow ? n * atoi(slow) : n;
-}
-
-static int sync_kind(FIXTURE_DATA(vfio) *self, enum migtrack_sync_kind kind)
-{
-	int ret = migtrack_sync(self->mt, self->fd, kind);
-
-	return ret ? ret : migtrack_sync_wait(self->fd, ms(5000));
-}
-
-static struct migtrack_source get(FIXTURE_DATA(vfio) *self)
-{
-	struct migtrack_source source;
-
-	if (migtrack_source_get(self->mt, self->session, self->id, &source))
-		memset(&source, 0xff, sizeof(source));
-	return source;
-}
-
-/* Asked now. */
-static struct migtrack_source exact(FIXTURE_DATA(vfio) *self)
-{
-	struct migtrack_source source;
-
-	if (sync_kind(self, MIGTRACK_SYNC_KIND_HELPER)) {
-		memset(&source, 0xff, sizeof(source));
-		return source;
-	}
-	return get(self);
-}
-
-/* The next change of our source that has these flags. */
-static int change(FIXTURE_DATA(vfio) *self, uint32_t flags, struct migtrack_source *source,
-		  int timeout_ms)
-{
-	struct pollfd pollfd = { migtrack_fd(self->events), POLLIN, 0 };
-	uint64_t end = now_ns() + timeout_ms * NS_PER_MS;
-	struct migtrack_event event;
-	int ret;
-
-	while (now_ns() < end) {
-		ret = migtrack_event_read(self->events, &event);
-		if (ret == -EAGAIN) {
-			poll(&pollfd, 1, 100);
-			continue;
-		}
-		if (ret)
-			return ret;
-		if (event.type != MIGTRACK_EVENT_SOURCE_CHANGE ||
-		    event.source.session_id != self->session ||
-		    (event.source.flags & flags) != flags)
-			continue;
-		*source = event.source;
-		return 0;
-	}
-	return -ETIMEDOUT;
-}
-
-static void pre_copy(FIXTURE_DATA(vfio) *self)
-{
-	vmm_device_state(&self->dev, VFIO_DEVICE_STATE_PRE_COPY);
-}
 
 TEST_F_TIMEOUT(vfio, unknown_before_the_first, 60)
 {
@@ -269,7 +146,6 @@ struct hostile {
 	unsigned int clamps;
 };
 
-#define GOOD	MIGTRACK_COUNTER_FLAGS_EXACT
 #define CLAMPED	MIGTRACK_COUNTER_FLAGS_CLAMPED
 #define MAX	"9223372036854775807"
 #define OVER	"9223372036854775808"
@@ -501,74 +377,6 @@ TEST_F_TIMEOUT(vfio, reinit, 60)
 	EXPECT_EQ(s.stopcopy_size, s.bytes.total);
 }
 
-/* A device that takes 30 s keeps its own numbers only waiting. */
-TEST_F_TIMEOUT(vfio, slow, 120)
-{
-	struct migtrack_source s, other;
-	struct vmm_device dev;
-	uint64_t start, session;
-	uint32_t id, other_id;
-	int fd;
-
-	vmm_device_open(&dev, "full");
-	vmm_device_set(&dev, "report_data_size", "5000");
-	vmm_device_set(&self->dev, "report_data_size", "1000");
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, "other", &id));
-	ASSERT_EQ(0, migtrack_session_new(self->mt, &session, &fd));
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, fd, dev.testdev.device, -1, "other", &other_id));
-	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
-
-	vmm_device_set(&self->dev, "delay_get_data_size", "30000");
-	vmm_device_set(&self->dev, "report_data_size", "1001");
-	vmm_device_set(&dev, "report_data_size", "6000");
-	start = now_ns();
-	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
-	EXPECT_LT(now_ns() - start, ms(2000) * NS_PER_MS);
-	s = get(self);
-	EXPECT_EQ(1000, s.bytes.total);
-	EXPECT_EQ(MIGTRACK_COUNTER_FLAGS_STALE, s.flags);
-	ASSERT_EQ(0, migtrack_source_get(self->mt, self->session, id, &other));
-	EXPECT_EQ(6000, other.bytes.total);
-	EXPECT_EQ(GOOD, other.flags);
-
-	/* It is not waited for again, here or elsewhere. */
-	start = now_ns();
-	for (int i = 0; i < 10; i++) {
-		ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
-		ASSERT_EQ(0, migtrack_sync(self->mt, fd, MIGTRACK_SYNC_KIND_SETUP));
-		ASSERT_EQ(0, migtrack_sync_wait(fd, 5000));
-	}
-	EXPECT_LT(now_ns() - start, ms(2000) * NS_PER_MS);
-
-	/* Listeners are told when it answers. */
-	vmm_device_set(&self->dev, "delay_get_data_size", "0");
-	ASSERT_EQ(0, change(self, GOOD, &s, ms(5000)));
-	EXPECT_EQ(self->id, s.id);
-	EXPECT_EQ(1001, s.bytes.total);
-	EXPECT_EQ(GOOD, get(self).flags);
-
-	vmm_device_close(&dev);
-	vmm_device_remove(&dev);
-	close(fd);
-}
-
-/* Its session can end meanwhile, and the device with it. */
-TEST_F_TIMEOUT(vfio, ends_while_slow, 120)
-{
-	struct migtrack_session session;
-	uint64_t start = now_ns();
-
-	vmm_device_set(&self->dev, "delay_get_data_size", "30000");
-	ASSERT_EQ(0, migtrack_sync(self->mt, self->fd, MIGTRACK_SYNC_KIND_SETUP));
-	ASSERT_EQ(0, migtrack_session_del(self->mt, self->fd));
-	EXPECT_EQ(-ENOENT, migtrack_session_get(self->mt, self->session, &session));
-	/* Unplugging wakes up who is in the device. */
-	vmm_device_close(&self->dev);
-	vmm_device_remove(&self->dev);
-	EXPECT_LT(now_ns() - start, ms(3000) * NS_PER_MS);
-	vmm_device_open(&self->dev, "full");
-}
-
 TEST_F_TIMEOUT(vfio, state_changes_are_told, 60)
 {
 	struct migtrack_source s;
@@ -579,132 +387,6 @@ TEST_F_TIMEOUT(vfio, state_changes_are_told, 60)
 	ASSERT_EQ(0, change(self, GOOD, &s, ms(5000)));
 	EXPECT_EQ(MIGTRACK_DEVICE_STATE_PRE_COPY, s.device_state);
 }
-
-/* The VMM closes it, as it does to unplug it or when it is killed. */
-TEST_F_TIMEOUT(vfio, closed, 60)
-{
-	struct migtrack_source s;
-	uint64_t start;
-
-	vmm_device_set(&self->dev, "report_data_size", "1000");
-	vmm_device_set(&self->dev, "report_initial", "20");
-	pre_copy(self);
-	ASSERT_EQ(0, migtrack_source_set_data(self->mt, self->fd, self->id, self->dev.data));
-	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
-	start = now_ns();
-	vmm_device_close(&self->dev);
-	ASSERT_EQ(0, change(self, MIGTRACK_COUNTER_FLAGS_GONE, &s, ms(3000)));
-	EXPECT_LT(now_ns() - start, ms(1000) * NS_PER_MS);
-	EXPECT_EQ(MIGTRACK_COUNTER_FLAGS_GONE | MIGTRACK_COUNTER_FLAGS_STALE, s.flags);
-	EXPECT_EQ(1000, s.bytes.total);
-	/* It can be opened again, while the session still has it. */
-	vmm_device_reopen(&self->dev);
-	s = exact(self);
-	EXPECT_EQ(MIGTRACK_COUNTER_FLAGS_GONE | MIGTRACK_COUNTER_FLAGS_STALE, s.flags);
-	EXPECT_EQ(0, migtrack_source_del(self->mt, self->fd, self->id));
-}
-
-/* Two sessions have it, and neither keeps it from going. */
-TEST_F_TIMEOUT(vfio, removed, 60)
-{
-	struct migtrack_source s;
-	uint64_t session, start;
-	uint32_t id;
-	int fd;
-
-	ASSERT_EQ(0, migtrack_session_new(self->mt, &session, &fd));
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, fd, self->dev.testdev.device, -1, NULL, &id));
-	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
-	vmm_device_close(&self->dev);
-	start = now_ns();
-	vmm_device_remove(&self->dev);
-	EXPECT_LT(now_ns() - start, ms(3000) * NS_PER_MS);
-	/* Both are told, one after the other, once the file is closed. */
-	do {
-		ASSERT_EQ(0, migtrack_source_get(self->mt, session, id, &s));
-	} while (!(s.flags & MIGTRACK_COUNTER_FLAGS_GONE) && !usleep(1000) &&
-		 now_ns() - start < ms(3000) * NS_PER_MS);
-	EXPECT_NE(0, s.flags & MIGTRACK_COUNTER_FLAGS_GONE);
-	close(fd);
-	vmm_device_open(&self->dev, "full");
-}
-
-/* The module can't be removed while there is a source, and can right after. */
-TEST_F_TIMEOUT(vfio, module, 60)
-{
-	uint64_t end;
-
-	EXPECT_NE(0, system("rmmod migtrack_vfio 2>/dev/null"));
-	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
-	EXPECT_NE(0, system("rmmod migtrack_vfio 2>/dev/null"));
-	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->id));
-	end = now_ns() + ms(3000) * NS_PER_MS;
-	while (system("rmmod migtrack_vfio 2>/dev/null") && now_ns() < end)
-		usleep(50000);
-	EXPECT_NE(0, access("/sys/module/migtrack_vfio", F_OK));
-}
-
-/* Who asks from now on is another process; the first one has ended. */
-TEST_F_TIMEOUT(vfio, handed_over, 60)
-{
-	struct migtrack_source s;
-	int status;
-	pid_t pid;
-
-	vmm_device_set(&self->dev, "report_data_size", "1000");
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		struct migtrack *mt;
-
-		_exit(migtrack_open(&mt) ||
-		      migtrack_sync(mt, self->fd, MIGTRACK_SYNC_KIND_SETUP) ||
-		      migtrack_sync_wait(self->fd, 5000));
-	}
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
-	EXPECT_EQ(1000, get(self).bytes.total);
-	vmm_device_set(&self->dev, "report_data_size", "1001");
-	s = exact(self);
-	EXPECT_EQ(1001, s.bytes.total);
-	EXPECT_EQ(GOOD, s.flags);
-}
-
-/* It ends before it was answered: the sync goes on without the device. */
-TEST_F_TIMEOUT(vfio, asker_killed, 60)
-{
-	struct migtrack_source s;
-	int status;
-	pid_t pid;
-
-	vmm_device_set(&self->dev, "report_data_size", "1000");
-	vmm_device_set(&self->dev, "delay_get_data_size", "1500");
-	for (int i = 0; i < 3; i++) {
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			struct migtrack *mt;
-
-			if (!migtrack_open(&mt))
-				migtrack_sync(mt, self->fd, MIGTRACK_SYNC_KIND_SETUP);
-			_exit(0);
-		}
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_EQ(0, migtrack_sync_wait(self->fd, ms(5000)));
-	}
-	/* The device is done with what it was asked before. */
-	vmm_device_set(&self->dev, "delay_get_data_size", "0");
-	usleep(ms(300) * 1000);
-	s = exact(self);
-	EXPECT_EQ(1000, s.bytes.total);
-	EXPECT_EQ(GOOD, s.flags);
-}
-
-#define EXPECT_REFUSED(error, text, call) do {				\
-	EXPECT_EQ(-(error), call);					\
-	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), text))	\
-		TH_LOG("said: %s", migtrack_message(self->mt));		\
-} while (0)
 
 TEST_F_TIMEOUT(vfio, refused_devices, 60)
 {
@@ -774,83 +456,6 @@ TEST_F_TIMEOUT(vfio, refused_data, 60)
 	close(pipes[0]);
 	close(pipes[1]);
 	close(event);
-}
-
-/* A device gets no time to say what it can do. */
-TEST_F_TIMEOUT(vfio, does_not_answer, 60)
-{
-	struct vmm_device dev;
-	uint32_t id;
-	int ret = 0;
-
-	host_write("/sys/module/migtrack_vfio/parameters/answer_ms", "0");
-	for (int i = 0; i < 50 && !ret; i++) {
-		vmm_device_open(&dev, "full");
-		ret = migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id);
-		vmm_device_close(&dev);
-		vmm_device_remove(&dev);
-		if (!ret)
-			migtrack_source_del(self->mt, self->fd, id);
-	}
-	host_write("/sys/module/migtrack_vfio/parameters/answer_ms", "500");
-	EXPECT_EQ(-ETIMEDOUT, ret);
-	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "does not answer"));
-}
-
-/* No room for the page that the device is asked by. */
-TEST_F_TIMEOUT(vfio, no_room, 120)
-{
-	char line[64], *area;
-	struct vmm_device dev;
-	uint32_t id = 0;
-	long most;
-	int ret;
-
-	most = strtol(host_read("/proc/sys/vm/max_map_count", line, sizeof(line)), NULL, 0);
-	host_write("/proc/sys/vm/max_map_count", "4096");
-	vmm_device_open(&dev, "full");
-	area = mmap(NULL, 16384UL * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, area);
-	for (long i = 0; i < 16384; i += 2)
-		if (mprotect(area + i * 4096, 4096, PROT_READ))
-			break;
-	/* One more than a split may make. */
-	for (int i = 0; i < 16; i++)
-		if (mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE,
-			 MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-			break;
-	ret = migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id);
-	munmap(area, 16384UL * 4096);
-	host_write_number("/proc/sys/vm/max_map_count", most);
-	EXPECT_EQ(-ENOMEM, ret);
-	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "is it bound"));
-	/* The same device, with room. */
-	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id));
-	vmm_device_close(&dev);
-	vmm_device_remove(&dev);
-}
-
-/* The core says what it misses. */
-TEST_F_TIMEOUT(vfio, without_the_module, 60)
-{
-	char line[256];
-	uint32_t id;
-
-	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->id));
-	usleep(ms(600) * 1000);
-	ASSERT_EQ(0, system("rmmod migtrack_vfio"));
-	host_read("/proc/sys/kernel/modprobe", line, sizeof(line));
-	host_write("/proc/sys/kernel/modprobe", "/bin/false");
-	EXPECT_REFUSED(EOPNOTSUPP, "migtrack_vfio is not loaded",
-		       migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id));
-	host_write("/proc/sys/kernel/modprobe", strtok(line, "\n"));
-	/* And loads it, but nobody waits for that. */
-	migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id);
-	for (int i = 0; i < 100 && access("/sys/module/migtrack_vfio", F_OK); i++)
-		usleep(ms(50) * 1000);
-	usleep(ms(100) * 1000);
-	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id))
-		TH_LOG("%s", migtrack_message(self->mt));
 }
 
 TEST_HARNESS_MAIN
