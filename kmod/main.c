@@ -55,7 +55,8 @@ static void __exit migtrack_exit(void)
 	migtrack_netns_exit();
 	/*
 	 * What runs may queue once more: a watch that dies retires its source.
-	 * After that, all that frees by RCU has been handed over to it.
+	 * After that, all that frees by RCU has been handed over to it. Trackers that
+	 * end are waited for with the queue.
 	 */
 	flush_workqueue(migtrack_wq);
 	flush_workqueue(migtrack_wq);

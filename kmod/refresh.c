@@ -112,7 +112,7 @@ static int migtrack_mappings_collect(struct migtrack_tracker *tracker,
 			break;
 
 		migtrack_mappings_put(maps);
-		v = kvmalloc_array(found + 8, sizeof(*v), GFP_KERNEL);
+		v = kvmalloc_array(found + 8, sizeof(*v), GFP_KERNEL | __GFP_NOWARN);
 		if (!v)
 			return -ENOMEM;
 		kvfree(maps->v);
@@ -206,7 +206,8 @@ static int migtrack_watch_set_segments(struct migtrack_watch *watch,
 	bool done;
 	size_t i;
 
-	segs = kvmalloc_array(max_t(size_t, n, 1), sizeof(*segs), GFP_KERNEL);
+	segs = kvmalloc_array(max_t(size_t, n, 1), sizeof(*segs),
+			      GFP_KERNEL | __GFP_NOWARN);
 	if (!segs)
 		return -ENOMEM;
 	for (i = 0; i < n; i++)

@@ -351,6 +351,9 @@ int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 			err = -EINTR;
 			goto out;
 		}
+		/* Else each chunk would look through what they had mapped. */
+		if (READ_ONCE(tracker->ndead))
+			migtrack_tracker_end_dead(tracker);
 		migtrack_sync_chunk(tracker, ram, chunk, stats);
 		cond_resched();
 	}

@@ -13,28 +13,51 @@
 #include "tracker.h"
 #include "watch.h"
 
-/* A bitmap may take this share of the machine's memory. */
+/* A bitmap may take this share of the machine's memory, and so may all watches. */
 #define MIGTRACK_MEMORY_SHARE	64
 
 static DEFINE_MUTEX(migtrack_trackers_lock);
 static LIST_HEAD(migtrack_trackers);
 
-/* Frees what died as soon as it dies, so that no mm_struct waits for a sync. */
-static void migtrack_tracker_reap(struct work_struct *work)
+/**
+ * migtrack_tracker_affords - is this much memory for one purpose acceptable?
+ * @bytes: how much
+ *
+ * Return: true if so, on this machine.
+ */
+bool migtrack_tracker_affords(u64 bytes)
 {
-	struct migtrack_tracker *tracker =
-		container_of(work, struct migtrack_tracker, reap_work);
+	return bytes <= ((u64)totalram_pages() << PAGE_SHIFT) / MIGTRACK_MEMORY_SHARE;
+}
+
+/**
+ * migtrack_tracker_end_dead - end the watches of processes that died
+ * @tracker: the tracker
+ */
+void migtrack_tracker_end_dead(struct migtrack_tracker *tracker)
+{
 	struct migtrack_watch *watch;
 	struct hlist_node *tmp;
 	unsigned int bucket;
 
-	mutex_lock(&tracker->sync_lock);
+	lockdep_assert_held(&tracker->sync_lock);
+
 	hash_for_each_safe(tracker->watches, bucket, tmp, watch, node) {
 		if (!READ_ONCE(watch->dead))
 			continue;
 		migtrack_ram_mm_gone(tracker, watch->mm);
 		migtrack_watch_end(watch);
 	}
+}
+
+/* Frees what died as soon as it dies, so that no mm_struct waits for a sync. */
+static void migtrack_tracker_reap(struct work_struct *work)
+{
+	struct migtrack_tracker *tracker =
+		container_of(work, struct migtrack_tracker, reap_work);
+
+	mutex_lock(&tracker->sync_lock);
+	migtrack_tracker_end_dead(tracker);
 	mutex_unlock(&tracker->sync_lock);
 }
 
@@ -51,9 +74,30 @@ static void migtrack_tracker_free(struct migtrack_tracker *tracker)
 	vfree(tracker->marks);
 	vfree(tracker->pres);
 	vfree(tracker->carry);
-	if (tracker->file)
-		fput(tracker->file);
 	kfree(tracker);
+}
+
+/*
+ * Waits for adoptions and notifiers, and frees the guest's memory if nobody else
+ * has its file any more: in a work item of its own, which nobody waits for.
+ */
+static void migtrack_tracker_end(struct work_struct *work)
+{
+	struct migtrack_tracker *tracker =
+		container_of(work, struct migtrack_tracker, end_work);
+	struct migtrack_watch *watch;
+	struct hlist_node *tmp;
+	unsigned int bucket;
+
+	mutex_lock(&tracker->sync_lock);
+	hash_for_each_safe(tracker->watches, bucket, tmp, watch, node)
+		migtrack_watch_end(watch);
+	mutex_unlock(&tracker->sync_lock);
+
+	/* No watch is left to queue it again. */
+	cancel_work_sync(&tracker->reap_work);
+	__fput_sync(tracker->file);
+	migtrack_tracker_free(tracker);
 }
 
 static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
@@ -62,14 +106,13 @@ static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 	struct migtrack_tracker *tracker;
 
 	/* A sparse file can have any size, and its owner chose it. */
-	if (npages / BITS_PER_BYTE > (totalram_pages() << PAGE_SHIFT) / MIGTRACK_MEMORY_SHARE)
+	if (!migtrack_tracker_affords(npages / BITS_PER_BYTE))
 		return ERR_PTR(-EFBIG);
 
 	tracker = kzalloc(sizeof(*tracker), GFP_KERNEL_ACCOUNT);
 	if (!tracker)
 		return ERR_PTR(-ENOMEM);
 
-	tracker->file = get_file(file);
 	tracker->mapping = file->f_mapping;
 	tracker->npages = npages;
 	tracker->nchunks = max(DIV_ROUND_UP(tracker->npages, MIGTRACK_CHUNK_PAGES), 1);
@@ -79,6 +122,7 @@ static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 	hash_init(tracker->watches);
 	spin_lock_init(&tracker->lock);
 	INIT_WORK(&tracker->reap_work, migtrack_tracker_reap);
+	INIT_WORK(&tracker->end_work, migtrack_tracker_end);
 	init_waitqueue_head(&tracker->adopted);
 
 	tracker->carry = migtrack_bitmap_alloc(tracker);
@@ -93,23 +137,8 @@ static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 		migtrack_tracker_free(tracker);
 		return ERR_PTR(-ENOMEM);
 	}
+	tracker->file = get_file(file);
 	return tracker;
-}
-
-static void migtrack_tracker_end(struct migtrack_tracker *tracker)
-{
-	struct migtrack_watch *watch;
-	struct hlist_node *tmp;
-	unsigned int bucket;
-
-	mutex_lock(&tracker->sync_lock);
-	hash_for_each_safe(tracker->watches, bucket, tmp, watch, node)
-		migtrack_watch_end(watch);
-	mutex_unlock(&tracker->sync_lock);
-
-	/* No watch is left to queue it again. */
-	cancel_work_sync(&tracker->reap_work);
-	migtrack_tracker_free(tracker);
 }
 
 /**
@@ -146,7 +175,8 @@ out:
  * migtrack_tracker_put - let go of a tracker
  * @tracker: the tracker
  *
- * The last one ends it: its notifiers are unregistered, the file is let go.
+ * The last one ends it: its notifiers are unregistered, the file is let go. Does not
+ * wait for that.
  */
 void migtrack_tracker_put(struct migtrack_tracker *tracker)
 {
@@ -159,7 +189,7 @@ void migtrack_tracker_put(struct migtrack_tracker *tracker)
 	mutex_unlock(&migtrack_trackers_lock);
 
 	if (last)
-		migtrack_tracker_end(tracker);
+		queue_work(migtrack_wq, &tracker->end_work);
 }
 
 /**

@@ -69,6 +69,7 @@ struct migtrack_chunk {
  * @chunks: per chunk
  * @ndead: watches that died and were not freed yet
  * @reap_work: frees these
+ * @end_work: queued once no source is left: ends the tracker
  * @adopted: a watch left MIGTRACK_WATCH_PENDING
  */
 struct migtrack_tracker {
@@ -95,6 +96,7 @@ struct migtrack_tracker {
 	unsigned int ndead;
 
 	struct work_struct reap_work;
+	struct work_struct end_work;
 	wait_queue_head_t adopted;
 };
 
@@ -132,6 +134,8 @@ int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
 			    unsigned long npages);
 int migtrack_tracker_refresh(struct migtrack_tracker *tracker, const bool *cancel);
+bool migtrack_tracker_affords(u64 bytes);
+void migtrack_tracker_end_dead(struct migtrack_tracker *tracker);
 
 /* Pages that the bitmaps have room for: those of the file, in whole chunks. */
 static inline pgoff_t migtrack_tracker_limit(const struct migtrack_tracker *tracker)

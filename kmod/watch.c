@@ -341,7 +341,10 @@ struct migtrack_watch *migtrack_watch_new(struct migtrack_tracker *tracker,
 
 	lockdep_assert_held(&tracker->sync_lock);
 
-	if (tracker->nwatches == MIGTRACK_MAX_WATCHES)
+	/* Whoever has the file chooses how many there are. */
+	if (tracker->nwatches == MIGTRACK_MAX_WATCHES ||
+	    !migtrack_tracker_affords((u64)(tracker->nwatches + 1) * tracker->nchunks *
+				      sizeof(*watch->active)))
 		return NULL;
 	watch = kzalloc(sizeof(*watch), GFP_KERNEL);
 	if (!watch)
