@@ -235,7 +235,7 @@ static void migtrack_session_finish(struct migtrack_session *session,
 	mutex_unlock(&session->lock);
 
 	atomic64_inc(&session->unread);
-	wake_up_interruptible_poll(&session->wait, EPOLLIN);
+	wake_up_interruptible_poll(&session->wait, EPOLLIN | EPOLLRDNORM);
 }
 
 static void migtrack_session_sync_work(struct work_struct *work)
@@ -588,7 +588,7 @@ void migtrack_session_end(struct migtrack_session *session)
 	WRITE_ONCE(session->net, NULL);
 	mutex_unlock(&session->lock);
 
-	wake_up_poll(&session->wait, EPOLLHUP | EPOLLIN);
+	wake_up_poll(&session->wait, EPOLLHUP | EPOLLIN | EPOLLRDNORM);
 	refcount_inc(&session->refs);
 	queue_work(migtrack_wq, &session->end_work);
 }

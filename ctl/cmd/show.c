@@ -111,7 +111,7 @@ static void out_session(struct output *out, const struct session_view *view)
 	out_remaining(out, &f[S_REMAINING], s->bytes.total, s->flags);
 	out_uint(out, &f[S_PRECOPY], s->bytes.precopy);
 	out_uint(out, &f[S_POSTCOPY], s->bytes.postcopy);
-	out_uint(out, &f[S_STOPCOPY], s->bytes.stopcopy);
+	out_remaining(out, &f[S_STOPCOPY], s->bytes.stopcopy, s->flags);
 	out_uint(out, &f[S_COVERED], view->length);
 	out_uint(out, &f[S_DIRTY], s->dirty_pages);
 	out_uint(out, &f[S_RATE], view->dirty_rate);
@@ -171,7 +171,7 @@ static void out_source(struct output *out, const struct migtrack_source *s)
 	out_remaining(out, &f[R_REMAINING], s->bytes.total, s->flags);
 	out_uint(out, &f[R_PRECOPY], s->bytes.precopy);
 	out_uint(out, &f[R_POSTCOPY], s->bytes.postcopy);
-	out_uint(out, &f[R_STOPCOPY], s->bytes.stopcopy);
+	out_remaining(out, &f[R_STOPCOPY], s->bytes.stopcopy, s->flags);
 	out_uint(out, &f[R_DIRTY], s->dirty_pages);
 	out_uint(out, &f[R_RATE], s->dirty_rate * s->page_size);
 	out_flags(out, &f[R_FLAGS], s->flags);
