@@ -44,6 +44,7 @@ static void set_verdict(struct migration *m, enum policy_verdict verdict)
 		[POLICY_ITERATE] = MIGTRACK_VERDICT_ITERATE,
 		[POLICY_SWITCHOVER] = MIGTRACK_VERDICT_SWITCHOVER,
 		[POLICY_GIVE_UP] = MIGTRACK_VERDICT_GIVE_UP,
+		[POLICY_RETRY] = MIGTRACK_VERDICT_GIVE_UP,
 	};
 
 	m->verdict = verdicts[verdict];
@@ -132,6 +133,7 @@ static int iterate(struct migration *m, struct policy_decision *decision,
 {
 	uint64_t before = m->sync.sync_time_ns;
 	const struct policy_sample *sample = NULL;
+	struct policy_pending pending = {};
 
 	if (migrate_sync(m, MIGTRACK_SYNC_KIND_ITERATION, err))
 		return -1;
@@ -139,8 +141,9 @@ static int iterate(struct migration *m, struct policy_decision *decision,
 		m->times.first_pass = clock_ns(CLOCK_MONOTONIC);
 	if (m->sample.time >= SAMPLE_TIME && m->sample.bytes >= SAMPLE_BYTES)
 		sample = &m->sample;
-	*decision = policy_switchover(&m->policy, clock_ns(CLOCK_MONOTONIC),
-				      sender_pending(&m->sender), true, sample);
+	pending.precopy = sender_pending(&m->sender);
+	*decision = policy_switchover(&m->policy, clock_ns(CLOCK_MONOTONIC), &pending,
+				      true, sample);
 	if (sample)
 		m->sample = (struct policy_sample){};
 	migrate_out_iteration(m, decision, m->sync.sync_time_ns - before);
@@ -169,8 +172,8 @@ static int give_up(const struct migration *m, struct error *err)
 
 int migrate_precopy(struct migration *m, struct error *err)
 {
+	struct policy_pending pending = {};
 	struct policy_decision decision;
-	uint64_t pending;
 
 	m->times.started = clock_ns(CLOCK_MONOTONIC);
 	if (first_pass(m, err))
@@ -178,9 +181,8 @@ int migrate_precopy(struct migration *m, struct error *err)
 	for (;;) {
 		if (migrate_check(m, err))
 			return -1;
-		pending = sender_pending(&m->sender);
-		decision = policy_next(&m->policy, clock_ns(CLOCK_MONOTONIC),
-				       pending, pending);
+		pending.precopy = sender_pending(&m->sender);
+		decision = policy_next(&m->policy, clock_ns(CLOCK_MONOTONIC), &pending);
 		if (decision.verdict == POLICY_ITERATE &&
 		    iterate(m, &decision, err))
 			return -1;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Bandwidth, threshold, iterations, switchover. */
 #include "common/units.h"
-#include "policy/policy.h"
+#include "policy/internal.h"
 
 /* Samples that say more about latency than about bandwidth. */
 #define SAMPLE_MIN_TIME		(100 * NS_PER_MS)
@@ -11,20 +12,17 @@
 
 const struct policy_limits policy_default_limits = {
 	.downtime	= 300 * NS_PER_MS,
-	.fixed_cost	= 0,
-	.bandwidth	= 0,
-	.timeout	= 0,
 	.max_iteration	= 10 * NS_PER_S,
 	.min_interval	= 100 * NS_PER_MS,
+	.stall_window	= 40 * NS_PER_S,
+	.stall_margin	= 96,
+	.local_minimum	= 104,
+	.raise_margin	= 5,
+	.raise_step	= 10 * NS_PER_MS,
+	.cool_down	= 5 * NS_PER_S,
+	.throttle_step	= 20,
+	.throttle_max	= 80,
 };
-
-/* a * b / c, saturated; c is not 0. */
-static uint64_t mul_div(uint64_t a, uint64_t b, uint64_t c)
-{
-	unsigned __int128 result = (unsigned __int128)a * b / c;
-
-	return result > UINT64_MAX ? UINT64_MAX : (uint64_t)result;
-}
 
 /**
  * policy_init() - begin
@@ -39,35 +37,83 @@ void policy_init(struct policy *policy, const struct policy_limits *limits,
 		.limits = *limits,
 		.started = now,
 		.iteration_started = now,
+		.iteration = 1,
 		.exact_total = POLICY_UNKNOWN,
+		.previous_live = POLICY_UNKNOWN,
 	};
-	if (limits->bandwidth) {
-		policy->bandwidth = limits->bandwidth;
+	stall_init(&policy->stall);
+	if (limits->bandwidth)
+		policy_set_bandwidth(policy, limits->bandwidth);
+}
+
+/**
+ * policy_set_bandwidth() - decide by what the user says
+ * @policy: the state
+ * @bandwidth: bytes per second; 0 to measure, starting from what was known
+ */
+void policy_set_bandwidth(struct policy *policy, uint64_t bandwidth)
+{
+	policy->limits.bandwidth = bandwidth;
+	if (bandwidth) {
+		policy->bandwidth = bandwidth;
 		policy->bandwidth_source = POLICY_BANDWIDTH_USER;
+	} else if (policy->bandwidth_source == POLICY_BANDWIDTH_USER) {
+		policy->bandwidth_source = POLICY_BANDWIDTH_KEPT;
 	}
+}
+
+/**
+ * policy_learn_fixed_cost() - what an earlier attempt measured
+ * @policy: the state
+ * @cost: time for stop, device state and resume; what the user says goes first
+ */
+void policy_learn_fixed_cost(struct policy *policy, uint64_t cost)
+{
+	policy->measured_cost = cost;
+}
+
+uint64_t policy_fixed_cost(const struct policy *policy)
+{
+	return policy->limits.fixed_cost ? policy->limits.fixed_cost :
+					   policy->measured_cost;
+}
+
+uint64_t policy_live(const struct policy_pending *pending)
+{
+	return sat_add(pending->precopy, pending->postcopy);
+}
+
+uint64_t policy_total(const struct policy_pending *pending)
+{
+	return sat_add(policy_live(pending), pending->stopcopy);
+}
+
+uint64_t policy_remaining(const struct policy_pending *pending)
+{
+	return pending->unknown ? POLICY_UNKNOWN : policy_total(pending);
 }
 
 uint64_t policy_threshold(const struct policy *policy)
 {
-	const struct policy_limits *limits = &policy->limits;
-
-	if (policy->bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ||
-	    limits->downtime <= limits->fixed_cost)
+	if (policy->bandwidth_source == POLICY_BANDWIDTH_UNKNOWN)
 		return 0;
-	return mul_div(policy->bandwidth, limits->downtime - limits->fixed_cost,
+	return mul_div(policy->bandwidth,
+		       sat_sub(policy->limits.downtime, policy_fixed_cost(policy)),
 		       NS_PER_S);
 }
 
-/*
- * The one comparison. A total of 0 fits any threshold, also where the
- * bandwidth is unknown.
- */
-static bool fits(const struct policy *policy, uint64_t total)
+/* A total of 0 fits any threshold, also where the bandwidth is unknown. */
+bool policy_bytes_fit(const struct policy *policy, uint64_t bytes)
 {
-	return total <= policy_threshold(policy);
+	return bytes <= policy_threshold(policy);
 }
 
-static struct policy_decision decide(enum policy_verdict verdict,
+bool policy_fits(const struct policy *policy, const struct policy_pending *pending)
+{
+	return !pending->unknown && policy_bytes_fit(policy, policy_total(pending));
+}
+
+struct policy_decision policy_decide(enum policy_verdict verdict,
 				     enum policy_reason reason, uint64_t value,
 				     uint64_t limit)
 {
@@ -79,47 +125,70 @@ static struct policy_decision decide(enum policy_verdict verdict,
 	};
 }
 
-static uint64_t since(uint64_t now, uint64_t then)
-{
-	return now > then ? now - then : 0;
-}
-
-static bool timed_out(const struct policy *policy, uint64_t now)
+bool policy_timed_out(const struct policy *policy, uint64_t now)
 {
 	return policy->limits.timeout &&
-	       since(now, policy->started) >= policy->limits.timeout;
+	       sat_sub(now, policy->started) >= policy->limits.timeout;
+}
+
+/* With another end, policy_act() says what. */
+static bool cancelled(const struct policy *policy, uint64_t now)
+{
+	return policy->limits.on_timeout == POLICY_ON_TIMEOUT_CANCEL &&
+	       policy_timed_out(policy, now);
+}
+
+static struct policy_decision cancel(const struct policy *policy, uint64_t now)
+{
+	return policy_decide(POLICY_GIVE_UP, POLICY_REASON_TIMEOUT,
+			     sat_sub(now, policy->started), policy->limits.timeout);
 }
 
 /**
  * policy_next() - go on moving, or sync?
  * @policy: the state
  * @now: the time
- * @total: fast: bytes left in all sources
- * @live: fast: of these, what can be moved while the guest runs
+ * @pending: fast: what is left
  */
 struct policy_decision policy_next(const struct policy *policy, uint64_t now,
-				   uint64_t total, uint64_t live)
+				   const struct policy_pending *pending)
 {
 	const struct policy_limits *limits = &policy->limits;
-	uint64_t age = since(now, policy->iteration_started);
+	uint64_t age = sat_sub(now, policy->iteration_started);
+	uint64_t total = policy_total(pending);
 
-	if (timed_out(policy, now))
-		return decide(POLICY_GIVE_UP, POLICY_REASON_TIMEOUT,
-			      since(now, policy->started), limits->timeout);
+	if (cancelled(policy, now))
+		return cancel(policy, now);
 	if (age < limits->min_interval)
-		return decide(POLICY_MOVE, POLICY_REASON_TOO_SOON, age,
-			      limits->min_interval);
-	if (!live)
-		return decide(POLICY_ITERATE, POLICY_REASON_ALL_MOVED, total,
-			      policy_threshold(policy));
-	if (fits(policy, total))
-		return decide(POLICY_ITERATE, POLICY_REASON_ESTIMATE_FITS, total,
-			      policy_threshold(policy));
+		return policy_decide(POLICY_MOVE, POLICY_REASON_TOO_SOON, age,
+				     limits->min_interval);
+	if (!policy_live(pending))
+		return policy_decide(POLICY_ITERATE, POLICY_REASON_ALL_MOVED, total,
+				     policy_threshold(policy));
+	if (policy_fits(policy, pending))
+		return policy_decide(POLICY_ITERATE, POLICY_REASON_ESTIMATE_FITS,
+				     total, policy_threshold(policy));
 	if (age >= limits->max_iteration)
-		return decide(POLICY_ITERATE, POLICY_REASON_MAX_ITERATION, age,
-			      limits->max_iteration);
-	return decide(POLICY_MOVE, POLICY_REASON_MORE_TO_MOVE, total,
-		      policy_threshold(policy));
+		return policy_decide(POLICY_ITERATE, POLICY_REASON_MAX_ITERATION,
+				     age, limits->max_iteration);
+	return policy_decide(POLICY_MOVE, POLICY_REASON_MORE_TO_MOVE, total,
+			     policy_threshold(policy));
+}
+
+/**
+ * policy_pass() - the VMM synced by itself: is that an iteration?
+ * @policy: the state
+ * @now: the time
+ *
+ * Return: true to ask all sources and then policy_switchover(); false: too soon,
+ * it was counted.
+ */
+bool policy_pass(struct policy *policy, uint64_t now)
+{
+	if (sat_sub(now, policy->iteration_started) >= policy->limits.min_interval)
+		return true;
+	policy->passes++;
+	return false;
 }
 
 static void take_sample(struct policy *policy, const struct policy_sample *sample)
@@ -138,90 +207,99 @@ static void take_sample(struct policy *policy, const struct policy_sample *sampl
 	if (policy->bandwidth_source == POLICY_BANDWIDTH_UNKNOWN)
 		policy->bandwidth = measured;
 	else
-		policy->bandwidth = mul_div(measured, SAMPLE_WEIGHT, 100) +
-				    mul_div(policy->bandwidth,
-					    100 - SAMPLE_WEIGHT, 100);
+		policy->bandwidth = percent(measured, SAMPLE_WEIGHT) +
+				    percent(policy->bandwidth, 100 - SAMPLE_WEIGHT);
 	policy->bandwidth_source = POLICY_BANDWIDTH_MEASURED;
+}
+
+/**
+ * policy_recheck() - as policy_switchover(), after a limit has changed
+ * @policy: the state, with the last exact numbers
+ */
+struct policy_decision policy_recheck(const struct policy *policy)
+{
+	const struct policy_pending *exact = &policy->exact;
+	uint64_t total = policy->exact_total, threshold = policy_threshold(policy);
+
+	if (total == POLICY_UNKNOWN)
+		return policy_decide(POLICY_MOVE, POLICY_REASON_MORE_TO_MOVE, total,
+				     threshold);
+	if (exact->unknown)
+		return policy_decide(POLICY_MOVE, POLICY_REASON_UNKNOWN_SIZE, total,
+				     threshold);
+	if (!policy_fits(policy, exact))
+		return policy_decide(POLICY_MOVE, policy->bandwidth_source ==
+				     POLICY_BANDWIDTH_UNKNOWN ?
+				     POLICY_REASON_NO_BANDWIDTH :
+				     POLICY_REASON_TOO_MUCH, total, threshold);
+	if (!policy->ready)
+		return policy_decide(POLICY_MOVE, POLICY_REASON_NOT_READY, total,
+				     threshold);
+	return policy_decide(POLICY_SWITCHOVER, POLICY_REASON_FITS, total, threshold);
 }
 
 /**
  * policy_switchover() - a sync ended: switch over?
  * @policy: the state; a new iteration begins
  * @now: the time
- * @total: exact: bytes left in all sources
+ * @pending: exact: what is left; the names in it are kept until the next call
  * @ready: every source is
  * @sample: what was sent while there was more to send, since the sync before;
  *	NULL for none
  */
 struct policy_decision policy_switchover(struct policy *policy, uint64_t now,
-					 uint64_t total, bool ready,
+					 const struct policy_pending *pending,
+					 bool ready,
 					 const struct policy_sample *sample)
 {
-	uint64_t threshold;
-
 	take_sample(policy, sample);
 	policy->iteration_started = now;
-	policy->exact_total = total;
-	threshold = policy_threshold(policy);
+	policy->iteration++;
+	if (policy->exact_total != POLICY_UNKNOWN)
+		policy->previous_live = policy_live(&policy->exact);
+	policy->exact = *pending;
+	/* The largest number is taken: it says that nothing is known yet. */
+	policy->exact_total = policy_total(pending);
+	if (policy->exact_total == POLICY_UNKNOWN)
+		policy->exact_total--;
+	policy->ready = ready;
+	policy->boundary = true;
+	/* What stands for a size that nobody knows makes no progress. */
+	stall_add(&policy->stall, &policy->limits, now, pending->unknown ?
+		  policy_live(pending) : policy->exact_total);
+	if (cancelled(policy, now))
+		return cancel(policy, now);
+	return policy_recheck(policy);
+}
 
-	if (timed_out(policy, now))
-		return decide(POLICY_GIVE_UP, POLICY_REASON_TIMEOUT,
-			      since(now, policy->started), policy->limits.timeout);
-	if (!fits(policy, total) &&
-	    policy->bandwidth_source == POLICY_BANDWIDTH_UNKNOWN)
-		return decide(POLICY_MOVE, POLICY_REASON_NO_BANDWIDTH, total, 0);
-	if (!fits(policy, total))
-		return decide(POLICY_MOVE, POLICY_REASON_TOO_MUCH, total, threshold);
-	if (!ready)
-		return decide(POLICY_MOVE, POLICY_REASON_NOT_READY, total, threshold);
-	return decide(POLICY_SWITCHOVER, POLICY_REASON_FITS, total, threshold);
+uint64_t policy_downtime_of(const struct policy *policy, uint64_t bytes)
+{
+	uint64_t move;
+
+	if (policy->bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ||
+	    !policy->bandwidth)
+		return POLICY_UNKNOWN;
+	move = mul_div_up(bytes, NS_PER_S, policy->bandwidth);
+	move = sat_add(move, policy_fixed_cost(policy));
+	return move == POLICY_UNKNOWN ? POLICY_UNKNOWN - 1 : move;
 }
 
 /**
  * policy_expected_downtime() - of a switchover at the last sync
  * @policy: the state
  *
- * Return: ns; POLICY_UNKNOWN before the first iteration ended, or without a
- * bandwidth.
+ * In a session set up for post-copy, the blackout of its start.
+ *
+ * Return: ns; POLICY_UNKNOWN before the first iteration ended, without a
+ * bandwidth, or with a device whose size is not known.
  */
 uint64_t policy_expected_downtime(const struct policy *policy)
 {
-	uint64_t move;
+	const struct policy_pending *exact = &policy->exact;
 
-	if (policy->exact_total == POLICY_UNKNOWN ||
-	    policy->bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ||
-	    !policy->bandwidth)
+	if (policy->exact_total == POLICY_UNKNOWN || exact->unknown)
 		return POLICY_UNKNOWN;
-	move = mul_div(policy->exact_total, NS_PER_S, policy->bandwidth);
-	if (move > UINT64_MAX - 1 - policy->limits.fixed_cost)
-		return UINT64_MAX - 1;
-	return move + policy->limits.fixed_cost;
-}
-
-const char *policy_reason_name(enum policy_reason reason)
-{
-	switch (reason) {
-	case POLICY_REASON_MORE_TO_MOVE:	return "more-to-move";
-	case POLICY_REASON_TOO_SOON:		return "too-soon";
-	case POLICY_REASON_ESTIMATE_FITS:	return "estimate-fits";
-	case POLICY_REASON_ALL_MOVED:		return "all-moved";
-	case POLICY_REASON_MAX_ITERATION:	return "max-iteration";
-	case POLICY_REASON_FITS:		return "fits";
-	case POLICY_REASON_NOT_READY:		return "not-ready";
-	case POLICY_REASON_TOO_MUCH:		return "too-much";
-	case POLICY_REASON_NO_BANDWIDTH:	return "no-bandwidth";
-	case POLICY_REASON_TIMEOUT:		return "timeout";
-	}
-	return "unknown";
-}
-
-const char *policy_bandwidth_name(enum policy_bandwidth source)
-{
-	switch (source) {
-	case POLICY_BANDWIDTH_UNKNOWN:		return "unknown";
-	case POLICY_BANDWIDTH_MEASURED:		return "measured";
-	case POLICY_BANDWIDTH_KEPT:		return "kept";
-	case POLICY_BANDWIDTH_USER:		return "user";
-	}
-	return "unknown";
+	return policy_downtime_of(policy, policy->limits.postcopy ?
+				  sat_add(exact->precopy, exact->stopcopy) :
+				  policy->exact_total);
 }
