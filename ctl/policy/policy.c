@@ -95,11 +95,14 @@ uint64_t policy_remaining(const struct policy_pending *pending)
 
 uint64_t policy_threshold(const struct policy *policy)
 {
+	uint64_t room = sat_sub(policy->limits.downtime, policy_fixed_cost(policy));
+	uint64_t threshold;
+
 	if (policy->bandwidth_source == POLICY_BANDWIDTH_UNKNOWN)
 		return 0;
-	return mul_div(policy->bandwidth,
-		       sat_sub(policy->limits.downtime, policy_fixed_cost(policy)),
-		       NS_PER_S);
+	threshold = mul_div(policy->bandwidth, room, NS_PER_S);
+	/* A saturated sum stands for any number: it fits nowhere. */
+	return threshold == UINT64_MAX ? UINT64_MAX - 1 : threshold;
 }
 
 /* A total of 0 fits any threshold, also where the bandwidth is unknown. */
@@ -258,8 +261,8 @@ struct policy_decision policy_switchover(struct policy *policy, uint64_t now,
 	if (policy->exact_total != POLICY_UNKNOWN)
 		policy->previous_live = policy_live(&policy->exact);
 	policy->exact = *pending;
-	/* The largest number is taken: it says that nothing is known yet. */
 	policy->exact_total = policy_total(pending);
+	/* That would say that nothing is known yet. */
 	if (policy->exact_total == POLICY_UNKNOWN)
 		policy->exact_total--;
 	policy->ready = ready;

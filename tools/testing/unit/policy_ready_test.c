@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Readiness and post-copy. */
+#include "policy_state.h"
+
+TEST(policy_rule_12_waits_for_sources_that_are_not_ready)
+{
+	struct policy policy = start(1000, 0, GIB);
+	struct policy_pending nothing = {};
+	struct policy_decision decision;
+
+	decision = policy_switchover(&policy, 1, &nothing, false, NULL);
+	CHECK_EQ(decision.verdict, POLICY_MOVE);
+	CHECK_EQ(decision.reason, POLICY_REASON_NOT_READY);
+	CHECK_EQ(policy_switchover(&policy, 2, &nothing, true, NULL).verdict,
+		 POLICY_SWITCHOVER);
+}
+
+TEST(policy_rule_12_a_device_that_begins_anew_after_the_stop)
+{
+	struct policy policy = start(1000, 0, GIB);
+	struct policy_decision decision;
+
+	CHECK_EQ(exact(&policy, 1, MIB, 0).verdict, POLICY_SWITCHOVER);
+	CHECK_EQ(policy_final(&policy, true, false, 1, 3).verdict, POLICY_SWITCHOVER);
+	decision = policy_final(&policy, false, false, 1, 3);
+	CHECK_EQ(decision.verdict, POLICY_RETRY);
+	CHECK_STR(policy_reason_name(decision.reason), "reinit");
+	CHECK_EQ(policy_final(&policy, false, false, 2, 3).verdict, POLICY_RETRY);
+	CHECK_EQ(policy_final(&policy, false, false, 3, 3).verdict, POLICY_GIVE_UP);
+	/* A VMM that stops in PRE_COPY_P2P goes on. */
+	CHECK_EQ(policy_final(&policy, false, true, 3, 3).verdict, POLICY_MOVE);
+}
+
+static struct policy postcopy(struct policy_pending pending, bool ready)
+{
+	struct policy policy = start(300, 0, 1000 * MIB);
+
+	policy.limits.postcopy = true;
+	policy_switchover(&policy, 1, &pending, ready, NULL);
+	return policy;
+}
+
+TEST(policy_rule_13_postcopy_pays_for_precopy_and_stopcopy)
+{
+	struct policy_pending pending = {
+		.precopy = 100 * MIB, .postcopy = 50 * GIB, .stopcopy = 200 * MIB,
+	};
+	struct policy policy = postcopy(pending, true);
+	struct policy_decision decision = policy_postcopy(&policy);
+
+	CHECK_EQ(decision.verdict, POLICY_SWITCHOVER);
+	CHECK_EQ(decision.value, 300 * MIB);
+	CHECK_EQ(decision.limit, 300 * MIB);
+	pending.precopy++;
+	policy = postcopy(pending, true);
+	CHECK_EQ(policy_postcopy(&policy).reason, POLICY_REASON_TOO_MUCH);
+	pending.precopy--;
+	pending.stopcopy++;
+	policy = postcopy(pending, true);
+	CHECK_EQ(policy_postcopy(&policy).reason, POLICY_REASON_TOO_MUCH);
+}
+
+TEST(policy_rule_13_postcopy_is_refused_with_the_reason)
+{
+	struct policy_pending pending = { .postcopy = GIB };
+	struct policy policy = start(300, 0, GIB);
+
+	policy.limits.postcopy = true;
+	CHECK_EQ(policy_postcopy(&policy).verdict, POLICY_MOVE);
+	policy = postcopy(pending, false);
+	CHECK_EQ(policy_postcopy(&policy).reason, POLICY_REASON_NOT_READY);
+	policy = postcopy(pending, true);
+	CHECK_EQ(policy_postcopy(&policy).verdict, POLICY_SWITCHOVER);
+	policy.limits.postcopy = false;
+	CHECK_STR(policy_reason_name(policy_postcopy(&policy).reason), "postcopy-off");
+	pending.no_postcopy = "0000:01:00.0";
+	policy = postcopy(pending, true);
+	CHECK_STR(policy_reason_name(policy_postcopy(&policy).reason),
+		  "postcopy-source");
+	pending = (struct policy_pending) { .unknown = "0000:01:00.0" };
+	policy = postcopy(pending, true);
+	CHECK_EQ(policy_postcopy(&policy).reason, POLICY_REASON_UNKNOWN_SIZE);
+}
