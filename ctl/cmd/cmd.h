@@ -23,6 +23,7 @@ typedef int command_fn(struct output *out, int argc, char **argv,
 
 command_fn cmd_cancel;
 command_fn cmd_check;
+command_fn cmd_forecast;
 command_fn cmd_list;
 command_fn cmd_migrate;
 command_fn cmd_monitor;
@@ -32,6 +33,7 @@ command_fn cmd_track;
 
 extern const char cancel_usage[];
 extern const char check_usage[];
+extern const char forecast_usage[];
 extern const char list_usage[];
 extern const char migrate_usage[];
 extern const char monitor_usage[];

@@ -21,6 +21,8 @@ struct command {
 static const struct command commands[] = {
 	{ "track", cmd_track, track_usage,
 	  "show how much memory a running guest writes" },
+	{ "forecast", cmd_forecast, forecast_usage,
+	  "whether a migration of a running guest would converge" },
 	{ "migrate", cmd_migrate, migrate_usage,
 	  "move a running guest to another QEMU" },
 	{ "receive", cmd_receive, receive_usage,

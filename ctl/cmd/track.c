@@ -27,8 +27,6 @@ const char track_usage[] =
 	"  -d, --duration T    end after this time\n"
 	"  -j, --json          one JSON object a line, in bytes and nanoseconds";
 
-enum { OPTION_QMP = 256, OPTION_PID, OPTION_RAM, OPTION_DMA_LOG };
-
 static int options_add_ram(struct track_options *options, const char *text,
 			   struct error *err)
 {
@@ -44,23 +42,23 @@ static int options_add_ram(struct track_options *options, const char *text,
 	return 0;
 }
 
-static int options_take(struct track_options *options, int option,
-			struct error *err)
+int track_options_take(struct track_options *options, int option,
+		       struct error *err)
 {
 	uint64_t pid;
 
 	switch (option) {
-	case OPTION_QMP:
+	case TRACK_OPTION_QMP:
 		options->qmp = optarg;
 		return 0;
-	case OPTION_PID:
+	case TRACK_OPTION_PID:
 		if (option_number("--pid", optarg, 1, INT32_MAX, &pid, err))
 			return -1;
 		options->pid = (pid_t)pid;
 		return 0;
-	case OPTION_RAM:
+	case TRACK_OPTION_RAM:
 		return options_add_ram(options, optarg, err);
-	case OPTION_DMA_LOG:
+	case TRACK_OPTION_DMA_LOG:
 		options->dma_log = true;
 		return 0;
 	case 'i':
@@ -77,23 +75,26 @@ static int options_take(struct track_options *options, int option,
 	}
 }
 
-static int options_check(const struct track_options *options,
-			 struct error *err)
+int track_options_check(const struct track_options *options, const char *command,
+			struct error *err)
 {
 	if (options->qmp && options->n_rams)
-		error_set(err, EXIT_USAGE, "track: --qmp and --ram exclude each other");
+		error_set(err, EXIT_USAGE, "%s: --qmp and --ram exclude each other",
+			  command);
 	else if (!options->qmp && !options->pid)
-		error_set(err, EXIT_USAGE, "track: which guest?");
+		error_set(err, EXIT_USAGE, "%s: which guest?", command);
 	else if (!options->qmp && !options->n_rams)
-		error_set(err, EXIT_USAGE, "track: which memory of process %d?",
-			  options->pid);
+		error_set(err, EXIT_USAGE, "%s: which memory of process %d?",
+			  command, options->pid);
 	else if (options->dma_log && !options->qmp)
 		error_set(err, EXIT_USAGE,
-			  "track: --dma-log needs --qmp, to find devices and memory");
+			  "%s: --dma-log needs --qmp, to find devices and memory",
+			  command);
 	else
 		return 0;
 	return error_advise(err,
-			    "give --qmp SOCKET, or --pid PID with --ram MEMORY; see migctl track --help");
+			    "give --qmp SOCKET, or --pid PID with --ram MEMORY; see migctl %s --help",
+			    command);
 }
 
 /**
@@ -109,10 +110,7 @@ int track_options_parse(struct track_options *options, int argc, char **argv,
 			struct error *err)
 {
 	static const struct option longs[] = {
-		{ "qmp", required_argument, NULL, OPTION_QMP },
-		{ "pid", required_argument, NULL, OPTION_PID },
-		{ "ram", required_argument, NULL, OPTION_RAM },
-		{ "dma-log", no_argument, NULL, OPTION_DMA_LOG },
+		TRACK_TARGET_OPTIONS,
 		{ "interval", required_argument, NULL, 'i' },
 		{ "count", required_argument, NULL, 'n' },
 		{ "duration", required_argument, NULL, 'd' },
@@ -122,12 +120,12 @@ int track_options_parse(struct track_options *options, int argc, char **argv,
 
 	*options = (struct track_options) { .interval_ns = NS_PER_S };
 	while ((option = option_next(argc, argv, ":ji:n:d:", longs, err))) {
-		if (option < 0 || options_take(options, option, err))
+		if (option < 0 || track_options_take(options, option, err))
 			return -1;
 	}
 	if (option_end(argc, argv, err))
 		return -1;
-	return options_check(options, err);
+	return track_options_check(options, "track", err);
 }
 
 void track_options_free(struct track_options *options)

@@ -29,6 +29,24 @@ struct track_options {
 	bool dma_log;
 };
 
+/* Those that name the guest; other commands have them, too. */
+enum {
+	TRACK_OPTION_QMP = 512, TRACK_OPTION_PID, TRACK_OPTION_RAM,
+	TRACK_OPTION_DMA_LOG,
+};
+
+#define TRACK_TARGET_OPTIONS \
+	{ "qmp", required_argument, NULL, TRACK_OPTION_QMP }, \
+	{ "pid", required_argument, NULL, TRACK_OPTION_PID }, \
+	{ "ram", required_argument, NULL, TRACK_OPTION_RAM }, \
+	{ "dma-log", no_argument, NULL, TRACK_OPTION_DMA_LOG }
+
+/* Takes an option of the command line; those that are none of its own are ignored. */
+int track_options_take(struct track_options *options, int option,
+		       struct error *err);
+/* Do they name a guest? @command is to be named if not. */
+int track_options_check(const struct track_options *options, const char *command,
+			struct error *err);
 int track_options_parse(struct track_options *options, int argc, char **argv,
 			struct error *err);
 void track_options_free(struct track_options *options);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* migctl forecast: what is measured, and the forecast that is made of it. */
+#ifndef MIGCTL_CMD_FORECAST_H
+#define MIGCTL_CMD_FORECAST_H
+
+#include "cmd/track.h"
+#include "cmd/tracker.h"
+#include "policy/forecast.h"
+
+/* Windows double: more than these make no difference. */
+#define FORECAST_LEVELS	16
+
+/**
+ * struct forecast_options - the command line
+ * @target: the guest, the interval and the duration
+ * @limits: what a migration would be allowed
+ */
+struct forecast_options {
+	struct track_options target;
+	struct policy_limits limits;
+};
+
+/**
+ * struct measurement - what was seen of the guest
+ * @intervals: that were looked at
+ * @elapsed: all of them
+ * @dirty: bytes written, the same page once in each interval
+ * @data: bytes of memory that are no holes
+ * @zero: of these, in pages of zeros
+ * @points: bytes written by windows
+ * @n: how many
+ */
+struct measurement {
+	uint64_t intervals;
+	uint64_t elapsed;
+	uint64_t dirty;
+	uint64_t data;
+	uint64_t zero;
+	struct forecast_point points[FORECAST_LEVELS];
+	size_t n;
+};
+
+/* Tracks for the duration, or until Ctrl-C. */
+int forecast_measure(struct measurement *measured, struct tracker *tracker,
+		     const struct track_options *options, struct error *err);
+
+/* How much of the memory has data, and of that how much is zero, by samples. */
+int forecast_data(struct measurement *measured, const struct track_target *target,
+		  struct error *err);
+
+#endif /* MIGCTL_CMD_FORECAST_H */
