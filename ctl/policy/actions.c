@@ -219,8 +219,8 @@ static struct policy_action at_timeout(struct policy *policy, struct situation *
 }
 
 /*
- * What moves only when stopped does not fit by itself, and what else is left would,
- * or gets no less: no need to wait for a stall.
+ * What moves only when stopped does not fit by itself, and what else is left is
+ * little beside it, or gets no less: no need to wait for a stall.
  */
 static bool stop_only(const struct policy *policy)
 {
@@ -230,7 +230,7 @@ static bool stop_only(const struct policy *policy)
 	if (policy->bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ||
 	    policy->exact.unknown || policy->exact.stopcopy <= threshold)
 		return false;
-	return live <= threshold ||
+	return live <= percent(policy->exact.stopcopy, policy->limits.raise_margin) ||
 	       (policy->previous_live != POLICY_UNKNOWN &&
 		live >= percent(policy->previous_live, policy->limits.stall_margin));
 }

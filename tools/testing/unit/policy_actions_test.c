@@ -176,7 +176,7 @@ TEST(policy_rule_17_stop_only_data_does_not_wait_for_a_stall)
 	/* RAM gets less yet. */
 	exact(&policy, NS_PER_S, 2 * GIB, 1910 * MIB);
 	CHECK_EQ(policy_act(&policy, NS_PER_S).act, POLICY_ACT_NONE);
-	exact(&policy, 3 * NS_PER_S, GIB, 1910 * MIB);
+	exact(&policy, 3 * NS_PER_S, 200 * MIB, 1910 * MIB);
 	CHECK_EQ(policy_act(&policy, 3 * NS_PER_S).act, POLICY_ACT_NONE);
 	exact(&policy, 4 * NS_PER_S, MIB, 1910 * MIB);
 	action = policy_act(&policy, 4 * NS_PER_S);
@@ -184,6 +184,13 @@ TEST(policy_rule_17_stop_only_data_does_not_wait_for_a_stall)
 	CHECK_EQ(action.reason, POLICY_REASON_STOP_ONLY);
 	CHECK_EQ(policy_recheck(&policy).verdict, POLICY_SWITCHOVER);
 	CHECK(action.downtime < 2000 * NS_PER_MS);
+	/* It gets no less: that is paid, too. */
+	policy = start(300, 0, GIB);
+	policy.limits.max_downtime = 3 * NS_PER_S;
+	exact(&policy, NS_PER_S, 200 * MIB, 1910 * MIB);
+	CHECK_EQ(policy_act(&policy, NS_PER_S).act, POLICY_ACT_NONE);
+	exact(&policy, 2 * NS_PER_S, 192 * MIB, 1910 * MIB);
+	CHECK_EQ(policy_act(&policy, 2 * NS_PER_S).act, POLICY_ACT_RAISE);
 }
 
 TEST(policy_rule_17_stop_only_data_beyond_all_limits)
