@@ -3,12 +3,10 @@
 #ifndef MIGCTL_CMD_FORECAST_H
 #define MIGCTL_CMD_FORECAST_H
 
+#include "cmd/forecast_windows.h"
 #include "cmd/track.h"
 #include "cmd/tracker.h"
 #include "policy/forecast.h"
-
-/* Windows double: more than these make no difference. */
-#define FORECAST_LEVELS	16
 
 /**
  * struct forecast_options - the command line
