@@ -22,6 +22,7 @@ const char forecast_usage[] =
 	"  --ram PATH|fd:N[,offset=BYTES][,length=BYTES]\n"
 	"                      memory of the process: a file that it maps shared, or its\n"
 	"                      descriptor N of one\n"
+	"  --dma-log           also what its VFIO devices write by DMA, with --qmp\n"
 	"  -d, --duration T    look at it for so long (10s); Ctrl-C ends that\n"
 	"  -i, --interval T    and so often (250ms)\n"
 	"  -j, --json          one JSON object a line, in bytes and nanoseconds";
@@ -274,6 +275,10 @@ static int forecast(struct output *out, const struct forecast_options *options,
 	     track_devices_find(devices, tracker, target->pid, err)))
 		return -1;
 	say_start(out, options, target);
+	out_track_devices(out, devices);
+	if (options->target.dma_log)
+		track_dma_start(out, devices, tracker, target->ranges,
+				target->n_ranges);
 	if (forecast_measure(&measured, tracker, &options->target, err) ||
 	    forecast_data(&measured, target, err))
 		return -1;
