@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A recorded migration as a scenario. Each iteration tells how much was dirty after
+ * A recorded migration (migctl migrate -j) as a scenario. Each iteration tells how much was dirty after
  * how long: with the largest of these as the working set, that is a rate for its
  * time. The link is what was sent, where there was enough to tell.
  */
@@ -23,7 +23,8 @@ static double number(const json_t *line, const char *key)
 	return json_number_value(json_object_get(line, key));
 }
 
-static size_t iterations_read(FILE *file, struct iteration *iterations)
+/* @fixed: what the downtime had beside the last copy. */
+static size_t iterations_read(FILE *file, struct iteration *iterations, double *fixed)
 {
 	char text[4096];
 	double before = 0;
@@ -43,6 +44,9 @@ static size_t iterations_read(FILE *file, struct iteration *iterations)
 				    (it->at - before);
 			it->downtime_limit = number(line, "downtime_limit_ns") / 1e9;
 			before = it->at;
+		} else if (type && !strcmp(type, "summary")) {
+			*fixed = (number(line, "downtime_ns") -
+				  number(line, "downtime_copy_ns")) / 1e9;
 		}
 		json_decref(line);
 	}
@@ -64,7 +68,9 @@ static void derive(struct scenario *scenario, const struct iteration *it, size_t
 	double share;
 	size_t i;
 
-	world->memory = it[0].sent + it[0].remaining;
+	/* Pages of zeros remain, and are not sent: it was no more than was sent at last. */
+	world->memory = fmin(it[0].sent + it[0].remaining,
+			     it[n - 1].sent + it[n - 1].remaining);
 	for (i = 0; i < n; i++)
 		writer->set = fmax(writer->set, it[i].dirty * 1.05);
 	writer->set = fmin(writer->set, world->memory);
@@ -94,7 +100,7 @@ int trace_read(struct scenario *scenario, const char *path)
 		perror(path);
 		return -1;
 	}
-	n = iterations_read(file, iterations);
+	n = iterations_read(file, iterations, &scenario->world.fixed);
 	fclose(file);
 	if (n)
 		derive(scenario, iterations, n);
@@ -103,6 +109,8 @@ int trace_read(struct scenario *scenario, const char *path)
 			path);
 		return -1;
 	}
-	scenario->allowed.downtime = iterations[n - 1].downtime_limit;
+	/* It was a limit for the last copy, where no fixed cost was told. */
+	scenario->allowed.downtime = iterations[n - 1].downtime_limit +
+				     scenario->world.fixed;
 	return 0;
 }
