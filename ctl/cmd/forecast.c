@@ -167,7 +167,7 @@ static void out_windows(struct output *out, const struct measurement *measured)
 enum {
 	CONVERGES, REASON, MEMORY, ZERO, RATE, PRECOPY, STOPCOPY, BANDWIDTH, LIMIT,
 	ITERATIONS, TOTAL, BYTES, DOWNTIME, BROWNOUT, LEFT, NEEDED_DOWNTIME,
-	NEEDED_BANDWIDTH, DEVICE,
+	NEEDED_BANDWIDTH, DEVICE, FLAGS,
 };
 
 static const struct out_field fields[] = {
@@ -188,7 +188,8 @@ static const struct out_field fields[] = {
 	[LEFT] = { "left_bytes", "left at the end", 0, OUT_BYTES },
 	[NEEDED_DOWNTIME] = { "needed_downtime_ns", "least downtime limit", 0, OUT_TIME },
 	[NEEDED_BANDWIDTH] = { "needed_bytes_per_second", "least bandwidth", 0, OUT_RATE },
-	[DEVICE] = { "device", "unknown", 0, OUT_TEXT },
+	[DEVICE] = { "device", "  of unknown size", 0, OUT_TEXT },
+	[FLAGS] = { "flags", "flags", 0, OUT_TEXT },
 };
 
 static void out_known(struct output *out, int field, uint64_t value)
@@ -204,6 +205,8 @@ static void out_forecast(struct output *out, const struct measurement *measured,
 			 const struct policy_limits *limits,
 			 const struct forecast *forecast)
 {
+	const struct flag_text *text;
+
 	out_begin(out, OUT_RECORD, "forecast");
 	out_bool(out, &fields[CONVERGES], forecast->converges);
 	out_text(out, &fields[REASON], policy_reason_name(forecast->reason));
@@ -224,7 +227,12 @@ static void out_forecast(struct output *out, const struct measurement *measured,
 	out_known(out, LEFT, forecast->left);
 	out_known(out, NEEDED_DOWNTIME, forecast->needed_downtime);
 	out_known(out, NEEDED_BANDWIDTH, forecast->needed_bandwidth);
+	out_flags(out, &fields[FLAGS], measured->flags);
 	out_end(out);
+	for (text = flag_texts; text->flag; text++) {
+		if (text->meaning && measured->flags & text->flag)
+			out_say(out, "%s: %s", text->name, text->meaning);
+	}
 }
 
 static int refuse(const struct forecast_guest *guest, const struct forecast *forecast,

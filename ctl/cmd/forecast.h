@@ -25,6 +25,7 @@ struct forecast_options {
  * @dirty: bytes written, the same page once in each interval
  * @data: bytes of memory that are no holes
  * @zero: of these, in pages of zeros
+ * @flags: of all syncs: why numbers may be too high
  * @points: bytes written by windows
  * @n: how many
  */
@@ -34,6 +35,7 @@ struct measurement {
 	uint64_t dirty;
 	uint64_t data;
 	uint64_t zero;
+	uint32_t flags;
 	struct forecast_point points[FORECAST_LEVELS];
 	size_t n;
 };

@@ -78,6 +78,7 @@ static int measure(struct measurement *measured, struct windows *windows,
 			return -1;
 		measured->dirty += tracker_take(tracker);
 		measured->intervals++;
+		measured->flags |= sync.flags;
 		measured->elapsed += sync.sync_time_ns - last;
 		last = sync.sync_time_ns;
 		windows_add(windows, last);
