@@ -38,7 +38,7 @@ extern const char *const outcome_names[];
 
 /* 0, or -1 after saying what is wrong with it. */
 int scenario_read(struct scenario *scenario, const char *path);
-/* A recorded migration: JSON lines of migctl migrate -j. */
+/* A recorded migration: JSON lines of migctl migrate -j or monitor -j. */
 int trace_read(struct scenario *scenario, const char *path);
 
 #endif /* MIGTRACK_SIM_SCENARIO_H */

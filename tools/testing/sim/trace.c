@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A recorded migration (migctl migrate -j) as a scenario. Each iteration tells how much was dirty after
- * how long: with the largest of these as the working set, that is a rate for its
- * time. The link is what was sent, where there was enough to tell.
+ * A recorded migration (migctl migrate -j, or migctl monitor -j) as a scenario. Each
+ * iteration tells how much was dirty after how long: with the largest of these as the
+ * working set, that is a rate for its time. The link is what was sent, where there was
+ * enough to tell.
  */
 #include <jansson.h>
 #include <math.h>
@@ -13,6 +14,7 @@
 /* Less says nothing about a link. */
 #define LINK_BYTES	(4.0 * (1 << 20))
 #define LINK_TIME	0.1
+#define PAGE		4096
 
 struct iteration {
 	double at, sent, remaining, dirty, downtime_limit;
@@ -23,34 +25,83 @@ static double number(const json_t *line, const char *key)
 	return json_number_value(json_object_get(line, key));
 }
 
-/* @fixed: what the downtime had beside the last copy. */
-static size_t iterations_read(FILE *file, struct iteration *iterations, double *fixed)
+static const char *text(const json_t *line, const char *key)
 {
-	char text[4096];
-	double before = 0;
-	size_t n = 0;
+	const char *value = json_string_value(json_object_get(line, key));
 
-	while (n < STEPS_MAX && fgets(text, sizeof(text), file)) {
-		json_t *line = json_loads(text, 0, NULL);
-		const char *type = json_string_value(json_object_get(line, "type"));
+	return value ? value : "";
+}
 
-		if (type && !strcmp(type, "iteration")) {
-			struct iteration *it = &iterations[n++];
+/**
+ * struct trace - what was read of it
+ * @its: the iterations
+ * @n: how many
+ * @fixed: what the downtime had beside the last copy
+ * @began: monitor: when it began to move, in its clock; 0 before
+ * @first: monitor: what was left then
+ */
+struct trace {
+	struct iteration its[STEPS_MAX];
+	size_t n;
+	double fixed, began, first;
+};
 
-			it->at = number(line, "elapsed_ns") / 1e9;
-			it->sent = number(line, "sent_bytes");
-			it->remaining = number(line, "remaining_bytes");
-			it->dirty = number(line, "dirty_bytes_per_second") *
-				    (it->at - before);
-			it->downtime_limit = number(line, "downtime_limit_ns") / 1e9;
-			before = it->at;
-		} else if (type && !strcmp(type, "summary")) {
-			*fixed = (number(line, "downtime_ns") -
-				  number(line, "downtime_copy_ns")) / 1e9;
-		}
+/* A line of migctl migrate. */
+static void add_iteration(struct trace *trace, const json_t *line)
+{
+	double before = trace->n ? trace->its[trace->n - 1].at : 0;
+	double at = number(line, "elapsed_ns") / 1e9;
+
+	trace->its[trace->n++] = (struct iteration) {
+		.at = at,
+		.sent = number(line, "sent_bytes"),
+		.remaining = number(line, "remaining_bytes"),
+		.dirty = number(line, "dirty_bytes_per_second") * (at - before),
+		.downtime_limit = number(line, "downtime_limit_ns") / 1e9,
+	};
+}
+
+/* One of migctl monitor: what was sent is what is missing. */
+static void add_event(struct trace *trace, const json_t *line)
+{
+	const struct iteration *last = trace->n ? &trace->its[trace->n - 1] : NULL;
+	double at = number(line, "time_ns") / 1e9, sent;
+	struct iteration it = {
+		.at = at - trace->began,
+		.remaining = number(line, "remaining_bytes"),
+		.dirty = number(line, "dirty_pages") * PAGE,
+		.downtime_limit = number(line, "downtime_limit_ns") / 1e9,
+	};
+
+	if (!strcmp(text(line, "event"), "session-change") && !trace->began &&
+	    !strcmp(text(line, "phase"), "precopy")) {
+		trace->began = at;
+		trace->first = it.remaining;
+	}
+	if (strcmp(text(line, "event"), "session-iteration") || !trace->began)
+		return;
+	sent = (last ? last->remaining : trace->first) + it.dirty - it.remaining;
+	it.sent = (last ? last->sent : 0) + fmax(0, sent);
+	trace->its[trace->n++] = it;
+}
+
+static void trace_parse(struct trace *trace, FILE *file)
+{
+	char buffer[4096];
+
+	while (trace->n < STEPS_MAX && fgets(buffer, sizeof(buffer), file)) {
+		json_t *line = json_loads(buffer, 0, NULL);
+		const char *type = text(line, "type");
+
+		if (!strcmp(type, "iteration"))
+			add_iteration(trace, line);
+		else if (!strcmp(type, "event"))
+			add_event(trace, line);
+		else if (!strcmp(type, "summary"))
+			trace->fixed = (number(line, "downtime_ns") -
+					number(line, "downtime_copy_ns")) / 1e9;
 		json_decref(line);
 	}
-	return n;
 }
 
 static void link_from(struct world *world, double at, double bytes, double time)
@@ -87,10 +138,9 @@ static void derive(struct scenario *scenario, const struct iteration *it, size_t
 
 int trace_read(struct scenario *scenario, const char *path)
 {
-	static struct iteration iterations[STEPS_MAX];
+	struct trace trace = {};
 	const char *base = strrchr(path, '/');
 	FILE *file = fopen(path, "r");
-	size_t n;
 
 	*scenario = (struct scenario){};
 	snprintf(scenario->name, sizeof(scenario->name), "trace:%s",
@@ -100,17 +150,18 @@ int trace_read(struct scenario *scenario, const char *path)
 		perror(path);
 		return -1;
 	}
-	n = iterations_read(file, iterations, &scenario->world.fixed);
+	trace_parse(&trace, file);
 	fclose(file);
-	if (n)
-		derive(scenario, iterations, n);
-	if (!n || !scenario->world.n_links) {
+	scenario->world.fixed = trace.fixed;
+	if (trace.n)
+		derive(scenario, trace.its, trace.n);
+	if (!trace.n || !scenario->world.n_links) {
 		fprintf(stderr, "%s: no iterations of a migration, or too short ones\n",
 			path);
 		return -1;
 	}
 	/* It was a limit for the last copy, where no fixed cost was told. */
-	scenario->allowed.downtime = iterations[n - 1].downtime_limit +
+	scenario->allowed.downtime = trace.its[trace.n - 1].downtime_limit +
 				     scenario->world.fixed;
 	return 0;
 }
