@@ -277,6 +277,24 @@ TEST(policy_a_source_that_is_not_ready_is_said)
 	CHECK_EQ(policy.limits.downtime, 300 * NS_PER_MS);
 }
 
+TEST(policy_tells_people_the_number_and_what_would_do)
+{
+	struct policy policy = stalled(5 * NS_PER_S, 0);
+	struct policy_action action;
+	char text[200];
+
+	policy.limits.downtime = 5 * NS_PER_S;
+	action = again(&policy, 60);
+	policy_explain(text, sizeof(text), &action);
+	CHECK_STR(text, "it takes a longer downtime than may be allowed: 10.2 s of 5.0 s");
+	policy_advise(text, sizeof(text), &action);
+	CHECK_STR(text, "allow a downtime of 10.2 s, or a bandwidth of 204.8 MiB/s");
+	policy = stalled(0, 0);
+	action = again(&policy, 60);
+	policy_explain(text, sizeof(text), &action);
+	CHECK_STR(text, "what is left gets no less: 1.0 GiB left, 30.0 MiB fit into the downtime");
+}
+
 TEST(policy_every_code_has_a_name)
 {
 	struct policy_action action = {};
