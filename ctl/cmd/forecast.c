@@ -176,8 +176,8 @@ static const struct out_field fields[] = {
 	[MEMORY] = { "memory_bytes", "memory with data", 0, OUT_BYTES },
 	[ZERO] = { "zero_bytes", "  of it zero", 0, OUT_BYTES },
 	[RATE] = { "dirty_bytes_per_second", "dirty rate", 0, OUT_RATE },
-	[PRECOPY] = { "device_precopy_bytes", "devices, while it runs", 0, OUT_BYTES },
-	[STOPCOPY] = { "device_stopcopy_bytes", "devices, when stopped", 0, OUT_BYTES },
+	[PRECOPY] = { "device_precopy_bytes", "devices, running", 0, OUT_BYTES },
+	[STOPCOPY] = { "device_stopcopy_bytes", "devices, stopped", 0, OUT_BYTES },
 	[BANDWIDTH] = { "bandwidth_bytes_per_second", "bandwidth", 0, OUT_RATE },
 	[LIMIT] = { "downtime_limit_ns", "downtime limit", 0, OUT_TIME },
 	[ITERATIONS] = { "iterations", "iterations", 0, OUT_NUMBER },
@@ -238,7 +238,6 @@ static void out_forecast(struct output *out, const struct measurement *measured,
 static int refuse(const struct forecast_guest *guest, const struct forecast *forecast,
 		  struct error *err)
 {
-	char time[UNIT_TEXT_SIZE], rate[UNIT_TEXT_SIZE];
 	struct policy_action why = {
 		.reason = forecast->reason,
 		.advice = guest->unknown ? POLICY_ADVICE_DEVICE : POLICY_ADVICE_NONE,
@@ -254,11 +253,9 @@ static int refuse(const struct forecast_guest *guest, const struct forecast *for
 	}
 	if (forecast->needed_downtime == POLICY_UNKNOWN)
 		return error_advise(err, "allow more time, or move it when it writes less");
-	format_time(time, forecast->needed_downtime);
-	if (forecast->needed_bandwidth == POLICY_UNKNOWN)
-		return error_advise(err, "allow a downtime of %s", time);
-	return error_advise(err, "allow a downtime of %s, or a bandwidth of %s", time,
-			    format_rate(rate, forecast->needed_bandwidth));
+	policy_advise_limits(text, sizeof(text), forecast->needed_downtime,
+			     forecast->needed_bandwidth);
+	return error_advise(err, "%s", text);
 }
 
 static void say_start(struct output *out, const struct forecast_options *options,

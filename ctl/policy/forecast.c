@@ -230,12 +230,10 @@ void forecast_make(struct forecast *forecast, const struct forecast_guest *guest
 	asked.max_downtime = 0;
 	asked.allowed = 0;
 	make(forecast, guest, &asked);
-	if (forecast->converges) {
-		forecast->needed_downtime = asked.downtime;
-		forecast->needed_bandwidth = asked.bandwidth;
-		return;
-	}
+	/* What is left of a device whose size nobody knows is not known either. */
 	if (guest->unknown)
+		forecast->left = POLICY_UNKNOWN;
+	if (forecast->converges || guest->unknown)
 		return;
 	/* A timeout is met by another guest, not by another limit. */
 	asked.timeout = 0;

@@ -47,8 +47,8 @@ struct forecast_guest {
  * @brownout: the time that the guest would be moved while it runs: its first write to
  *	each page after a sync takes longer
  * @left: bytes for the last copy; what it gets down to, if it does not converge
- * @needed_downtime: the least limit at which it converges, POLICY_UNKNOWN for none
- * @needed_bandwidth: the least bandwidth at which it does, POLICY_UNKNOWN for none
+ * @needed_downtime: if not, the least limit at which it does; POLICY_UNKNOWN for none
+ * @needed_bandwidth: if not, the least bandwidth at which it does; POLICY_UNKNOWN
  */
 struct forecast {
 	bool converges;

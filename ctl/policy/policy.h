@@ -320,5 +320,7 @@ bool policy_reason_is_time(enum policy_reason reason);
 /* What @value and @limit say, and the advice; "" for none. At most @size bytes. */
 void policy_explain(char *text, size_t size, const struct policy_action *action);
 void policy_advise(char *text, size_t size, const struct policy_action *action);
+void policy_advise_limits(char *text, size_t size, uint64_t downtime,
+			  uint64_t bandwidth);
 
 #endif /* MIGCTL_POLICY_H */

@@ -132,20 +132,41 @@ void policy_explain(char *text, size_t size, const struct policy_action *action)
 			 format_bytes(limit, action->limit));
 }
 
-static void advise_downtime(char *text, size_t size,
-			    const struct policy_action *action)
+/* Rounded up: who allows what is said must not find it too little. */
+static const char *enough_time(char text[UNIT_TEXT_SIZE], uint64_t ns)
+{
+	const uint64_t step = 100 * NS_PER_MS;
+
+	if (ns >= 10 * NS_PER_S)
+		return format_time(text, ns / step * step + (ns % step ? step : 0));
+	snprintf(text, UNIT_TEXT_SIZE, "%llu ms",
+		 (ns + NS_PER_MS - 1) / NS_PER_MS);
+	return text;
+}
+
+static const char *enough_rate(char text[UNIT_TEXT_SIZE], uint64_t rate)
+{
+	uint64_t unit = 1024, tenths;
+
+	while (rate / unit >= 1024 && unit < 1ull << 60)
+		unit *= 1024;
+	tenths = rate / (unit / 10) + 1;
+	return format_rate(text, tenths < UINT64_MAX / unit ? tenths * unit / 10 : rate);
+}
+
+void policy_advise_limits(char *text, size_t size, uint64_t downtime,
+			  uint64_t bandwidth)
 {
 	char time[UNIT_TEXT_SIZE], rate[UNIT_TEXT_SIZE];
 
-	if (action->needed_downtime == POLICY_UNKNOWN)
-		return;
-	if (action->needed_bandwidth == POLICY_UNKNOWN)
+	if (downtime == POLICY_UNKNOWN)
+		snprintf(text, size, "%s", "");
+	else if (bandwidth == POLICY_UNKNOWN)
 		snprintf(text, size, "allow a downtime of %s",
-			 format_time(time, action->needed_downtime));
+			 enough_time(time, downtime));
 	else
 		snprintf(text, size, "allow a downtime of %s, or a bandwidth of %s",
-			 format_time(time, action->needed_downtime),
-			 format_rate(rate, action->needed_bandwidth));
+			 enough_time(time, downtime), enough_rate(rate, bandwidth));
 }
 
 void policy_advise(char *text, size_t size, const struct policy_action *action)
@@ -155,7 +176,8 @@ void policy_advise(char *text, size_t size, const struct policy_action *action)
 	case POLICY_ADVICE_NONE:
 		return;
 	case POLICY_ADVICE_DOWNTIME:
-		advise_downtime(text, size, action);
+		policy_advise_limits(text, size, action->needed_downtime,
+				     action->needed_bandwidth);
 		return;
 	case POLICY_ADVICE_DEVICE:
 		snprintf(text, size,

@@ -38,12 +38,12 @@ static const char *text(const json_t *line, const char *key)
  * @n: how many
  * @fixed: what the downtime had beside the last copy
  * @began: monitor: when it began to move, in its clock; 0 before
- * @first: monitor: what was left then
+ * @iteration: monitor: the last
  */
 struct trace {
 	struct iteration its[STEPS_MAX];
 	size_t n;
-	double fixed, began, first;
+	double fixed, began, iteration;
 };
 
 /* A line of migctl migrate. */
@@ -61,28 +61,31 @@ static void add_iteration(struct trace *trace, const json_t *line)
 	};
 }
 
-/* One of migctl monitor: what was sent is what is missing. */
+/*
+ * One of migctl monitor: after each iteration the controller publishes by which
+ * bandwidth it decides and which downtime it expects, and so what is left.
+ */
 static void add_event(struct trace *trace, const json_t *line)
 {
 	const struct iteration *last = trace->n ? &trace->its[trace->n - 1] : NULL;
-	double at = number(line, "time_ns") / 1e9, sent;
-	struct iteration it = {
-		.at = at - trace->began,
-		.remaining = number(line, "remaining_bytes"),
+	double bandwidth = number(line, "bandwidth_bytes_per_second");
+	double at = number(line, "time_ns") / 1e9 - trace->began;
+
+	if (strcmp(text(line, "event"), "session-change") ||
+	    strcmp(text(line, "phase"), "precopy"))
+		return;
+	if (!trace->began)
+		trace->began = at;
+	if (number(line, "iteration") <= trace->iteration || !bandwidth)
+		return;
+	trace->iteration = number(line, "iteration");
+	trace->its[trace->n++] = (struct iteration) {
+		.at = at,
+		.sent = (last ? last->sent : 0) + bandwidth * (at - (last ? last->at : 0)),
+		.remaining = number(line, "expected_downtime_ns") / 1e9 * bandwidth,
 		.dirty = number(line, "dirty_pages") * PAGE,
 		.downtime_limit = number(line, "downtime_limit_ns") / 1e9,
 	};
-
-	if (!strcmp(text(line, "event"), "session-change") && !trace->began &&
-	    !strcmp(text(line, "phase"), "precopy")) {
-		trace->began = at;
-		trace->first = it.remaining;
-	}
-	if (strcmp(text(line, "event"), "session-iteration") || !trace->began)
-		return;
-	sent = (last ? last->remaining : trace->first) + it.dirty - it.remaining;
-	it.sent = (last ? last->sent : 0) + fmax(0, sent);
-	trace->its[trace->n++] = it;
 }
 
 static void trace_parse(struct trace *trace, FILE *file)

@@ -288,7 +288,11 @@ TEST(policy_tells_people_the_number_and_what_would_do)
 	policy_explain(text, sizeof(text), &action);
 	CHECK_STR(text, "it takes a longer downtime than may be allowed: 10.2 s of 5.0 s");
 	policy_advise(text, sizeof(text), &action);
-	CHECK_STR(text, "allow a downtime of 10.2 s, or a bandwidth of 204.8 MiB/s");
+	CHECK_STR(text, "allow a downtime of 10.3 s, or a bandwidth of 204.9 MiB/s");
+	policy_advise_limits(text, sizeof(text), 1911914067, POLICY_UNKNOWN);
+	CHECK_STR(text, "allow a downtime of 1912 ms");
+	policy_advise_limits(text, sizeof(text), 1, UINT64_MAX - 1);
+	CHECK_STR(text, "allow a downtime of 1 ms, or a bandwidth of 16.0 EiB/s");
 	policy = stalled(0, 0);
 	action = again(&policy, 60);
 	policy_explain(text, sizeof(text), &action);

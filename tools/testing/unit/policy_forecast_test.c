@@ -49,6 +49,10 @@ TEST(policy_rule_18_an_idle_guest)
 	CHECK_EQ(forecast.bytes, GIB);
 	CHECK(forecast.downtime <= 300 * NS_PER_MS);
 	CHECK_EQ(forecast.total, forecast.brownout + forecast.downtime);
+	/* A sync every 10 s at the latest. */
+	guest.memory = 100 * GIB;
+	forecast_make(&forecast, &guest, &l);
+	CHECK_EQ(forecast.iterations, 10);
 }
 
 /* 64 MiB round and round at 32 MiB/s; 100 MiB/s to send it by. */
@@ -77,6 +81,9 @@ TEST(policy_rule_18_a_writer_above_the_bandwidth)
 	struct policy_limits l = limits(300, 10 * MIB);
 	struct forecast forecast, other;
 
+	/* It is the limit that is asked about, not how far it may be raised. */
+	l.max_downtime = 60 * NS_PER_S;
+	l.allowed = ~0u;
 	forecast_make(&forecast, &guest, &l);
 	CHECK(!forecast.converges);
 	CHECK_STR(policy_reason_name(forecast.reason), "stall");
@@ -125,6 +132,7 @@ TEST(policy_rule_18_a_device_that_only_moves_when_stopped)
 	forecast_make(&forecast, &guest, &l);
 	CHECK_STR(policy_reason_name(forecast.reason), "unknown-size");
 	CHECK(forecast.needed_downtime == POLICY_UNKNOWN);
+	CHECK(forecast.left == POLICY_UNKNOWN);
 }
 
 TEST(policy_rule_18_hostile_numbers)
