@@ -172,6 +172,7 @@ static void make(struct forecast *forecast, const struct forecast_guest *guest,
 		}
 		if (run.policy.exact_total < forecast->left)
 			forecast->left = run.policy.exact_total;
+		/* Where something would have to be done, it does not converge. */
 		action = policy_act(&run.policy, run.now);
 		if (action.reason != POLICY_REASON_PROGRESS &&
 		    action.reason != POLICY_REASON_WAIT_MINIMUM) {
@@ -227,8 +228,6 @@ void forecast_make(struct forecast *forecast, const struct forecast_guest *guest
 {
 	struct policy_limits asked = *limits, other;
 
-	asked.max_downtime = 0;
-	asked.allowed = 0;
 	make(forecast, guest, &asked);
 	/* What is left of a device whose size nobody knows is not known either. */
 	if (guest->unknown)
