@@ -70,6 +70,15 @@ int option_time(const char *name, const char *value, uint64_t *ns,
 	return error_advise(err, "the minimum is 1ms, 1s is usual");
 }
 
+int option_rate(const char *name, const char *value, uint64_t *rate,
+		struct error *err)
+{
+	if (!parse_size(value, rate) && *rate)
+		return 0;
+	error_set(err, EXIT_USAGE, "%s %s is no rate", name, value);
+	return error_advise(err, "give bytes per second: 100M, 1G, 125000000");
+}
+
 int option_number(const char *name, const char *value, uint64_t min,
 		  uint64_t max, uint64_t *number, struct error *err)
 {

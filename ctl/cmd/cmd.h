@@ -24,21 +24,29 @@ typedef int command_fn(struct output *out, int argc, char **argv,
 command_fn cmd_cancel;
 command_fn cmd_check;
 command_fn cmd_forecast;
+command_fn cmd_history;
 command_fn cmd_list;
 command_fn cmd_migrate;
 command_fn cmd_monitor;
 command_fn cmd_receive;
+command_fn cmd_set;
 command_fn cmd_show;
+command_fn cmd_supervise;
+command_fn cmd_switchover;
 command_fn cmd_track;
 
 extern const char cancel_usage[];
 extern const char check_usage[];
 extern const char forecast_usage[];
+extern const char history_usage[];
 extern const char list_usage[];
 extern const char migrate_usage[];
 extern const char monitor_usage[];
 extern const char receive_usage[];
+extern const char set_usage[];
 extern const char show_usage[];
+extern const char supervise_usage[];
+extern const char switchover_usage[];
 extern const char track_usage[];
 
 /*
@@ -55,6 +63,9 @@ int option_end(int argc, char **argv, struct error *err);
 int option_session(int argc, char **argv, uint64_t *id, struct error *err);
 
 int option_time(const char *name, const char *value, uint64_t *ns,
+		struct error *err);
+/* Bytes per second, not 0. */
+int option_rate(const char *name, const char *value, uint64_t *rate,
 		struct error *err);
 int option_number(const char *name, const char *value, uint64_t min,
 		  uint64_t max, uint64_t *number, struct error *err);

@@ -27,8 +27,16 @@ static const struct command commands[] = {
 	  "move a running guest to another QEMU" },
 	{ "receive", cmd_receive, receive_usage,
 	  "take over a guest that is moved here" },
+	{ "supervise", cmd_supervise, supervise_usage,
+	  "decide for a migration that QEMU does itself" },
+	{ "set", cmd_set, set_usage,
+	  "change the limits of a migration that is under way" },
+	{ "switchover", cmd_switchover, switchover_usage,
+	  "end a migration now, whatever downtime that takes" },
 	{ "cancel", cmd_cancel, cancel_usage,
 	  "call a migration off; the guest runs on at the source" },
+	{ "history", cmd_history, history_usage,
+	  "past migrations, and why they ended" },
 	{ "list", cmd_list, list_usage,
 	  "the sessions on this host (also without a command)" },
 	{ "show", cmd_show, show_usage,
@@ -63,7 +71,7 @@ static void help_overview(struct output *out)
 	out_say(out, "migctl - what is still to be moved of a virtual machine\n");
 	out_say(out, "Usage: migctl [COMMAND] [OPTIONS]\n");
 	for (i = 0; i < ARRAY_SIZE(commands); i++)
-		out_say(out, "  %-9s %s", commands[i].name, commands[i].help);
+		out_say(out, "  %-10s %s", commands[i].name, commands[i].help);
 	out_say(out, "\nEvery command takes -j (--json): one JSON object a line, in bytes and\n"
 		"nanoseconds. Exit codes and JSON keys are in migctl(8).");
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cmd/migrate.h"
+#include "cmd/session.h"
 
 const char migrate_usage[] =
 	"migctl migrate [OPTIONS] --qmp SOCKET --to ADDRESS\n"
@@ -34,15 +35,6 @@ enum {
 };
 
 #define ACCEPT_TIMEOUT	(30 * NS_PER_S)
-
-static int option_rate(const char *name, const char *value, uint64_t *rate,
-		       struct error *err)
-{
-	if (!parse_size(value, rate) && *rate)
-		return 0;
-	error_set(err, EXIT_USAGE, "%s %s is no rate", name, value);
-	return error_advise(err, "give bytes per second: 100M, 1G, 125000000");
-}
 
 static int option_verify(const char *value, enum verify *verify,
 			 struct error *err)
@@ -142,6 +134,7 @@ static int open_source(struct migration *m, struct error *err)
 	size_t i;
 
 	if (vmm_qemu.open(&m->vmm, m->options->qmp, 0, err) ||
+	    lock_take(&m->lock, m->vmm->pid, err) ||
 	    m->ops->check_source(m->vmm, err) ||
 	    m->ops->describe(m->vmm, &m->description, err) ||
 	    m->vmm->ops->memory(m->vmm, &m->memory, &m->n_memory, err))
@@ -170,8 +163,10 @@ static int open_tracker(struct migration *m, struct error *err)
 		if (tracker_add(&m->tracker, m->vmm->pid, &m->memory[i], err))
 			return -1;
 	}
-	return record_create(&m->record, m->tracker.id, m->options->qmp,
-			     m->options->to, err);
+	if (record_create(&m->record, m->tracker.id, m->options->qmp,
+			  m->options->to, err))
+		return -1;
+	return control_open(&m->control, m->tracker.id, err);
 }
 
 /* What the destination has to agree to. */
@@ -241,6 +236,8 @@ static int migrate(struct migration *m, struct error *err)
 	    open_destination(m, err) || open_sender(m, err))
 		return -1;
 	migrate_out_start(m);
+	run_begin(&m->run, NULL, "migrate", m->options->qmp, m->options->to);
+	run_note(&m->run, "session_id", json_integer((json_int_t)m->tracker.id));
 	if (migrate_precopy(m, err))
 		return -1;
 	return migrate_switchover(m, err);
@@ -278,6 +275,8 @@ static void conclude(struct migration *m, const struct error *err)
 
 static void migration_close(struct migration *m)
 {
+	control_close(&m->control);
+	lock_drop(&m->lock);
 	peer_end(&m->peer);
 	relay_close(&m->relay);
 	sender_close(&m->sender);
@@ -301,6 +300,8 @@ int cmd_migrate(struct output *out, int argc, char **argv, struct error *err)
 		.options = &options,
 		.ops = &vmm_qemu_migration,
 		.channel.fd = -1,
+		.lock = LOCK_NONE,
+		.control = CONTROL_NONE,
 		.tracker.fd = -1,
 		.relay.fd = -1,
 		.relay.vmm_fd = -1,
@@ -319,6 +320,7 @@ int cmd_migrate(struct output *out, int argc, char **argv, struct error *err)
 	conclude(&m, err);
 	if (m.sync.syncs)
 		migrate_out_summary(&m, ret ? err : NULL);
+	run_end(&m.run, phase_name(m.phase), ret ? err : NULL);
 	migration_close(&m);
 	return ret;
 }

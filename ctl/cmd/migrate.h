@@ -4,8 +4,11 @@
 #define MIGCTL_MIGRATE_H
 
 #include "cmd/cmd.h"
+#include "cmd/control.h"
+#include "cmd/lock.h"
 #include "cmd/peer.h"
 #include "cmd/record.h"
+#include "cmd/runs.h"
 #include "cmd/tracker.h"
 #include "policy/policy.h"
 #include "stream/channel.h"
@@ -58,7 +61,10 @@ struct migrate_times {
  * @policy: decides
  * @saved: the VMM's settings as they were
  * @guard: undoes what we did if we die
+ * @lock: no other controller has the VMM
+ * @control: where migctl set and switchover reach us
  * @record: the run record
+ * @run: what is left for migctl history
  * @signals: Ctrl-C and migctl cancel
  * @phase: published
  * @handed_over: the destination may run the guest
@@ -85,7 +91,10 @@ struct migration {
 	struct policy policy;
 	json_t *saved;
 	struct guard *guard;
+	struct lock lock;
+	struct control control;
 	struct record record;
+	struct run run;
 	int signals;
 	enum migtrack_phase phase;
 	enum migtrack_verdict verdict;

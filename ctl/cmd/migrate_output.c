@@ -49,6 +49,22 @@ void migrate_out_start(struct migration *m)
 	out_header(m->out, fields, FIELDS);
 }
 
+/* What is left for migctl history. */
+static void note_numbers(struct migration *m)
+{
+	struct run *run = &m->run;
+
+	run_note(run, "phase", json_string(phase_name(m->phase)));
+	run_note(run, "iterations", json_integer((json_int_t)m->sync.iteration));
+	run_note(run, "sent_bytes", json_integer((json_int_t)channel_sent(&m->channel)));
+	run_note(run, "remaining_bytes",
+		 json_integer((json_int_t)sender_pending(&m->sender)));
+	run_note(run, "total_ns", json_integer((json_int_t)elapsed(m)));
+	if (m->times.resumed)
+		run_note(run, "downtime_ns",
+			 json_integer((json_int_t)(m->times.resumed - m->times.running)));
+}
+
 void migrate_out_iteration(struct migration *m,
 			   const struct policy_decision *decision,
 			   uint64_t interval_ns)
@@ -56,6 +72,8 @@ void migrate_out_iteration(struct migration *m,
 	uint64_t dirty = m->sync.dirty_pages * WIRE_PAGE_SIZE;
 	struct output *out = m->out;
 
+	note_numbers(m);
+	run_write(&m->run, false);
 	out_begin(out, OUT_ROW, "iteration");
 	out_uint(out, &fields[ITERATION], m->sync.iteration);
 	out_uint(out, &fields[ELAPSED], elapsed(m));
@@ -132,6 +150,7 @@ void migrate_out_summary(struct migration *m, const struct error *err)
 {
 	struct output *out = m->out;
 
+	note_numbers(m);
 	out_say(out, "%s", "");
 	out_begin(out, OUT_RECORD, "summary");
 	out_text(out, &summary[RESULT], phase_name(m->phase));

@@ -50,12 +50,50 @@ static void set_verdict(struct migration *m, enum policy_verdict verdict)
 	m->verdict = verdicts[verdict];
 }
 
+/* Of migctl set; the policy goes on with the new limits. */
+static int set_limits(struct migration *m, const json_t *request, struct error *err)
+{
+	struct policy_limits limits = m->policy.limits;
+	uint64_t bandwidth = limits.bandwidth;
+
+	if (json_object_get(request, "max_downtime_ns"))
+		return error_set(err, EXIT_USAGE,
+				 "migctl migrate does not raise the limit by itself");
+	control_number(request, "downtime_ns", &limits.downtime);
+	control_number(request, "timeout_ns", &limits.timeout);
+	control_number(request, "bandwidth_bytes_per_second", &bandwidth);
+	control_number(request, "max_bandwidth_bytes_per_second",
+		       &m->sender.max_bandwidth);
+	if (limits.downtime <= limits.fixed_cost)
+		return error_set(err, EXIT_USAGE,
+				 "that leaves nothing of the downtime for the last copy");
+	m->policy.limits = limits;
+	policy_set_bandwidth(&m->policy, bandwidth);
+	return 0;
+}
+
+static int asked(const char *command, const json_t *request, void *data,
+		 struct error *err)
+{
+	struct migration *m = data;
+
+	if (m->phase >= MIGTRACK_PHASE_SWITCHOVER)
+		return error_set(err, EXIT_FAILED, "too late: the guest is being handed over");
+	if (!strcmp(command, "set"))
+		return set_limits(m, request, err);
+	if (strcmp(command, "switchover"))
+		return error_set(err, EXIT_USAGE, "%s is not known here", command);
+	m->policy.limits.downtime = DOWNTIME_ANY;
+	return 0;
+}
+
 int migrate_check(struct migration *m, struct error *err)
 {
 	struct pollfd pollfd = { .fd = m->signals, .events = POLLIN };
 
 	if (poll(&pollfd, 1, 0) > 0)
 		return error_set(err, EXIT_CANCELLED, "cancelled");
+	control_serve(&m->control, asked, m);
 	return peer_check(&m->peer, err);
 }
 
@@ -119,11 +157,15 @@ int migrate_sync(struct migration *m, enum migtrack_sync_kind kind,
 /* Everything is to be moved, but for what both sides have no data of. */
 static int first_pass(struct migration *m, struct error *err)
 {
+	struct policy_limits limits;
+
 	if (migrate_sync(m, MIGTRACK_SYNC_KIND_SETUP, err) ||
 	    sender_first_pass(&m->sender, err))
 		return -1;
 	publish_moved(m);
-	policy_init(&m->policy, &m->options->limits, clock_ns(CLOCK_MONOTONIC));
+	/* Anew, as of now; they may have been changed meanwhile. */
+	limits = m->policy.limits;
+	policy_init(&m->policy, &limits, clock_ns(CLOCK_MONOTONIC));
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
 }
 

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <stdio.h>
 
+#include "cmd/prometheus.h"
 #include "cmd/session.h"
 #include "vmm/memfile.h"
 
 const char show_usage[] =
 	"migctl show [-j] SESSION\n"
+	"       migctl show --prometheus [SESSION]\n"
 	"\n"
 	"Everything about a session and its sources, as of its last sync. SESSION is its\n"
-	"number in migctl list. Needs no privileges and disturbs nothing.";
+	"number in migctl list. Needs no privileges and disturbs nothing.\n"
+	"\n"
+	"  --prometheus    these of all sessions, and the last run, as metrics";
 
 enum {
 	S_ID, S_PIDS, S_SOURCES, S_ITERATION, S_REMAINING, S_PRECOPY,
@@ -230,15 +234,43 @@ err_kernel:
 	return kernel_error(mt, ret, what, err);
 }
 
+static int options_parse(int argc, char **argv, uint64_t *id, bool *prometheus,
+			 struct error *err)
+{
+	static const struct option longs[] = {
+		{ "prometheus", no_argument, NULL, 'p' },
+		COMMON_OPTIONS
+	};
+	int option;
+
+	while ((option = option_next(argc, argv, ":j", longs, err))) {
+		if (option < 0)
+			return -1;
+		*prometheus |= option == 'p';
+	}
+	if (optind >= argc && *prometheus)
+		return 0;
+	if (optind >= argc) {
+		error_set(err, EXIT_USAGE, "show: which session?");
+		return error_advise(err, "give a number from migctl list");
+	}
+	if (option_number("show", argv[optind++], 1, UINT64_MAX, id, err))
+		return -1;
+	return option_end(argc, argv, err);
+}
+
 int cmd_show(struct output *out, int argc, char **argv, struct error *err)
 {
+	bool prometheus = false;
 	struct migtrack *mt;
-	uint64_t id;
+	uint64_t id = 0;
 	int ret;
 
-	if (option_session(argc, argv, &id, err) || kernel_open(&mt, err))
+	if (options_parse(argc, argv, &id, &prometheus, err) ||
+	    kernel_open(&mt, err))
 		return -1;
-	ret = show(out, mt, id, err);
+	ret = prometheus ? show_prometheus(out, mt, id, err) :
+			   show(out, mt, id, err);
 	migtrack_close(mt);
 	return ret;
 }

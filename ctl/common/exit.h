@@ -14,10 +14,10 @@ enum exit_code {
 	EXIT_VMM = 7,		/* the VMM can't be reached or talks nonsense */
 	EXIT_UNUSABLE = 8,	/* check: this host can't track */
 	EXIT_PEER = 9,		/* a migration's other side is not there, refuses or is gone */
-	EXIT_TIMEOUT = 10,	/* migrate: not converged in time; the guest runs on here;
+	EXIT_TIMEOUT = 10,	/* not converged in time; the guest runs on here;
 				   forecast: it would not converge */
-	EXIT_CANCELLED = 11,	/* migrate: called off; the guest runs on here */
-	EXIT_IN_DOUBT = 12,	/* migrate: handed over, no answer; see the record */
+	EXIT_CANCELLED = 11,	/* called off; the guest runs on here */
+	EXIT_IN_DOUBT = 12,	/* handed over, no answer; see the record */
 	EXIT_DIFFERS = 13,	/* migrate: the two memories are not equal */
 };
 

@@ -40,6 +40,9 @@ static uint64_t clock_now(int clock)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+/* An event that is older was not: the clock has been set since. */
+#define EVENT_AGE_MAX	(2 * NS_PER_S)
+
 /* Events carry the time of day; how long ago that was counts. */
 static void qemu_event(const char *name, json_t *event, void *data)
 {
@@ -49,13 +52,16 @@ static void qemu_event(const char *name, json_t *event, void *data)
 
 	if (!strcmp(name, "RESUME"))
 		qemu->vmm.stopped_ns = 0;
+	if (!strcmp(name, "MIGRATION"))
+		qemu->migration_events++;
 	if (strcmp(name, "STOP") ||
 	    json_unpack(event, "{s:{s:I, s:I}}", "timestamp", "seconds", &seconds,
 			"microseconds", &us))
 		return;
 	when = (uint64_t)seconds * NS_PER_S + (uint64_t)us * NS_PER_US;
-	qemu->vmm.stopped_ns = clock_now(CLOCK_MONOTONIC) -
-			       (now > when ? now - when : 0);
+	qemu->vmm.stopped_ns = clock_now(CLOCK_MONOTONIC);
+	if (now > when && now - when <= EVENT_AGE_MAX)
+		qemu->vmm.stopped_ns -= now - when;
 }
 
 static int qemu_open(struct vmm **vmm, const char *address, pid_t pid,

@@ -31,11 +31,13 @@ struct qemu_undo {
  * @vmm: what the rest of migctl sees
  * @qmp: the connection
  * @undo: NULL until what a migration changes was saved
+ * @migration_events: how often its migration said that its state changed
  */
 struct qemu {
 	struct vmm vmm;
 	struct qmp *qmp;
 	struct qemu_undo *undo;
+	unsigned int migration_events;
 };
 
 static inline struct qemu *to_qemu(struct vmm *vmm)
@@ -71,7 +73,35 @@ int qemu_prepare_source(struct vmm *vmm, struct error *err);
 int qemu_prepare_destination(struct vmm *vmm, struct error *err);
 int qemu_restore(struct vmm *vmm, json_t *saved, struct error *err);
 
+/*
+ * All capabilities and all parameters: {"capabilities": {}, "parameters": {}}.
+ * The same is what qemu_settings_apply() takes, and qemu_restore().
+ */
+int qemu_settings_read(struct qemu *qemu, json_t **all, struct error *err);
+/* Sets what differs and what this QEMU knows. */
+int qemu_settings_apply(struct qemu *qemu, json_t *wanted, struct error *err);
+/* @undo, for the guard to see. */
+int qemu_undo_make(struct qemu *qemu, bool ran, struct error *err);
+
+/* Have a guest that ran run again, if a migration keeps it stopped. */
+int qemu_guest_resume(struct qemu *qemu, struct error *err);
+/* End the migration, whatever it is doing, and wait until it has ended. */
+int qemu_migration_end(struct qemu *qemu, struct error *err);
+
+/* Its arguments, each ended by a 0 byte. The caller frees @line. */
+int qemu_cmdline_read(pid_t pid, char **line, size_t *size, struct error *err);
+
+/* Refuse a guest in a state that can't be moved; a migration that QEMU refuses. */
+int qemu_check_state(struct qemu *qemu, struct error *err);
+int qemu_check_blocked(struct qemu *qemu, struct error *err);
+
 int qemu_status(struct vmm *vmm, struct vmm_status *status, struct error *err);
+/* QEMU's name of a migration's state, "" for none, as one of ours. */
+enum vmm_phase qemu_phase_of(const char *status);
+int qemu_take_over(struct vmm *vmm, struct error *err);
+int qemu_connection(struct vmm *vmm);
+int qemu_go_on(struct vmm *vmm, struct error *err);
+bool qemu_ran(struct vmm *vmm);
 
 /* Nothing is under way any more. */
 bool qemu_phase_over(enum vmm_phase phase);

@@ -147,7 +147,7 @@ static int backends_check(struct qemu *qemu, const char *who,
 	return ret;
 }
 
-static int state_check(struct qemu *qemu, struct error *err)
+int qemu_check_state(struct qemu *qemu, struct error *err)
 {
 	static const char * const movable[] = { "running", "paused",
 						"suspended", "prelaunch" };
@@ -178,7 +178,7 @@ static int state_check(struct qemu *qemu, struct error *err)
 }
 
 /* QEMU's devices that can't be migrated, in its own words. */
-static int blocked_check(struct qemu *qemu, struct error *err)
+int qemu_check_blocked(struct qemu *qemu, struct error *err)
 {
 	json_t *migration, *reasons, *reason;
 	size_t i, used = 0;
@@ -213,11 +213,11 @@ int qemu_check_source(struct vmm *vmm, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
 
-	if (state_check(qemu, err) ||
+	if (qemu_check_state(qemu, err) ||
 	    devices_each(qemu, vfio_refuse, err) ||
 	    devices_each(qemu, balloon_refuse, err) ||
 	    backends_check(qemu, "the", err) ||
-	    blocked_check(qemu, err))
+	    qemu_check_blocked(qemu, err))
 		return -1;
 	return 0;
 }
@@ -230,9 +230,7 @@ static int elsewhere_refuse(struct error *err)
 			    "start it with -incoming defer, not with an address");
 }
 
-/* Its arguments, each ended by a 0 byte. The caller frees @line. */
-static int cmdline_read(pid_t pid, char **line, size_t *size,
-			struct error *err)
+int qemu_cmdline_read(pid_t pid, char **line, size_t *size, struct error *err)
 {
 	char path[64];
 	size_t room = 0;
@@ -290,7 +288,7 @@ static int cmdline_check(pid_t pid, struct error *err)
 	size_t size = 0;
 	int ret = 0;
 
-	if (cmdline_read(pid, &line, &size, err))
+	if (qemu_cmdline_read(pid, &line, &size, err))
 		return -1;
 	incoming = cmdline_option(line, size, "-incoming");
 	if (!cmdline_option(line, size, "-S")) {

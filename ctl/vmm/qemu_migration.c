@@ -48,7 +48,7 @@ static const struct {
 };
 
 /* A status that a later QEMU has invented is taken for a migration under way. */
-static enum vmm_phase phase_of(const char *status)
+enum vmm_phase qemu_phase_of(const char *status)
 {
 	size_t i;
 
@@ -96,7 +96,7 @@ int qemu_status(struct vmm *vmm, struct vmm_status *status, struct error *err)
 	};
 	name = text_of(migration, "status");
 	if (name[0])
-		status->phase = phase_of(name);
+		status->phase = qemu_phase_of(name);
 	snprintf(status->reason, sizeof(status->reason), "%s",
 		 text_of(migration, "error-desc"));
 	snprintf(status->state, sizeof(status->state), "%s",
@@ -182,15 +182,14 @@ static int qemu_incoming(struct vmm *vmm, int fd, struct error *err)
 	return -1;
 }
 
-static int qemu_go_on(struct vmm *vmm, struct error *err)
+int qemu_go_on(struct vmm *vmm, struct error *err)
 {
 	return qmp_execute(to_qemu(vmm)->qmp, "migrate-continue",
 			   json_pack("{s:s}", "state", "pre-switchover"), NULL,
 			   err);
 }
 
-/* End the migration, whatever it is doing, and wait until it has ended. */
-static int migration_end(struct qemu *qemu, struct error *err)
+int qemu_migration_end(struct qemu *qemu, struct error *err)
 {
 	int64_t deadline = now_ms() + CANCEL_TIMEOUT_MS;
 	struct vmm_status status;
@@ -239,7 +238,7 @@ static int state_refuse(const char *state, struct error *err)
  * migration was cancelled, not after it was completed. The cont may fail as
  * long as a destination that is about to end holds the disk images.
  */
-static int guest_resume(struct qemu *qemu, struct error *err)
+int qemu_guest_resume(struct qemu *qemu, struct error *err)
 {
 	int64_t deadline = now_ms() + RUN_TIMEOUT_MS;
 	struct vmm_status status;
@@ -262,7 +261,7 @@ static int guest_resume(struct qemu *qemu, struct error *err)
 	return -1;
 }
 
-static bool qemu_ran(struct vmm *vmm)
+bool qemu_ran(struct vmm *vmm)
 {
 	struct qemu *qemu = to_qemu(vmm);
 
@@ -276,9 +275,9 @@ static int qemu_cancel(struct vmm *vmm, struct error *err)
 	/* A migration that is not ours is left alone. */
 	if (qemu->undo && !qemu->undo->started)
 		return 0;
-	if (migration_end(qemu, err))
+	if (qemu_migration_end(qemu, err))
 		return -1;
-	return qemu_ran(vmm) ? guest_resume(qemu, err) : 0;
+	return qemu_ran(vmm) ? qemu_guest_resume(qemu, err) : 0;
 }
 
 static int run_refuse(const struct vmm_status *status, struct error *err)
@@ -328,12 +327,12 @@ static int qemu_quit(struct vmm *vmm, struct error *err)
 	return -1;
 }
 
-static int qemu_connection(struct vmm *vmm)
+int qemu_connection(struct vmm *vmm)
 {
 	return qmp_fd(to_qemu(vmm)->qmp);
 }
 
-static int qemu_take_over(struct vmm *vmm, struct error *err)
+int qemu_take_over(struct vmm *vmm, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
 

@@ -249,18 +249,53 @@ static int kind_save(struct qemu *qemu, const struct kind *kind, json_t *saved,
 	return ret;
 }
 
-/* Has the guard see what this process finds out after the fork. */
-static int undo_make(struct qemu *qemu, struct error *err)
+/**
+ * qemu_settings_read() - all that QEMU has
+ * @qemu: the QEMU
+ * @all: two objects, "capabilities" and "parameters"; the caller owns it
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int qemu_settings_read(struct qemu *qemu, json_t **all, struct error *err)
 {
-	void *page;
+	json_t *result = json_object(), *current;
+	size_t i;
 
-	if (qemu->undo)
-		return 0;
-	page = mmap(NULL, sizeof(*qemu->undo), PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (i = 0; i < N(kinds); i++) {
+		if (kinds[i].read(qemu, &current, err)) {
+			json_decref(result);
+			return -1;
+		}
+		json_object_set_new(result, kinds[i].name, current);
+	}
+	*all = result;
+	return 0;
+}
+
+int qemu_settings_apply(struct qemu *qemu, json_t *wanted, struct error *err)
+{
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < N(kinds) && !ret; i++)
+		ret = kind_apply(qemu, &kinds[i],
+				 json_object_get(wanted, kinds[i].name), err);
+	return ret;
+}
+
+/* Has the guard see what this process finds out after the fork. */
+int qemu_undo_make(struct qemu *qemu, bool ran, struct error *err)
+{
+	void *page = qemu->undo;
+
+	if (!page)
+		page = mmap(NULL, sizeof(*qemu->undo), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
 		return error_set(err, EXIT_FAILED, "mmap: %s", strerror(errno));
 	qemu->undo = page;
+	*qemu->undo = (struct qemu_undo) { .ran = ran };
 	return 0;
 }
 
@@ -286,9 +321,8 @@ int qemu_save(struct vmm *vmm, json_t **saved, struct error *err)
 		if (kind_save(qemu, &kinds[i], all, err))
 			goto err_free;
 	}
-	if (undo_make(qemu, err))
+	if (qemu_undo_make(qemu, qemu_alive(&status), err))
 		goto err_free;
-	*qemu->undo = (struct qemu_undo) { .ran = qemu_alive(&status) };
 	*saved = all;
 	return 0;
 

@@ -18,6 +18,10 @@
 /* query-qmp-schema, the longest reply, takes some 300 KiB. */
 #define LINE_MAX_BYTES		(8u << 20)
 
+/* How each event begins, and how long one that is skipped can be. */
+#define EVENT_START		"{\"timestamp\""
+#define SKIPPED_MAX_BYTES	256
+
 /**
  * struct qmp - a connection
  * @fd: the socket
@@ -29,6 +33,7 @@
  * @commands: how many were sent, for their ids
  * @gone: the other side has closed it
  * @resync: skip what is no message and all that is not the awaited reply
+ * @skipped: the quoted name of an event that qmp_take_events() leaves out, or NULL
  * @on_event: takes events, NULL to skip them
  * @event_data: its argument
  */
@@ -42,6 +47,7 @@ struct qmp {
 	unsigned int commands;
 	bool gone;
 	bool resync;
+	const char *skipped;
 	qmp_event_fn *on_event;
 	void *event_data;
 };
@@ -435,6 +441,70 @@ int qmp_take_over(struct qmp *qmp, struct error *err)
 	ret = qmp_execute(qmp, "query-version", NULL, NULL, err);
 	qmp->resync = false;
 	return ret;
+}
+
+static const char *line_end(const struct qmp *qmp, size_t from)
+{
+	return qmp->used > from ?
+	       memchr(qmp->buffer + from, '\n', qmp->used - from) : NULL;
+}
+
+/* An event of the name that nobody wants: told by a look, as QEMU writes them. */
+static bool line_is_skipped(const struct qmp *qmp, const char *line, size_t length)
+{
+	return qmp->skipped && length <= SKIPPED_MAX_BYTES &&
+	       !strncmp(line, EVENT_START, strlen(EVENT_START)) &&
+	       memmem(line, length, qmp->skipped, strlen(qmp->skipped));
+}
+
+static void lines_skip(struct qmp *qmp)
+{
+	size_t from = 0;
+	const char *end;
+
+	while ((end = line_end(qmp, from)) &&
+	       line_is_skipped(qmp, qmp->buffer + from,
+			       (size_t)(end + 1 - qmp->buffer) - from))
+		from = (size_t)(end + 1 - qmp->buffer);
+	if (!from)
+		return;
+	qmp->used -= from;
+	memmove(qmp->buffer, qmp->buffer + from, qmp->used);
+}
+
+void qmp_skip_event(struct qmp *qmp, const char *quoted)
+{
+	qmp->skipped = quoted;
+}
+
+/**
+ * qmp_take_events() - hand on the events that have arrived
+ * @qmp: the connection; no reply is awaited
+ * @err: why it can't be read any more
+ *
+ * Return: 0 or -1.
+ */
+int qmp_take_events(struct qmp *qmp, struct error *err)
+{
+	struct pollfd pfd = { .fd = qmp->fd, .events = POLLIN };
+	int64_t deadline = now_ms() + REPLY_TIMEOUT_MS;
+	json_t *message;
+
+	for (;;) {
+		lines_skip(qmp);
+		if (!line_end(qmp, 0)) {
+			if (poll(&pfd, 1, 0) <= 0)
+				return 0;
+			if (buffer_fill(qmp, deadline, "an event", err))
+				return -1;
+			continue;
+		}
+		if (message_read(qmp, deadline, "an event", &message, err))
+			return -1;
+		/* What else comes is the late reply to a command given up. */
+		event_take(qmp, message);
+		json_decref(message);
+	}
 }
 
 /**

@@ -39,6 +39,15 @@ int qmp_execute_fd(struct qmp *qmp, const char *command, json_t *arguments,
  */
 int qmp_take_over(struct qmp *qmp, struct error *err);
 
+/*
+ * An event that qmp_take_events() need not hand on, by its name in quotes: one that
+ * comes so often that parsing it costs.
+ */
+void qmp_skip_event(struct qmp *qmp, const char *quoted);
+
+/* Take the events that have arrived; does not wait for any. */
+int qmp_take_events(struct qmp *qmp, struct error *err);
+
 /* Its socket. */
 int qmp_fd(const struct qmp *qmp);
 

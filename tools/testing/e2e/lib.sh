@@ -169,6 +169,14 @@ ticks_continue() {
 	"$here/../guest/ticks" "$@" 2>&1 > /dev/null
 }
 
+# ask NAME COMMAND [ARGUMENTS]: what its QEMU says
+ask() {
+	local name=$1
+
+	shift
+	"$qmp" "/run/$name.observer" "$@" 2>&1
+}
+
 state() {
 	"$qmp" "/run/$1.observer" query-status | sed 's/.*"status": "\([^"]*\)".*/\1/'
 }

@@ -16,6 +16,9 @@
  *	dma=N			which writes memory so many times a second; it wants
  *				hugepages=1
  *
+ *	touch=MIB		beside that, MiB/s that it writes a word per page of in
+ *	touched=MIB		a set of its own, which nobody checks: that is quick
+ *
  * With verify, a thread per CPU writes whole pages of its part of the set, each
  * with a pattern of its number and its generation, every eighth with zeros, and
  * checks others against a table of what they must hold. Meanwhile it says
@@ -266,6 +269,30 @@ static unsigned long number(const char *name, unsigned long missing)
 	return value ? strtoul(value, NULL, 10) : missing;
 }
 
+static void *touch(void *data)
+{
+	struct set *set = data;
+	unsigned int rate = number("touch", 0);
+
+	for (;;)
+		run_step(set, rate, 3600);
+	return NULL;
+}
+
+static void start_touching(void)
+{
+	static struct set set;
+	pthread_t thread;
+
+	if (!number("touch", 0))
+		return;
+	set.pages = number("touched", 32) * MIB / PAGE;
+	set.mem = mmap(NULL, set.pages * PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (set.mem == MAP_FAILED || pthread_create(&thread, NULL, touch, &set))
+		printf("workload: can't touch\n");
+}
+
 static void verify(struct set *set, unsigned int rate)
 {
 	static struct part parts[MAX_CPUS];
@@ -297,6 +324,7 @@ static void verify(struct set *set, unsigned int rate)
 			write_next(part);
 	}
 	printf("workload: verifies %zu pages, %u CPUs, %u MiB/s\n", set->pages, n, rate);
+	start_touching();
 	for (i = 0; i < n; i++) {
 		if (pthread_create(&thread, NULL, verify_part, &parts[i])) {
 			printf("workload: no thread\n");

@@ -270,3 +270,37 @@ TEST(qemu_that_breaks_off)
 	vmm->ops->close(vmm);
 	server_stop(&server);
 }
+
+static void note_event(const char *name, json_t *event, void *data)
+{
+	(void)event;
+	strcat(data, name);
+	strcat(data, " ");
+}
+
+#define EVENT(name) "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": \"" name "\"}\r\n"
+
+TEST(qmp_takes_and_skips_events)
+{
+	char seen[64] = "";
+	struct server server;
+	struct error err = {};
+	struct qmp *qmp;
+
+	/* The last one is not there in full yet. */
+	server_start(&server, SCRIPT(GREETING, OK,
+		RETURN("{}") EVENT("PASS") EVENT("PASS") EVENT("STOP") EVENT("PASS")
+		EVENT("RESUME") "{\"timestamp\"", ""));
+	CHECK_EQ(qmp_open(&qmp, server.path, &err), 0);
+	qmp_on_event(qmp, note_event, seen);
+	qmp_skip_event(qmp, "\"PASS\"");
+	CHECK_EQ(qmp_execute(qmp, "stop", NULL, NULL, &err), 0);
+	usleep(100000);
+	CHECK_EQ(qmp_take_events(qmp, &err), 0);
+	CHECK_STR(seen, "STOP RESUME ");
+	/* Nothing more: it does not wait. */
+	CHECK_EQ(qmp_take_events(qmp, &err), 0);
+	CHECK(!qmp_gone(qmp));
+	qmp_close(qmp);
+	server_stop(&server);
+}

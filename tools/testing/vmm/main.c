@@ -26,13 +26,16 @@ void report(const char *name)
 
 int main(int argc, char **argv)
 {
+	int runs = argc > 1 ? atoi(argv[1]) : RANDOM_RUNS;
+
 	signal(SIGPIPE, SIG_IGN);
 	folder_create();
 	printf("TAP version 13\n");
 	test_moves();
 	test_cancels();
-	test_guards(argc > 1 ? atoi(argv[1]) : RANDOM_RUNS);
+	test_guards(runs);
 	test_refusals();
+	test_supervises(runs);
 	printf("1..%d\n", tests);
 	folder_remove();
 	return !!failures;

@@ -6,5 +6,6 @@ void test_moves(void);
 void test_cancels(void);
 void test_guards(int random_runs);
 void test_refusals(void);
+void test_supervises(int random_runs);
 
 #endif /* TESTS_H */

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd/control.h"
+#include "cmd/record.h"
+
+#define LINE_SIZE	4096
+
+/* A migration does not wait for a slow client; a client does for a migration. */
+#define REQUEST_TIMEOUT_MS	100
+#define ANSWER_TIMEOUT_MS	10000
+
+static void control_name(struct control *control, uint64_t session)
+{
+	snprintf(control->path, sizeof(control->path), RECORD_DIR "/%llu.sock",
+		 (unsigned long long)session);
+}
+
+static void control_address(const struct control *control,
+			    struct sockaddr_un *address)
+{
+	*address = (struct sockaddr_un) { .sun_family = AF_UNIX };
+	snprintf(address->sun_path, sizeof(address->sun_path), "%s", control->path);
+}
+
+/* Nobody else may even connect: it is made with these permissions. */
+static int control_bind(struct control *control)
+{
+	struct sockaddr_un address;
+	mode_t mask = umask(0177);
+	int ret;
+
+	control_address(control, &address);
+	unlink(control->path);
+	ret = bind(control->fd, (struct sockaddr *)&address, sizeof(address));
+	umask(mask);
+	return ret ? ret : listen(control->fd, 8);
+}
+
+int control_open(struct control *control, uint64_t session, struct error *err)
+{
+	control_name(control, session);
+	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (control->fd >= 0 && !control_bind(control))
+		return 0;
+	error_set(err, errno == EACCES ? EXIT_PERMISSION : EXIT_FAILED, "%s: %s",
+		  control->path, strerror(errno));
+	control_close(control);
+	return -1;
+}
+
+void control_close(struct control *control)
+{
+	if (control->fd < 0)
+		return;
+	unlink(control->path);
+	close(control->fd);
+	control->fd = -1;
+}
+
+/* One line; -1 if it does not come in time, or is too long. */
+static int line_read(int fd, char line[LINE_SIZE], int timeout_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	size_t used = 0;
+	ssize_t length;
+
+	while (used < LINE_SIZE - 1) {
+		if (poll(&pfd, 1, timeout_ms) <= 0)
+			return -1;
+		length = recv(fd, line + used, LINE_SIZE - 1 - used, MSG_DONTWAIT);
+		if (length <= 0)
+			return -1;
+		used += (size_t)length;
+		line[used] = '\0';
+		if (line[used - 1] == '\n')
+			return 0;
+	}
+	return -1;
+}
+
+static int line_send(int fd, json_t *json)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL, *line = NULL;
+	int ret = -1;
+
+	if (text && asprintf(&line, "%s\n", text) >= 0)
+		ret = send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 ? -1 : 0;
+	free(line);
+	free(text);
+	json_decref(json);
+	return ret;
+}
+
+static json_t *answer_of(int ret, const struct error *err)
+{
+	if (!ret)
+		return json_pack("{s:b}", "done", 1);
+	return json_pack("{s:i, s:s, s:s}", "code", err->code, "message",
+			 err->message, "advice", err->advice);
+}
+
+static void serve_one(int fd, control_fn *fn, void *data)
+{
+	struct error err = {};
+	char line[LINE_SIZE];
+	const char *command;
+	json_t *request;
+	int ret = -1;
+
+	if (line_read(fd, line, REQUEST_TIMEOUT_MS))
+		return;
+	request = json_loads(line, 0, NULL);
+	command = json_string_value(json_object_get(request, "command"));
+	if (command)
+		ret = fn(command, request, data, &err);
+	else
+		error_set(&err, EXIT_USAGE, "that is no request");
+	json_decref(request);
+	line_send(fd, answer_of(ret, &err));
+}
+
+void control_serve(struct control *control, control_fn *fn, void *data)
+{
+	int fd;
+
+	if (control->fd < 0)
+		return;
+	while ((fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		serve_one(fd, fn, data);
+		close(fd);
+	}
+}
+
+void control_number(const json_t *request, const char *key, uint64_t *value)
+{
+	const json_t *number = json_object_get(request, key);
+
+	if (json_is_integer(number) && json_integer_value(number) >= 0)
+		*value = (uint64_t)json_integer_value(number);
+}
+
+/* ---- the other side ---- */
+
+static int ask_error(uint64_t session, struct error *err)
+{
+	if (errno != ENOENT && errno != ECONNREFUSED)
+		return error_set(err, errno == EACCES ? EXIT_PERMISSION : EXIT_FAILED,
+				 "session %llu: %s", (unsigned long long)session,
+				 strerror(errno));
+	error_set(err, EXIT_GONE, "session %llu is no migration that is under way",
+		  (unsigned long long)session);
+	return error_advise(err, "see migctl list, column MIGRATION");
+}
+
+static int answer_take(const char *line, struct error *err)
+{
+	const char *message = NULL, *advice = "";
+	json_t *answer = json_loads(line, 0, NULL);
+	int code = EXIT_FAILED, ret = 0;
+
+	if (!json_is_true(json_object_get(answer, "done"))) {
+		json_unpack(answer, "{s:i, s:s, s:s}", "code", &code, "message",
+			    &message, "advice", &advice);
+		ret = error_set(err, (enum exit_code)code, "%s",
+				message ? message : "the migration did not answer");
+		error_advise(err, "%s", advice);
+	}
+	json_decref(answer);
+	return ret;
+}
+
+int control_ask(uint64_t session, json_t *request, struct error *err)
+{
+	struct control control = CONTROL_NONE;
+	struct sockaddr_un address;
+	char line[LINE_SIZE];
+	int ret = -1;
+
+	control_name(&control, session);
+	control_address(&control, &address);
+	control.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (control.fd < 0 ||
+	    connect(control.fd, (struct sockaddr *)&address, sizeof(address))) {
+		ask_error(session, err);
+		json_decref(request);
+	} else if (line_send(control.fd, request) ||
+		   line_read(control.fd, line, ANSWER_TIMEOUT_MS)) {
+		error_set(err, EXIT_GONE, "the migration of session %llu does not answer",
+			  (unsigned long long)session);
+		error_advise(err, "see migctl list whether it has ended");
+	} else {
+		ret = answer_take(line, err);
+	}
+	if (control.fd >= 0)
+		close(control.fd);
+	return ret;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What migctl set and switchover tell a running migration: one request and its
+ * answer, a line of JSON each, over a UNIX socket beside its run record.
+ */
+#ifndef MIGCTL_CONTROL_H
+#define MIGCTL_CONTROL_H
+
+#include <jansson.h>
+#include <stdint.h>
+#include <sys/un.h>
+
+#include "common/error.h"
+#include "common/units.h"
+
+/* More than any guest is stopped for: what is left is moved, however much. */
+#define DOWNTIME_ANY	(2000 * NS_PER_S)
+
+/**
+ * struct control - where it listens
+ * @fd: the socket, -1 if there is none
+ * @path: of it
+ */
+struct control {
+	int fd;
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+};
+
+#define CONTROL_NONE	((struct control) { .fd = -1 })
+
+/* Does what is asked, or refuses it with the reason. */
+typedef int control_fn(const char *command, const json_t *request, void *data,
+		       struct error *err);
+
+int control_open(struct control *control, uint64_t session, struct error *err);
+/* Answers who has come; waits for nobody. */
+void control_serve(struct control *control, control_fn *fn, void *data);
+void control_close(struct control *control);
+
+/* A number of a request, if it has one. */
+void control_number(const json_t *request, const char *key, uint64_t *value);
+
+/* The other side: @request is used up. */
+int control_ask(uint64_t session, json_t *request, struct error *err);
+
+#endif /* MIGCTL_CONTROL_H */

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the VMM is told, by the policy's word or by the user's. */
+#include <string.h>
+#include <time.h>
+
+#include "cmd/supervise.h"
+
+/* Any that is larger than what a guest has: all fits. */
+#define BANDWIDTH_ANY	(1ull << 40)
+
+/**
+ * supervise_limit() - have the VMM decide as the policy does
+ * @s: the migration
+ * @err: why not
+ *
+ * The VMM compares what is left, exactly and at once, with its threshold: that is
+ * made the policy's, whenever that has changed.
+ *
+ * Return: 0 or -1.
+ */
+int supervise_limit(struct supervision *s, struct error *err)
+{
+	uint64_t cost = policy_fixed_cost(&s->policy);
+	uint64_t downtime = s->policy.limits.downtime;
+	struct vmm_limits now = {
+		.downtime_ns = downtime > cost ? downtime - cost : 0,
+		.bandwidth = s->policy.bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ?
+			     0 : s->policy.bandwidth,
+		.max_bandwidth = s->limits.max_bandwidth,
+	};
+
+	if (s->forced)
+		now = (struct vmm_limits) {
+			.downtime_ns = DOWNTIME_ANY,
+			.bandwidth = BANDWIDTH_ANY,
+			.max_bandwidth = s->limits.max_bandwidth,
+		};
+	if (s->options->dry_run || !memcmp(&now, &s->limits, sizeof(now)))
+		return 0;
+	s->limits = now;
+	return s->ops->limit(s->vmm, &now, err);
+}
+
+static int give_up(struct supervision *s, struct error *err)
+{
+	char why[256], advice[256];
+
+	s->verdict = MIGTRACK_VERDICT_GIVE_UP;
+	policy_explain(why, sizeof(why), &s->action);
+	policy_advise(advice, sizeof(advice), &s->action);
+	error_set(err, EXIT_TIMEOUT, "not converged: %s",
+		  why[0] ? why : policy_reason_name(s->action.reason));
+	return error_advise(err, "the guest runs on here%s%s", advice[0] ? "; " : "",
+			    advice);
+}
+
+static int start_postcopy(struct supervision *s, struct error *err)
+{
+	struct error why;
+
+	if (!s->ops->postcopy(s->vmm, &why)) {
+		supervise_out_action(s, "post-copy started", &s->action);
+		return 0;
+	}
+	/* Nothing has happened: the policy looks for something else. */
+	if (why.code != EXIT_VMM)
+		return error_set(err, why.code, "%s", why.message);
+	policy_refused(&s->policy, POLICY_ACT_POSTCOPY);
+	supervise_out_action(s, why.message, &s->action);
+	return 0;
+}
+
+static int act(struct supervision *s, struct error *err)
+{
+	char text[96], limit[UNIT_TEXT_SIZE];
+
+	switch (s->action.act) {
+	case POLICY_ACT_NONE:
+		return 0;
+	case POLICY_ACT_RAISE:
+		snprintf(text, sizeof(text), "downtime limit raised to %s",
+			 format_time(limit, s->action.downtime));
+		supervise_out_action(s, text, &s->action);
+		s->decision = policy_recheck(&s->policy);
+		return 0;
+	case POLICY_ACT_POSTCOPY:
+		return start_postcopy(s, err);
+	case POLICY_ACT_STOP:
+		s->forced = true;
+		supervise_out_action(s, "switching over with what is left", &s->action);
+		return 0;
+	case POLICY_ACT_GIVE_UP:
+		return give_up(s, err);
+	case POLICY_ACT_THROTTLE:
+		/* The VMM's CPUs are the VMM's: see its auto-converge. */
+		policy_refused(&s->policy, POLICY_ACT_THROTTLE);
+		return 0;
+	}
+	return 0;
+}
+
+static const char *intention(enum policy_act act)
+{
+	switch (act) {
+	case POLICY_ACT_RAISE:		return "would raise the downtime limit";
+	case POLICY_ACT_POSTCOPY:	return "would start post-copy";
+	case POLICY_ACT_STOP:		return "would switch over with what is left";
+	case POLICY_ACT_GIVE_UP:	return "would give up";
+	default:			return "would do nothing";
+	}
+}
+
+int supervise_act(struct supervision *s, struct error *err)
+{
+	enum policy_act before = s->action.act;
+	struct policy_action action;
+
+	if (s->forced || s->progress.postcopy)
+		return supervise_limit(s, err);
+	action = policy_act(&s->policy, clock_ns(CLOCK_MONOTONIC));
+	/* Between two iterations there is mostly nothing to say. */
+	if (action.act || action.reason != POLICY_REASON_PROGRESS ||
+	    s->decision.verdict == POLICY_SWITCHOVER)
+		s->action = action;
+	if (s->options->dry_run) {
+		if (action.act && action.act != before)
+			supervise_out_action(s, intention(action.act), &action);
+		return 0;
+	}
+	if (act(s, err))
+		return -1;
+	return supervise_limit(s, err);
+}
+
+/* ---- asked for by the user, from elsewhere ---- */
+
+static int set(struct supervision *s, const json_t *request, struct error *err)
+{
+	struct policy_limits limits = s->policy.limits;
+	uint64_t bandwidth = limits.bandwidth;
+
+	control_number(request, "downtime_ns", &limits.downtime);
+	control_number(request, "max_downtime_ns", &limits.max_downtime);
+	control_number(request, "timeout_ns", &limits.timeout);
+	control_number(request, "bandwidth_bytes_per_second", &bandwidth);
+	if (!limits.downtime || limits.downtime > DOWNTIME_ANY ||
+	    limits.downtime <= policy_fixed_cost(&s->policy))
+		return error_set(err, EXIT_USAGE, "that downtime limit is out of range");
+	control_number(request, "max_bandwidth_bytes_per_second", &s->limits.max_bandwidth);
+	s->policy.limits = limits;
+	policy_set_bandwidth(&s->policy, bandwidth);
+	/* Told anew, all of it. */
+	s->limits.downtime_ns = 0;
+	supervise_out_action(s, "limits set as asked for", NULL);
+	s->decision = policy_recheck(&s->policy);
+	return supervise_limit(s, err) || supervise_publish(s, err) ? -1 : 0;
+}
+
+int supervise_asked(const char *command, const json_t *request, void *data,
+		    struct error *err)
+{
+	struct supervision *s = data;
+
+	if (s->options->dry_run)
+		return error_set(err, EXIT_FAILED, "that one only watches (--dry-run)");
+	if (s->times.continued || s->progress.postcopy)
+		return error_set(err, EXIT_FAILED, "too late: the guest is being handed over");
+	if (!strcmp(command, "set"))
+		return set(s, request, err);
+	if (strcmp(command, "switchover"))
+		return error_set(err, EXIT_USAGE, "%s is not known here", command);
+	s->forced = true;
+	supervise_out_action(s, "switching over as asked for", NULL);
+	return supervise_limit(s, err);
+}

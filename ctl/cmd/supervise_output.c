@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the user sees: a screen, lines, or JSON; and what the run's file says. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd/session.h"
+#include "cmd/supervise.h"
+
+/* A screen is drawn, and a line printed, at most so often. */
+#define SCREEN_INTERVAL	(200 * NS_PER_MS)
+#define LINE_INTERVAL	NS_PER_S
+
+enum {
+	ITERATION, PASSES, ELAPSED, SENT, REMAINING, RAM, RATE, BANDWIDTH, EXPECTED,
+	LIMIT, SOURCE, THEN, ADVICE, FIELDS
+};
+
+static const struct out_field fields[FIELDS] = {
+	[ITERATION] = { "iteration", "ITERATION", 9, OUT_NUMBER },
+	[PASSES] = { "passes", NULL, 0, OUT_NUMBER },
+	[ELAPSED] = { "elapsed_ns", "TIME", 8, OUT_TIME },
+	[SENT] = { "sent_bytes", "SENT", 10, OUT_BYTES },
+	[REMAINING] = { "remaining_bytes", "REMAINING", 10, OUT_BYTES },
+	[RAM] = { "ram_bytes", NULL, 0, OUT_BYTES },
+	[RATE] = { "dirty_bytes_per_second", "DIRTY RATE", 12, OUT_RATE },
+	[BANDWIDTH] = { "bandwidth_bytes_per_second", "BANDWIDTH", 12, OUT_RATE },
+	[EXPECTED] = { "expected_downtime_ns", "DOWNTIME", 9, OUT_TIME },
+	[LIMIT] = { "downtime_limit_ns", "LIMIT", 8, OUT_TIME },
+	[SOURCE] = { "bandwidth_source", NULL, 0, OUT_TEXT },
+	[THEN] = { "reason", "THEN", 0, OUT_TEXT },
+	[ADVICE] = { "advice", NULL, 0, OUT_TEXT },
+};
+
+static uint64_t elapsed(const struct supervision *s)
+{
+	return clock_ns(CLOCK_MONOTONIC) - s->times.started;
+}
+
+static void out_unless_unknown(struct output *out, const struct out_field *field,
+			       uint64_t value)
+{
+	if (value == POLICY_UNKNOWN)
+		out_none(out, field);
+	else
+		out_uint(out, field, value);
+}
+
+static uint64_t bandwidth_of(const struct supervision *s)
+{
+	return s->policy.bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ?
+	       POLICY_UNKNOWN : s->policy.bandwidth;
+}
+
+/* The action's reason says more, if there is one. */
+static const char *reason_of(const struct supervision *s)
+{
+	if (s->forced)
+		return "forced";
+	if (s->decision.verdict == POLICY_SWITCHOVER)
+		return "switch over";
+	if (s->action.reason != POLICY_REASON_PROGRESS &&
+	    s->action.reason != POLICY_REASON_MORE_TO_MOVE)
+		return policy_reason_name(s->action.reason);
+	return policy_reason_name(s->decision.reason);
+}
+
+void supervise_out_start(struct supervision *s)
+{
+	const char *to = s->options->vmm.to;
+
+	out_say(s->out, "Process %d (QEMU %s), session %llu: %s%s%s.\n", s->vmm->pid,
+		s->vmm->version, (unsigned long long)s->tracker.id,
+		to ? "to " : s->options->dry_run ? "only watching what is under way" :
+		"in charge of the migration that is under way", to ? to : "",
+		s->attempt > 1 ? " (once more)" : "");
+	out_track_devices(s->out, &s->devices);
+	if (s->lines < 0)
+		out_header(s->out, fields, FIELDS);
+}
+
+/* ---- lines ---- */
+
+static void out_line(struct supervision *s)
+{
+	struct output *out = s->out;
+	char advice[256];
+
+	policy_advise(advice, sizeof(advice), &s->action);
+	out_begin(out, OUT_ROW, "iteration");
+	out_uint(out, &fields[ITERATION], s->sync.iteration);
+	out_uint(out, &fields[PASSES], s->progress.passes);
+	out_uint(out, &fields[ELAPSED], elapsed(s));
+	out_uint(out, &fields[SENT], s->progress.sent_bytes);
+	out_remaining(out, &fields[REMAINING], s->sync.total_bytes, s->sync.flags);
+	out_uint(out, &fields[RAM], s->progress.ram_bytes);
+	out_unless_unknown(out, &fields[RATE], s->progress.dirty_rate);
+	out_unless_unknown(out, &fields[BANDWIDTH], bandwidth_of(s));
+	out_unless_unknown(out, &fields[EXPECTED],
+			   policy_expected_downtime(&s->policy));
+	out_uint(out, &fields[LIMIT], s->policy.limits.downtime);
+	out_text(out, &fields[SOURCE],
+		 policy_bandwidth_name(s->policy.bandwidth_source));
+	out_text(out, &fields[THEN], reason_of(s));
+	if (out->json)
+		out_text(out, &fields[ADVICE], advice);
+	out_end(out);
+	track_devices_show(out, &s->devices, &s->tracker);
+}
+
+/* ---- the screen ---- */
+
+static const char *trend(uint64_t now, uint64_t before)
+{
+	if (!before || before == POLICY_UNKNOWN)
+		return "";
+	if (now + now / 50 < before)
+		return "falling";
+	return now > before + before / 50 ? "rising" : "steady";
+}
+
+static void draw_numbers(struct supervision *s, FILE *file)
+{
+	char a[UNIT_TEXT_SIZE], b[UNIT_TEXT_SIZE], c[UNIT_TEXT_SIZE];
+	uint64_t expected = policy_expected_downtime(&s->policy);
+	bool unknown = s->sync.flags & MIGTRACK_COUNTER_FLAGS_UNKNOWN;
+
+	fprintf(file, "phase       %s, iteration %llu (%llu passes of QEMU's), %s\n",
+		phase_name(s->phase), (unsigned long long)s->sync.iteration,
+		(unsigned long long)s->progress.passes, format_time(a, elapsed(s)));
+	fprintf(file, "remaining   %s of memory, %s in all  %s\n",
+		format_bytes(a, s->progress.ram_bytes),
+		unknown ? "unknown" : format_bytes(b, s->sync.total_bytes),
+		trend(s->sync.total_bytes, s->policy.previous_live == POLICY_UNKNOWN ?
+		      POLICY_UNKNOWN : s->policy.previous_live +
+		      s->policy.exact.stopcopy));
+	fprintf(file, "dirty rate  %s\n", s->progress.dirty_rate == VMM_UNKNOWN ?
+		"unknown" : format_rate(a, s->progress.dirty_rate));
+	fprintf(file, "bandwidth   %s (%s); %s sent\n",
+		bandwidth_of(s) == POLICY_UNKNOWN ? "unknown" :
+		format_rate(a, s->policy.bandwidth),
+		policy_bandwidth_name(s->policy.bandwidth_source),
+		format_bytes(b, s->progress.sent_bytes));
+	fprintf(file, "downtime    %s expected, %s allowed\n",
+		expected == POLICY_UNKNOWN ? "unknown" : format_time(b, expected),
+		format_time(c, s->policy.limits.downtime));
+}
+
+static void draw(struct supervision *s, FILE *file)
+{
+	struct output out = { .stream = file };
+	char why[256], advice[256];
+
+	draw_numbers(s, file);
+	track_devices_show(&out, &s->devices, &s->tracker);
+	policy_explain(why, sizeof(why), &s->action);
+	policy_advise(advice, sizeof(advice), &s->action);
+	fprintf(file, "verdict     %s%s%s\n", reason_of(s), why[0] ? ": " : "", why);
+	fprintf(file, "advice      %s\n", advice[0] ? advice : "-");
+}
+
+/* Over the one before, line by line: what scrolled by above stays. */
+static void draw_over(struct supervision *s, char *text)
+{
+	char *line, *next;
+	int lines = 0;
+
+	if (s->lines)
+		fprintf(s->out->stream, "\033[%dA", s->lines);
+	for (line = text; *line; line = next, lines++) {
+		next = strchr(line, '\n');
+		if (!next)
+			break;
+		*next++ = '\0';
+		/* Cut off at the right margin: a longer one would take two lines. */
+		fprintf(s->out->stream, "\033[?7l%s\033[K\033[?7h\n", line);
+	}
+	fprintf(s->out->stream, "\033[J");
+	fflush(s->out->stream);
+	s->lines = lines;
+}
+
+static void out_screen(struct supervision *s)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	if (!file)
+		return;
+	draw(s, file);
+	fclose(file);
+	draw_over(s, text);
+	free(text);
+}
+
+/* A line of its own is above the screen, which is drawn anew below it. */
+static void screen_leave(struct supervision *s)
+{
+	if (s->lines > 0)
+		s->lines = 0;
+}
+
+/* ---- what is left for migctl history ---- */
+
+static void note_numbers(struct supervision *s)
+{
+	struct run *run = &s->run;
+	uint64_t expected = policy_expected_downtime(&s->policy);
+
+	run_note(run, "phase", json_string(phase_name(s->phase)));
+	run_note(run, "iterations", json_integer((json_int_t)s->sync.iteration));
+	run_note(run, "passes", json_integer((json_int_t)s->progress.passes));
+	run_note(run, "sent_bytes", json_integer((json_int_t)s->progress.sent_bytes));
+	run_note(run, "remaining_bytes",
+		 s->sync.flags & MIGTRACK_COUNTER_FLAGS_UNKNOWN ? json_null() :
+		 json_integer((json_int_t)s->sync.total_bytes));
+	run_note(run, "bandwidth_bytes_per_second",
+		 bandwidth_of(s) == POLICY_UNKNOWN ? json_null() :
+		 json_integer((json_int_t)s->policy.bandwidth));
+	run_note(run, "downtime_limit_ns",
+		 json_integer((json_int_t)s->policy.limits.downtime));
+	run_note(run, "expected_downtime_ns", expected == POLICY_UNKNOWN ?
+		 json_null() : json_integer((json_int_t)expected));
+	run_note(run, "total_ns", json_integer((json_int_t)elapsed(s)));
+	run_note(run, "attempts", json_integer(s->attempt));
+}
+
+/* ---- events ---- */
+
+static const struct out_field phase_fields[] = {
+	[0] = { .key = "phase" },
+	[1] = { .key = "elapsed_ns" },
+	[2] = { .key = "session_id" },
+};
+
+void supervise_out_phase(struct supervision *s)
+{
+	struct output *out = s->out;
+
+	note_numbers(s);
+	run_write(&s->run, true);
+	if (!out->json)
+		return;
+	out_begin(out, OUT_ROW, "phase");
+	out_text(out, &phase_fields[0], phase_name(s->phase));
+	out_uint(out, &phase_fields[1], elapsed(s));
+	out_uint(out, &phase_fields[2], s->tracker.id);
+	out_end(out);
+}
+
+void supervise_out_look(struct supervision *s, bool iteration)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	uint64_t age = now - s->times.shown;
+
+	note_numbers(s);
+	run_write(&s->run, false);
+	if (s->out->json) {
+		if (iteration)
+			out_line(s);
+		return;
+	}
+	if (age < (s->lines < 0 ? LINE_INTERVAL : SCREEN_INTERVAL) &&
+	    s->decision.verdict != POLICY_SWITCHOVER)
+		return;
+	if (s->lines < 0 && !iteration)
+		return;
+	s->times.shown = now;
+	if (s->lines < 0)
+		out_line(s);
+	else
+		out_screen(s);
+}
+
+static const struct out_field action_fields[] = {
+	[0] = { .key = "action" },
+	[1] = { .key = "reason" },
+	[2] = { .key = "explanation" },
+	[3] = { .key = "downtime_limit_ns" },
+	[4] = { .key = "elapsed_ns" },
+};
+
+void supervise_out_action(struct supervision *s, const char *done,
+			  const struct policy_action *why)
+{
+	struct output *out = s->out;
+	char text[256] = "";
+
+	if (why)
+		policy_explain(text, sizeof(text), why);
+	screen_leave(s);
+	out_say(out, "%c%s%s%s.", toupper((unsigned char)done[0]), done + 1,
+		text[0] ? ": " : "", text);
+	run_note(&s->run, "last_action", json_string(done));
+	if (!out->json)
+		return;
+	out_begin(out, OUT_ROW, "action");
+	out_text(out, &action_fields[0], done);
+	out_text(out, &action_fields[1], why ? policy_reason_name(why->reason) : "asked");
+	out_text(out, &action_fields[2], text);
+	out_uint(out, &action_fields[3], s->policy.limits.downtime);
+	out_uint(out, &action_fields[4], elapsed(s));
+	out_end(out);
+}
+
+/* ---- the summary ---- */
+
+enum {
+	RESULT, TOTAL, DOWNTIME, STOP, CHECK, COPY, BY_VMM, FORECAST, ITERATIONS,
+	ALL_PASSES, BYTES, ATTEMPTS, REASON, FLAGS,
+};
+
+static const struct out_field summary[] = {
+	[RESULT] = { "result", "migration", 0, OUT_TEXT },
+	[TOTAL] = { "total_ns", "total time", 0, OUT_TIME },
+	[DOWNTIME] = { "downtime_ns", "downtime", 0, OUT_TIME },
+	[STOP] = { "downtime_stop_ns", "  stop", 0, OUT_TIME },
+	[CHECK] = { "downtime_check_ns", "  last check", 0, OUT_TIME },
+	[COPY] = { "downtime_copy_ns", "  last copy and devices", 0, OUT_TIME },
+	[BY_VMM] = { "downtime_vmm_ns", "  as QEMU says", 0, OUT_TIME },
+	[FORECAST] = { "expected_downtime_ns", "  was expected", 0, OUT_TIME },
+	[ITERATIONS] = { "iterations", "iterations", 0, OUT_NUMBER },
+	[ALL_PASSES] = { "passes", "  passes of QEMU's", 0, OUT_NUMBER },
+	[BYTES] = { "sent_bytes", "sent", 0, OUT_BYTES },
+	[ATTEMPTS] = { "attempts", "attempts", 0, OUT_NUMBER },
+	[REASON] = { "reason", "verdict", 0, OUT_TEXT },
+	[FLAGS] = { "flags", "flags", 0, OUT_TEXT },
+};
+
+static void out_downtime(struct supervision *s)
+{
+	const struct supervise_times *t = &s->times;
+	struct output *out = s->out;
+
+	/* One that was watched, or did not wait for us: only the VMM knows. */
+	if (t->continued) {
+		out_uint(out, &summary[DOWNTIME], t->over - t->running);
+		out_uint(out, &summary[STOP], t->stopped - t->running);
+		out_uint(out, &summary[CHECK], t->continued - t->stopped);
+		out_uint(out, &summary[COPY], t->over - t->continued);
+		run_note(&s->run, "downtime_ns",
+			 json_integer((json_int_t)(t->over - t->running)));
+	}
+	out_unless_unknown(out, &summary[BY_VMM], s->progress.downtime_ns);
+}
+
+void supervise_out_summary(struct supervision *s, const struct error *err)
+{
+	struct output *out = s->out;
+
+	note_numbers(s);
+	screen_leave(s);
+	if (s->phase == MIGTRACK_PHASE_NONE)
+		return;
+	out_say(out, "%s", "");
+	out_begin(out, OUT_RECORD, "summary");
+	out_text(out, &summary[RESULT], phase_name(s->phase));
+	out_uint(out, &summary[TOTAL], elapsed(s));
+	if (s->phase == MIGTRACK_PHASE_COMPLETED)
+		out_downtime(s);
+	out_unless_unknown(out, &summary[FORECAST],
+			   policy_expected_downtime(&s->policy));
+	out_uint(out, &summary[ITERATIONS], s->sync.iteration);
+	out_uint(out, &summary[ALL_PASSES], s->progress.passes);
+	out_uint(out, &summary[BYTES], s->progress.sent_bytes);
+	out_uint(out, &summary[ATTEMPTS], s->attempt);
+	out_text(out, &summary[REASON], reason_of(s));
+	out_flags(out, &summary[FLAGS], s->sync.flags);
+	out_end(out);
+	if (!err && s->phase == MIGTRACK_PHASE_COMPLETED)
+		out_say(out, "\nThe guest has been moved. QEMU here is paused and can be ended.");
+}
