@@ -272,8 +272,10 @@ static int migtrack_vfio_start_log(struct migtrack_source *source,
 		NL_SET_ERR_MSG(extack, "the source asked for the DMA log before; stop it first");
 		return -EBUSY;
 	}
-	migtrack_vfio_device_set_log(device, vfio, map);
-	return 0;
+	err = migtrack_vfio_device_set_log(device, vfio, map);
+	if (err)
+		NL_SET_ERR_MSG(extack, "the device is gone");
+	return err;
 }
 
 static int migtrack_vfio_stop_log(struct migtrack_source *source,

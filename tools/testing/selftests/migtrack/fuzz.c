@@ -49,6 +49,7 @@ static const char *const unreachable[] = {
 	"this kernel can't report a device's DMA log: it was built without CONFIG_IOMMUFD and CONFIG_IOMMUFD_DRIVER",
 	"the source asked for the DMA log before; stop it first",
 	"the source did not ask for the DMA log",
+	"the device is gone",
 	"no memory for the tracker's bitmaps",
 	"no memory for the bitmap",
 };

@@ -565,10 +565,15 @@ TEST_F_TIMEOUT(log, controller_killed, 120)
 	close(ready[0]);
 }
 
+static int start(FIXTURE_DATA(log) *self)
+{
+	return migtrack_dma_log_start(self->mt, self->fd, self->id, self->ranges, RAMS);
+}
+
 /* The device goes while it logs: what it wrote last may be anything. */
 TEST_F_TIMEOUT(log, device_gone, 120)
 {
-	int i;
+	int i, ret = 0;
 
 	SETUP_OR_RETURN(self);
 	ASSERT_EQ(true, dma(self, HIGH, 3));
@@ -580,6 +585,11 @@ TEST_F_TIMEOUT(log, device_gone, 120)
 	EXPECT_EQ(COVERED, take_all(self));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	EXPECT_EQ(0, take_all(self));
+	/* Its source is stopped by a work item. */
+	for (i = 0; i < ms(300) && (ret = start(self)) == -EBUSY; i++)
+		usleep(10000);
+	EXPECT_EQ(-ENODEV, ret);
+	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "the device is gone"));
 }
 
 /* Nonsense is refused before anybody is asked, on all kernels. */
