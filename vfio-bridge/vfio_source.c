@@ -83,6 +83,8 @@ static void migtrack_vfio_begin(struct migtrack_source *source,
 	late = device->done < vfio->late;
 	if (late) {
 		vfio->asked = vfio->late;
+		/* What that one reads of its log may have been read before now. */
+		vfio->log_asked = device->wanted + 1;
 		vfio->deadline = jiffies;
 	}
 	spin_unlock(&device->lock);
@@ -92,6 +94,7 @@ static void migtrack_vfio_begin(struct migtrack_source *source,
 	number = migtrack_vfio_device_ask(device, !final);
 	spin_lock(&device->lock);
 	vfio->asked = number;
+	vfio->log_asked = number;
 	vfio->deadline = (device->busy ? device->busy_since : jiffies) + wait;
 	spin_unlock(&device->lock);
 }
@@ -132,7 +135,8 @@ static void migtrack_vfio_harvest(struct migtrack_source *source, const bool *ca
 
 	spin_lock(&device->lock);
 	if (device->log.owner == vfio)
-		all = migtrack_vfio_log_harvest(&device->log, vfio->asked, ktime_get_ns());
+		all = migtrack_vfio_log_harvest(&device->log, vfio->log_asked,
+						ktime_get_ns());
 	spin_unlock(&device->lock);
 	if (all)
 		migtrack_dma_mark_all(all);

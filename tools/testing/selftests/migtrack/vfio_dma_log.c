@@ -365,7 +365,11 @@ TEST_F_TIMEOUT(log, report_takes_long, 120)
 	EXPECT_EQ(MIGTRACK_DMA_LOG_UNREAD, s.dma_log);
 	EXPECT_NE(0, s.flags & MIGTRACK_COUNTER_FLAGS_STALE);
 	EXPECT_EQ(COVERED, take_all(self));
+	/* It is not asked anew, and what it will say is not of this sync. */
 	ASSERT_EQ(true, dma(self, HIGH + 50 * PAGE, 4));
+	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
+	EXPECT_EQ(MIGTRACK_DMA_LOG_UNREAD, device(self).dma_log);
+	EXPECT_EQ(COVERED, take_all(self));
 	for (i = 0; i < ms(800) && device(self).flags & MIGTRACK_COUNTER_FLAGS_STALE; i++)
 		usleep(10000);
 	/* It has answered, by now: without a sync. */
