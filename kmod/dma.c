@@ -283,15 +283,17 @@ int migtrack_dma_log_start(struct migtrack_session *session, struct genl_info *i
 		return PTR_ERR(map);
 
 	mutex_lock(&session->lock);
+	err = migtrack_dma_map_fill(map, session, info);
+	if (err)
+		goto out;
 	source = migtrack_dma_source(session, info);
 	err = PTR_ERR_OR_ZERO(source);
-	if (!err)
-		err = migtrack_dma_map_fill(map, session, info);
 	if (!err)
 		err = source->ops->log_start(source, map, info->extack);
 	/* Without memory the next sync publishes it. */
 	if (!err)
 		migtrack_session_changed(session, source);
+out:
 	mutex_unlock(&session->lock);
 	migtrack_dma_map_put(map);
 	return err;

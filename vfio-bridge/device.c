@@ -451,23 +451,27 @@ void migtrack_vfio_device_leave(struct migtrack_vfio_device *device,
  * @map: what to log; NULL: nothing
  *
  * Does not wait.
+ *
+ * Return: 0, or -ENODEV if the source has left the device, and wants it no more.
  */
-void migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
-				  struct migtrack_vfio_source *source,
-				  struct migtrack_dma_map *map)
+int migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
+				 struct migtrack_vfio_source *source,
+				 struct migtrack_dma_map *map)
 {
 	struct migtrack_dma_map *old = NULL;
-	bool ours;
+	bool left, ours;
 
 	spin_lock(&device->lock);
-	ours = !device->log.owner || device->log.owner == source;
-	source->log_in_use = map && !ours;
+	left = list_empty(&source->node);
+	ours = !left && (!device->log.owner || device->log.owner == source);
+	source->log_in_use = map && !left && !ours;
 	if (ours)
 		old = migtrack_vfio_log_set(&device->log, map ? source : NULL, map);
 	spin_unlock(&device->lock);
 	if (ours)
 		migtrack_vfio_device_queue(device, NULL, false);
 	migtrack_dma_map_put(old);
+	return left ? -ENODEV : 0;
 }
 
 /**

@@ -92,9 +92,9 @@ void migtrack_vfio_device_attach(struct migtrack_vfio_device *device,
 				 struct migtrack_vfio_source *source);
 void migtrack_vfio_device_set_data(struct migtrack_vfio_device *device,
 				   struct file *data);
-void migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
-				  struct migtrack_vfio_source *source,
-				  struct migtrack_dma_map *map);
+int migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
+				 struct migtrack_vfio_source *source,
+				 struct migtrack_dma_map *map);
 u64 migtrack_vfio_device_ask(struct migtrack_vfio_device *device, bool sizes);
 bool migtrack_vfio_device_answered(struct migtrack_vfio_device *device, u64 number);
 

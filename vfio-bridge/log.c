@@ -164,7 +164,7 @@ void migtrack_vfio_log_lost(struct migtrack_vfio_log *log, struct migtrack_dma_m
 /**
  * migtrack_vfio_log_harvest - what a sync can say of what the device wrote
  * @log: the log
- * @asked: number of the sync's question; the wait for it is over
+ * @asked: number of the first question after the sync began; the wait is over
  * @now: CLOCK_MONOTONIC in ns
  *
  * Return: of which all has to be reported, referenced; NULL: what was read will do.

@@ -83,6 +83,8 @@ static void migtrack_vfio_begin(struct migtrack_source *source,
 	late = device->done < vfio->late;
 	if (late) {
 		vfio->asked = vfio->late;
+		/* What that one reads of its log may have been read before now. */
+		vfio->log_asked = device->wanted + 1;
 		vfio->deadline = jiffies;
 	}
 	spin_unlock(&device->lock);
@@ -92,6 +94,7 @@ static void migtrack_vfio_begin(struct migtrack_source *source,
 	number = migtrack_vfio_device_ask(device, !final);
 	spin_lock(&device->lock);
 	vfio->asked = number;
+	vfio->log_asked = number;
 	vfio->deadline = (device->busy ? device->busy_since : jiffies) + wait;
 	spin_unlock(&device->lock);
 }
@@ -132,7 +135,8 @@ static void migtrack_vfio_harvest(struct migtrack_source *source, const bool *ca
 
 	spin_lock(&device->lock);
 	if (device->log.owner == vfio)
-		all = migtrack_vfio_log_harvest(&device->log, vfio->asked, ktime_get_ns());
+		all = migtrack_vfio_log_harvest(&device->log, vfio->log_asked,
+						ktime_get_ns());
 	spin_unlock(&device->lock);
 	if (all)
 		migtrack_dma_mark_all(all);
@@ -272,8 +276,10 @@ static int migtrack_vfio_start_log(struct migtrack_source *source,
 		NL_SET_ERR_MSG(extack, "the source asked for the DMA log before; stop it first");
 		return -EBUSY;
 	}
-	migtrack_vfio_device_set_log(device, vfio, map);
-	return 0;
+	err = migtrack_vfio_device_set_log(device, vfio, map);
+	if (err)
+		NL_SET_ERR_MSG(extack, "the device is gone");
+	return err;
 }
 
 static int migtrack_vfio_stop_log(struct migtrack_source *source,

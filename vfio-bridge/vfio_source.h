@@ -20,6 +20,7 @@ struct migtrack_vfio_device;
  *	it is queued
  * @node: in the device's sources, under its lock
  * @asked: number of the last question, under the device's lock
+ * @log_asked: the first question that was asked after the sync began; likewise
  * @deadline: jiffies until when a sync waits for it; likewise
  * @late: number of the last question that was not answered in time; likewise
  * @log_in_use: it asked for the DMA log, which another source had; likewise
@@ -32,6 +33,7 @@ struct migtrack_vfio_source {
 	struct work_struct tell_work;
 	struct list_head node;
 	u64 asked;
+	u64 log_asked;
 	unsigned long deadline;
 	u64 late;
 	bool log_in_use;

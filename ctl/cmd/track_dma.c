@@ -27,7 +27,7 @@ static const char *dma_log_name(uint32_t state)
 		[MIGTRACK_DMA_LOG_STARTING] = "starting",
 		[MIGTRACK_DMA_LOG_ON] = "on",
 		[MIGTRACK_DMA_LOG_UNREAD] = "unread",
-		[MIGTRACK_DMA_LOG_IN_USE] = "in use",
+		[MIGTRACK_DMA_LOG_IN_USE] = "in-use",
 		[MIGTRACK_DMA_LOG_FAILED] = "failed",
 	};
 

@@ -45,6 +45,11 @@ static const char *const unreachable[] = {
 	"the device does not say what it can do; is it bound to a guest?",
 	"the device does not answer",
 	"data-fd is not the migration data of a device that is saved",
+	"the device has no DMA log",
+	"this kernel can't report a device's DMA log: it was built without CONFIG_IOMMUFD and CONFIG_IOMMUFD_DRIVER",
+	"the source asked for the DMA log before; stop it first",
+	"the source did not ask for the DMA log",
+	"the device is gone",
 	"no memory for the tracker's bitmaps",
 	"no memory for the bitmap",
 };

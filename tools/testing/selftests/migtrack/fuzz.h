@@ -110,6 +110,7 @@ enum fuzz_kind {
 	FUZZ_PHASE,
 	FUZZ_BANDWIDTH_SOURCE,
 	FUZZ_NUMBER,
+	FUZZ_DMA_MAP,		/* some, and each has attributes of its own */
 };
 
 struct fuzz_attribute {

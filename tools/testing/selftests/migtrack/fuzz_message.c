@@ -43,6 +43,13 @@ const struct fuzz_command fuzz_commands[] = {
 		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
 		{ SOURCE(ID), FUZZ_SOURCE_ID, true },
 		{ SOURCE(DATA_FD), FUZZ_MEM_FD, true } } },
+	{ "dma-log-start", MIGTRACK_CMD_DMA_LOG_START, .hopeless = true, .weight = 12, .attributes = {
+		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
+		{ SOURCE(ID), FUZZ_SOURCE_ID, true },
+		{ SOURCE(DMA_MAP), FUZZ_DMA_MAP, true } } },
+	{ "dma-log-stop", MIGTRACK_CMD_DMA_LOG_STOP, .hopeless = true, .weight = 4, .attributes = {
+		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
+		{ SOURCE(ID), FUZZ_SOURCE_ID, true } } },
 	{ "source-report", MIGTRACK_CMD_SOURCE_REPORT, .weight = 12, .attributes = {
 		{ SOURCE(SESSION_FD), FUZZ_SESSION_FD, true },
 		{ SOURCE(ID), FUZZ_SOURCE_ID, true },
@@ -173,6 +180,8 @@ static uint64_t good_value(struct fuzz_world *world, const struct fuzz_slot *slo
 		return fuzz_below(world, MIGTRACK_BANDWIDTH_SOURCE_USER + 1);
 	case FUZZ_NUMBER:
 		return fuzz_random(world);
+	case FUZZ_DMA_MAP:
+		break;
 	}
 	return 0;
 }
@@ -216,6 +225,44 @@ static uint64_t wrong_value(struct fuzz_world *world, enum fuzz_kind kind)
 	}
 }
 
+/* ---- maps of what a device can write to ---- */
+
+/* One range, with one of its attributes as it was not meant, if any is. */
+static void put_range(struct fuzz_world *world, struct nlmsghdr *nlh, unsigned int number,
+		      uint32_t source, int wrong)
+{
+	uint64_t values[] = { (number + 1) * 8192ULL, 4096, source, 0 };
+	struct nlattr *nest;
+	unsigned int i;
+
+	nest = put(nlh, MIGTRACK_A_SOURCE_DMA_MAP | NLA_F_NESTED, NULL, 0);
+	if (!nest)
+		return;
+	if (wrong == 4)		/* as the one before it */
+		values[0] -= number ? 8192 : 0;
+	else if (wrong >= 0)
+		values[wrong] = fuzz_one_in(world, 2) ? -4096ULL : strange_number(world);
+	for (i = 0; i < 4; i++) {
+		bool uint = i != MIGTRACK_A_DMA_RANGE_SOURCE_ID - 1;
+
+		if ((int)i != wrong || !fuzz_one_in(world, 6))
+			put(nlh, i + 1, &values[i], uint && values[i] > UINT32_MAX ? 8 : 4);
+	}
+	nest->nla_len = (char *)nlh + nlh->nlmsg_len - (char *)nest;
+}
+
+static void put_map(struct fuzz_world *world, struct nlmsghdr *nlh,
+		    const struct fuzz_slot *slot, bool wrong)
+{
+	bool many = wrong && fuzz_one_in(world, 8);
+	unsigned int i, n = many ? MIGTRACK_MAX_DMA_RANGES + 1 : 1 + fuzz_below(world, 3);
+	unsigned int bad = wrong ? fuzz_below(world, n) : n;
+
+	for (i = 0; i < n; i++)
+		put_range(world, nlh, i, slot->sources ? fuzz_below(world, slot->sources) : 0,
+			  i == bad ? (int)fuzz_below(world, 5) : -1);
+}
+
 /* ---- requests that could be meant ---- */
 
 static const struct fuzz_command *choose_command(struct fuzz_world *world)
@@ -246,6 +293,10 @@ static void put_changed(struct fuzz_world *world, struct nlmsghdr *nlh,
 	uint64_t bytes[4] = { good_value(world, slot, attribute->kind), fuzz_random(world) };
 	struct nlattr *nla;
 
+	if (attribute->kind == FUZZ_DMA_MAP && !fuzz_one_in(world, 4)) {
+		put_map(world, nlh, slot, true);
+		return;
+	}
 	switch (fuzz_below(world, 10)) {
 	case 0: /* not there */
 		return;
@@ -283,6 +334,8 @@ static struct nlmsghdr *request(struct fuzz_world *world, uint16_t family,
 
 		if ((int)i == changed)
 			put_changed(world, nlh, attribute, slot);
+		else if (attribute->kind == FUZZ_DMA_MAP)
+			put_map(world, nlh, slot, false);
 		else if (attribute->required || fuzz_one_in(world, 2))
 			put_number(world, nlh, attribute,
 				   good_value(world, slot, attribute->kind));

@@ -186,6 +186,7 @@ TEST_F_TIMEOUT(refuse, what_is_missing, 120)
 	const struct raw_attr vfio = RAW_U32(MIGTRACK_A_SOURCE_TYPE,
 					     MIGTRACK_SOURCE_TYPE_VFIO);
 	const struct raw_attr pid = RAW_U32(MIGTRACK_A_SOURCE_PID, getpid());
+	const struct raw_attr dma_map = { .type = MIGTRACK_A_SOURCE_DMA_MAP | NLA_F_NESTED };
 	struct raw raw;
 
 	raw_open(&raw);
@@ -210,6 +211,33 @@ TEST_F_TIMEOUT(refuse, what_is_missing, 120)
 	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_FD, MIGTRACK_CMD_SOURCE_SET, 0, id);
 	EXPECT_MISSES(MIGTRACK_A_SOURCE_ID, MIGTRACK_CMD_SOURCE_SET, 0, session_fd);
 	EXPECT_MISSES(MIGTRACK_A_SOURCE_DATA_FD, MIGTRACK_CMD_SOURCE_SET, 0, session_fd, id);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_FD, MIGTRACK_CMD_DMA_LOG_START, 0, id);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_ID, MIGTRACK_CMD_DMA_LOG_START, 0, session_fd);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_DMA_MAP, MIGTRACK_CMD_DMA_LOG_START, 0, session_fd, id);
+	EXPECT_MISSES(MIGTRACK_A_DMA_RANGE_IOVA, MIGTRACK_CMD_DMA_LOG_START, 0, session_fd, id,
+		      dma_map);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_SESSION_FD, MIGTRACK_CMD_DMA_LOG_STOP, 0, id);
+	EXPECT_MISSES(MIGTRACK_A_SOURCE_ID, MIGTRACK_CMD_DMA_LOG_STOP, 0, session_fd);
+	raw_close(&raw);
+}
+
+TEST_F_TIMEOUT(refuse, too_many_dma_ranges, 120)
+{
+	struct raw_attr attrs[2 + MIGTRACK_MAX_DMA_RANGES + 1] = {
+		RAW_U32(MIGTRACK_A_SOURCE_SESSION_FD, self->fd),
+		RAW_U32(MIGTRACK_A_SOURCE_ID, 0),
+	};
+	struct raw raw;
+	size_t i;
+
+	for (i = 2; i < sizeof(attrs) / sizeof(attrs[0]); i++)
+		attrs[i].type = MIGTRACK_A_SOURCE_DMA_MAP | NLA_F_NESTED;
+	raw_open(&raw);
+	EXPECT_EQ(-E2BIG, raw_do(&raw, MIGTRACK_CMD_DMA_LOG_START, 0, attrs, i));
+	EXPECT_STREQ("too many ranges in the dma-map", raw.message);
+	/* One less is looked at. */
+	EXPECT_EQ(-EINVAL, raw_do(&raw, MIGTRACK_CMD_DMA_LOG_START, 0, attrs, i - 1));
+	EXPECT_EQ(MIGTRACK_A_DMA_RANGE_IOVA, raw.missing);
 	raw_close(&raw);
 }
 

@@ -26,6 +26,8 @@
 
 #define DEVICES		3
 #define TRACKERS	2
+#define PAGE		4096UL
+#define MEMORY		(64 * PAGE)
 /* Where the VMM has its descriptors, so that others find them. */
 #define DEVICE_FD	100
 #define DATA_FD		200
@@ -34,6 +36,7 @@
 struct shared {
 	volatile int stop;
 	unsigned long syncs, adds, refused, gone, stale, clamped, unknown, turns, states;
+	unsigned long logs, log_states[MIGTRACK_DMA_LOG_FAILED + 1];
 };
 
 FIXTURE(soak) {
@@ -41,6 +44,8 @@ FIXTURE(soak) {
 	struct shared *shared;
 	pid_t vmm, knobs, trackers[TRACKERS];
 	unsigned int seed;
+	void *memory;
+	int mem_fd;
 };
 
 static int ms(int n)
@@ -79,7 +84,10 @@ static void turn_one(FIXTURE_DATA(soak) *self, const struct vmm_device *dev)
 		"real", "real", "random", "0", "1", "-1", "-4096", "9223372036854775807",
 		"9223372036854775808", "1000 real -1 5",
 	};
-	static const char *const calls[] = { "get_data_size", "precopy_info", "get_state" };
+	static const char *const calls[] = {
+		"get_data_size", "precopy_info", "get_state",
+		"log_start", "log_report", "log_stop",
+	};
 	static const unsigned int errnos[] = { 0, 0, 0, EIO, EINVAL, ENOTTY, ENODEV, 511 };
 	static const unsigned int delays[] = { 0, 0, 0, 1, 20, 100, 700 };
 	char knob[64];
@@ -89,11 +97,11 @@ static void turn_one(FIXTURE_DATA(soak) *self, const struct vmm_device *dev)
 		vmm_device_set(dev, reports[below(self, 4)], values[below(self, 10)]);
 		break;
 	case 1:
-		snprintf(knob, sizeof(knob), "errno_%s", calls[below(self, 3)]);
+		snprintf(knob, sizeof(knob), "errno_%s", calls[below(self, 6)]);
 		vmm_device_set_number(dev, knob, errnos[below(self, 8)]);
 		break;
 	default:
-		snprintf(knob, sizeof(knob), "delay_%s", calls[below(self, 3)]);
+		snprintf(knob, sizeof(knob), "delay_%s", calls[below(self, 6)]);
 		vmm_device_set_number(dev, knob, delays[below(self, 7)]);
 	}
 }
@@ -191,7 +199,10 @@ static void check_source(FIXTURE_DATA(soak) *self, const struct migtrack_source 
 	self->shared->stale += !!(s->flags & MIGTRACK_COUNTER_FLAGS_STALE);
 	self->shared->clamped += !!(s->flags & MIGTRACK_COUNTER_FLAGS_CLAMPED);
 	self->shared->unknown += unknown;
-	good = b->total == b->precopy + b->stopcopy && !b->postcopy &&
+	if (s->dma_log <= MIGTRACK_DMA_LOG_FAILED)
+		self->shared->log_states[s->dma_log]++;
+	good = s->dma_log <= MIGTRACK_DMA_LOG_FAILED && s->dirty_pages <= MEMORY / PAGE &&
+	       b->total == b->precopy + b->stopcopy && !b->postcopy &&
 	       b->precopy <= INT64_MAX && b->stopcopy <= INT64_MAX &&
 	       (!unknown || b->total == MIGTRACK_UNKNOWN_BYTES) &&
 	       (!unknown || s->flags & MIGTRACK_COUNTER_FLAGS_STALE) &&
@@ -204,6 +215,20 @@ static void check_source(FIXTURE_DATA(soak) *self, const struct migtrack_source 
 	       (unsigned long long)b->precopy, (unsigned long long)b->stopcopy,
 	       (unsigned long long)b->total, s->flags);
 	_exit(1);
+}
+
+/* What a device writes; a kernel that can't report it refuses that. */
+static void one_log(FIXTURE_DATA(soak) *self, struct migtrack *mt, int fd, uint32_t id,
+		    uint32_t ram)
+{
+	struct migtrack_dma_range range = {
+		.iova = 0x10000000, .length = MEMORY, .source_id = ram,
+	};
+
+	if (below(self, 3))
+		self->shared->logs += !migtrack_dma_log_start(mt, fd, id, &range, 1);
+	else
+		migtrack_dma_log_stop(mt, fd, id);
 }
 
 static void one_sync(FIXTURE_DATA(soak) *self, struct migtrack *mt, int fd, uint64_t session)
@@ -230,6 +255,7 @@ static void one_sync(FIXTURE_DATA(soak) *self, struct migtrack *mt, int fd, uint
 static void one_session(FIXTURE_DATA(soak) *self, struct migtrack *mt)
 {
 	unsigned int n = 1 + below(self, DEVICES), syncs = below(self, 20);
+	struct migtrack_source_map ram;
 	uint64_t session;
 	uint32_t id;
 	int fd, device, data;
@@ -251,8 +277,13 @@ static void one_session(FIXTURE_DATA(soak) *self, struct migtrack *mt)
 		if (data >= 0)
 			close(data);
 	}
-	while (syncs--)
+	if (migtrack_source_add_ram(mt, fd, getpid(), self->mem_fd, 0, 0, &ram))
+		_exit(1);
+	while (syncs--) {
+		if (below(self, 2))
+			one_log(self, mt, fd, below(self, n), ram.id);
 		one_sync(self, mt, fd, session);
+	}
 	if (below(self, 2))
 		migtrack_session_del(mt, fd);
 	close(fd);
@@ -295,6 +326,10 @@ FIXTURE_SETUP(soak)
 	self->shared = mmap(NULL, sizeof(*self->shared), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->shared);
+	self->mem_fd = memfd_create("guest", 0);
+	ASSERT_EQ(0, ftruncate(self->mem_fd, MEMORY));
+	self->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, self->mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, self->memory);
 	self->seed = time(NULL);
 	for (unsigned int i = 0; i < DEVICES; i++) {
 		vmm_device_open(&self->devices[i], "full");
@@ -306,6 +341,8 @@ FIXTURE_TEARDOWN(soak)
 {
 	for (unsigned int i = 0; i < DEVICES; i++)
 		vmm_device_remove(&self->devices[i]);
+	munmap(self->memory, MEMORY);
+	close(self->mem_fd);
 	munmap(self->shared, sizeof(*self->shared));
 }
 
@@ -337,6 +374,10 @@ TEST_F_TIMEOUT(soak, soak, 900)
 	EXPECT_EQ(0, ended(self->vmm));
 	TH_LOG("%lu syncs, %lu sources (%lu refused), %lu turns of knobs, %lu states", s->syncs,
 	       s->adds, s->refused, s->turns, s->states);
+	TH_LOG("%lu logs asked for; seen: %lu starting, %lu on, %lu unread, %lu in use, %lu failed",
+	       s->logs, s->log_states[MIGTRACK_DMA_LOG_STARTING],
+	       s->log_states[MIGTRACK_DMA_LOG_ON], s->log_states[MIGTRACK_DMA_LOG_UNREAD],
+	       s->log_states[MIGTRACK_DMA_LOG_IN_USE], s->log_states[MIGTRACK_DMA_LOG_FAILED]);
 	TH_LOG("seen: %lu gone, %lu stale, %lu clamped, %lu unknown", s->gone, s->stale,
 	       s->clamped, s->unknown);
 	EXPECT_NE(0, s->syncs);

@@ -26,12 +26,16 @@
  * @memory: that it writes to
  * @copy: what a mover would have sent
  * @written: writes that were made before the sync; they have numbers
+ * @before: and before the one before it
+ * @syncs: so far
+ * @excess: pages that were reported and not written
  * @id: its source
  */
 struct dma {
 	struct vmm_device dev;
 	uint64_t *memory, *copy;
-	uint64_t written;
+	uint64_t written, before;
+	size_t syncs, excess;
 	uint32_t id;
 };
 
@@ -73,6 +77,7 @@ static void dma_count(struct writer *w)
 {
 	struct dma *dma = w->private;
 
+	dma->before = dma->written;
 	dma->written = reg_read64(&dma->dev.testdev, TESTDEV_REG_DMA_WRITTEN);
 }
 
@@ -90,6 +95,8 @@ static void dma_add(struct writer *w)
 				     &dma->id) ||
 	    migtrack_dma_log_start(h->mt, h->fd, dma->id, &range, 1))
 		errx(1, "the device's log: %s", migtrack_message(h->mt));
+	while (writer_dma_source(w).dma_log == MIGTRACK_DMA_LOG_STARTING)
+		usleep(1000);
 }
 
 /* Before the setup the session is made, and nothing was asked for. */
@@ -102,13 +109,21 @@ static void dma_next(struct writer *w)
 	dma_count(w);
 }
 
+/* What was written while the last sync ran may be reported by this one, too. */
+static bool dma_is_excess(const struct dma *dma, uint64_t now, uint64_t copy)
+{
+	return dma->syncs > 1 && now == copy && now <= dma->before;
+}
+
 /* A page that was not taken has what was copied last, or what was written since. */
 static size_t dma_check(struct writer *w)
 {
 	struct oracle *o = w->oracle;
 	struct dma *dma = w->private;
+	bool read = writer_dma_source(w).dma_log == MIGTRACK_DMA_LOG_ON, taken;
 	size_t page, missed = 0;
-	bool taken;
+
+	dma->syncs++;
 
 	for (page = 0; page < o->npages; page++) {
 		uint64_t *now = dma->memory + page * GUEST_PAGE / sizeof(*now);
@@ -116,6 +131,7 @@ static size_t dma_check(struct writer *w)
 		uint64_t number = __atomic_load_n(now, __ATOMIC_SEQ_CST);
 
 		taken = harvest_took(&o->harvest, page);
+		dma->excess += taken && read && dma_is_excess(dma, number, *copy);
 		if (o->drop && taken && !(rand() % o->drop))
 			taken = false;
 		if (taken)
@@ -151,6 +167,17 @@ struct migtrack_source writer_dma_source(const struct writer *w)
 	if (migtrack_source_get(h->mt, h->id, dma->id, &source))
 		errx(1, "source-get: %s", migtrack_message(h->mt));
 	return source;
+}
+
+/**
+ * writer_dma_excess() - how many pages were reported that it did not write
+ * @w: the writer, the only one
+ */
+size_t writer_dma_excess(const struct writer *w)
+{
+	const struct dma *dma = w->private;
+
+	return dma->excess;
 }
 
 /**

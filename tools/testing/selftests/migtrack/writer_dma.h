@@ -9,6 +9,7 @@
 extern const struct writer_ops writer_dma;
 
 struct migtrack_source writer_dma_source(const struct writer *w);
+size_t writer_dma_excess(const struct writer *w);
 void writer_dma_destroy(struct writer *w);
 
 #endif /* WRITER_DMA_H */
