@@ -307,7 +307,7 @@ TEST(supervise_screen_is_drawn_over_itself)
 	CHECK_HAS(text, "100.0 MiB/s (user)");
 	CHECK_HAS(text, "2.0 s expected, 300.0 ms allowed");
 	CHECK_HAS(text, "stop-only");
-	CHECK_HAS(text, "allow a downtime of 2.0 s, or a bandwidth of");
+	CHECK_HAS(text, "allow a downtime of 2000 ms, or a bandwidth of");
 	/* No percent can run backwards. */
 	CHECK(!strchr(text, '%'));
 	CHECK(!strstr(text, "A\033"));
