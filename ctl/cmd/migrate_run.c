@@ -103,11 +103,9 @@ static void publish_moved(struct migration *m)
 	size_t i;
 
 	for (i = 0; i < m->n_memory; i++) {
-		const struct sender_block *block = &m->blocks[i];
 		uint32_t id = m->tracker.sources[i].map.id;
 
-		m->tracker.header->moved_bytes[id] =
-			block->harvested - block->npending * WIRE_PAGE_SIZE;
+		m->tracker.header->moved_bytes[id] = m->blocks[i].moved;
 	}
 }
 
@@ -147,6 +145,8 @@ int migrate_sync(struct migration *m, enum migtrack_sync_kind kind,
 {
 	size_t i;
 
+	for (i = 0; i < m->n_memory; i++)
+		sender_give_back(&m->sender, i, m->tracker.sources[i].bitmap);
 	if (tracker_sync(&m->tracker, kind, err) || sync_wait(m, err))
 		return -1;
 	for (i = 0; i < m->n_memory; i++)

@@ -16,6 +16,7 @@ static size_t block_words(const struct sender_block *block)
 int pending_open(struct sender_block *block)
 {
 	block->npending = 0;
+	block->moved = 0;
 	block->cursor = 0;
 	block->pending = calloc(block_words(block) + 1, sizeof(unsigned long));
 	return block->pending ? 0 : -ENOMEM;
@@ -109,6 +110,7 @@ int pending_first_pass(struct sender_block *block)
 	else
 		pending_set(block, 0, block_pages(block));
 	block->npending = pending_count(block);
+	block->moved += (block_pages(block) - block->npending) * WIRE_PAGE_SIZE;
 	return ret;
 }
 
@@ -150,6 +152,21 @@ void pending_harvest(struct sender_block *block, unsigned long *bitmap)
 			__builtin_popcountl(word & ~block->pending[i]);
 		block->pending[i] |= word;
 	}
+}
+
+void pending_give_back(struct sender_block *block, unsigned long *bitmap)
+{
+	size_t i, n = block_words(block);
+
+	if (!block->npending)
+		return;
+	for (i = 0; i < n; i++) {
+		if (!block->pending[i])
+			continue;
+		__atomic_fetch_or(&bitmap[i], block->pending[i], __ATOMIC_SEQ_CST);
+		block->pending[i] = 0;
+	}
+	block->npending = 0;
 }
 
 /*

@@ -27,6 +27,8 @@ void pending_close(struct sender_block *block);
 int pending_first_pass(struct sender_block *block);
 /* Take the bits of the kernel's bitmap, and clear them there. */
 void pending_harvest(struct sender_block *block, unsigned long *bitmap);
+/* The other way round. */
+void pending_give_back(struct sender_block *block, unsigned long *bitmap);
 /* The next run from the block's cursor on; false if there is none. */
 bool pending_take(struct sender_block *block, uint64_t max, struct run *run);
 

@@ -134,6 +134,20 @@ void sender_harvest(struct sender *sender, size_t block, unsigned long *bitmap)
 }
 
 /**
+ * sender_give_back() - leave to the kernel's bitmap what was not sent
+ * @sender: opened
+ * @block: index of the block
+ * @bitmap: the kernel's, one bit per page of the block
+ *
+ * Before a sync, which counts the bits of the bitmap; after it they are harvested
+ * with the others. Nothing is pending then.
+ */
+void sender_give_back(struct sender *sender, size_t block, unsigned long *bitmap)
+{
+	pending_give_back(&sender->blocks[block], bitmap);
+}
+
+/**
  * sender_pending() - how much is to be sent
  * @sender: opened
  *
@@ -291,6 +305,7 @@ int sender_send(struct sender *sender, uint64_t bytes, struct error *err)
 		run_take(sender, run_limit(sender, bytes - done), &run);
 		if (run_send(sender, &run, err))
 			return -1;
+		sender->blocks[run.block].moved += run.n * WIRE_PAGE_SIZE;
 	}
 	return !!sender_pending(sender);
 }

@@ -18,8 +18,7 @@
  * @pending: bits of pages to send; taken from the kernel's bitmap, and cleared
  *	as they are sent
  * @npending: how many
- * @harvested: bytes that were ever added by sender_harvest(), each time a page
- *	was not pending already
+ * @moved: bytes that were sent, or need not be; only grows
  * @cursor: where the pass is
  * @empty: the destination's file has no data: what is a hole here need not be
  *	sent in the first pass
@@ -31,7 +30,7 @@ struct sender_block {
 	uint64_t size;
 	unsigned long *pending;
 	uint64_t npending;
-	uint64_t harvested;
+	uint64_t moved;
 	uint64_t cursor;
 	bool empty;
 };
@@ -84,6 +83,8 @@ int sender_first_pass(struct sender *sender, struct error *err);
  * page is read after that).
  */
 void sender_harvest(struct sender *sender, size_t block, unsigned long *bitmap);
+/* Before a sync: what was harvested and not sent is still to be moved, too. */
+void sender_give_back(struct sender *sender, size_t block, unsigned long *bitmap);
 
 /* Bytes that are pending. */
 uint64_t sender_pending(const struct sender *sender);

@@ -5,6 +5,7 @@
 #define pending_close		drop_close
 #define pending_first_pass	drop_first_pass
 #define pending_harvest		drop_harvest
+#define pending_give_back	drop_give_back
 #define pending_take		drop_take
 #include "stream/pending.c"
 

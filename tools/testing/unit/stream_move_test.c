@@ -192,6 +192,44 @@ TEST(move_sends_what_was_harvested)
 	move_close(&move);
 }
 
+/* What a sync counts is what is left: found by it, or by one before and not sent. */
+TEST(move_gives_back_what_was_not_sent)
+{
+	struct move move = { };
+	struct error err;
+	size_t i, left = 0;
+
+	move_block(&move, 0, 1000);
+	move_open(&move, 0);
+	first_pass(&move);
+	/* All holes: nothing was sent, and nothing is left. */
+	CHECK_EQ(move.sender.blocks[0].moved, 1000 * PAGE);
+	page_fill(move.from[0].fd, 100, 600, 1);
+	bitmap_mark(move.bitmap[0], 100, 600);
+	harvest(&move);
+	CHECK_EQ(sender_send(&move.sender, 200 * PAGE, &err), 1);
+	CHECK_EQ(sender_pending(&move.sender), 400 * PAGE);
+	CHECK_EQ(move.sender.blocks[0].moved, 1200 * PAGE);
+
+	/* One of what is left is written again, and one of what was sent. */
+	page_fill(move.from[0].fd, 650, 1, 2);
+	bitmap_mark(move.bitmap[0], 650, 1);
+	page_fill(move.from[0].fd, 110, 1, 2);
+	bitmap_mark(move.bitmap[0], 110, 1);
+	sender_give_back(&move.sender, 0, move.bitmap[0]);
+	CHECK_EQ(sender_pending(&move.sender), 0);
+	CHECK_EQ(move.sender.blocks[0].moved, 1200 * PAGE);
+	for (i = 0; i < 1000 / 64 + 1; i++)
+		left += (size_t)__builtin_popcountl(move.bitmap[0][i]);
+	CHECK_EQ(left, 401);
+	harvest(&move);
+	CHECK_EQ(sender_pending(&move.sender), 401 * PAGE);
+	move_all(&move);
+	CHECK_EQ(move.sender.blocks[0].moved, 1601 * PAGE);
+	CHECK(move_is_equal(&move));
+	move_close(&move);
+}
+
 TEST(move_goes_round_the_blocks_in_small_steps)
 {
 	struct move move = { };
