@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd/forecast.h"
+#include "cmd/session.h"
 
 const char forecast_usage[] =
 	"migctl forecast [OPTIONS] --bandwidth RATE --qmp SOCKET\n"
@@ -192,14 +193,6 @@ static const struct out_field fields[] = {
 	[FLAGS] = { "flags", "flags", 0, OUT_TEXT },
 };
 
-static void out_known(struct output *out, int field, uint64_t value)
-{
-	if (value == POLICY_UNKNOWN)
-		out_none(out, &fields[field]);
-	else
-		out_uint(out, &fields[field], value);
-}
-
 static void out_forecast(struct output *out, const struct measurement *measured,
 			 const struct forecast_guest *guest,
 			 const struct policy_limits *limits,
@@ -220,13 +213,13 @@ static void out_forecast(struct output *out, const struct measurement *measured,
 	out_uint(out, &fields[BANDWIDTH], limits->bandwidth);
 	out_uint(out, &fields[LIMIT], limits->downtime);
 	out_uint(out, &fields[ITERATIONS], forecast->iterations);
-	out_known(out, TOTAL, forecast->total);
+	out_known(out, &fields[TOTAL], forecast->total);
 	out_uint(out, &fields[BYTES], forecast->bytes);
-	out_known(out, DOWNTIME, forecast->downtime);
+	out_known(out, &fields[DOWNTIME], forecast->downtime);
 	out_uint(out, &fields[BROWNOUT], forecast->brownout);
-	out_known(out, LEFT, forecast->left);
-	out_known(out, NEEDED_DOWNTIME, forecast->needed_downtime);
-	out_known(out, NEEDED_BANDWIDTH, forecast->needed_bandwidth);
+	out_known(out, &fields[LEFT], forecast->left);
+	out_known(out, &fields[NEEDED_DOWNTIME], forecast->needed_downtime);
+	out_known(out, &fields[NEEDED_BANDWIDTH], forecast->needed_bandwidth);
 	out_flags(out, &fields[FLAGS], measured->flags);
 	out_end(out);
 	for (text = flag_texts; text->flag; text++) {
@@ -284,7 +277,7 @@ static int forecast(struct output *out, const struct forecast_options *options,
 	if (options->target.dma_log)
 		track_dma_start(out, devices, tracker, target->ranges,
 				target->n_ranges);
-	if (forecast_measure(&measured, tracker, &options->target, err) ||
+	if (forecast_measure(&measured, tracker, target->pid, &options->target, err) ||
 	    forecast_data(&measured, target, err))
 		return -1;
 	guest = (struct forecast_guest) {

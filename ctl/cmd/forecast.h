@@ -40,8 +40,8 @@ struct measurement {
 	size_t n;
 };
 
-/* Tracks for the duration, or until Ctrl-C. */
-int forecast_measure(struct measurement *measured, struct tracker *tracker,
+/* Tracks the memory of @pid for the duration, or until Ctrl-C. */
+int forecast_measure(struct measurement *measured, struct tracker *tracker, pid_t pid,
 		     const struct track_options *options, struct error *err);
 
 /* How much of the memory has data, and of that how much is zero, by samples. */

@@ -12,30 +12,8 @@
 #include "stream/hash.h"
 #include "stream/wire.h"
 
-#define SYNC_TIMEOUT_MS	60000
 /* Pages that are read to see how many are zero. */
 #define SAMPLES		65536
-
-static int sync_memory(struct tracker *tracker, enum migtrack_sync_kind kind,
-		       struct migtrack_map_header *sync, struct error *err)
-{
-	struct pollfd pollfd = { .fd = tracker->fd, .events = POLLIN };
-	int ret;
-
-	if (tracker_sync(tracker, kind, err))
-		return -1;
-	do {
-		ret = poll(&pollfd, 1, SYNC_TIMEOUT_MS);
-	} while (ret < 0 && errno == EINTR);
-	if (!ret)
-		return error_set(err, EXIT_FAILED, "a sync did not end within %d s",
-				 SYNC_TIMEOUT_MS / 1000);
-	if (tracker_result(tracker, sync, err))
-		return -1;
-	if (sync->flags & MIGTRACK_COUNTER_FLAGS_GONE)
-		return error_set(err, EXIT_GONE, "the tracked process has exited");
-	return 0;
-}
 
 /* Returns 1 at @when, 0 at Ctrl-C. */
 static int wait_until(int signals, uint64_t when)
@@ -54,13 +32,13 @@ static int wait_until(int signals, uint64_t when)
 }
 
 static int measure(struct measurement *measured, struct windows *windows,
-		   struct tracker *tracker, const struct track_options *options,
-		   int signals, struct error *err)
+		   struct tracker *tracker, pid_t pid,
+		   const struct track_options *options, int signals, struct error *err)
 {
 	struct migtrack_map_header sync;
 	uint64_t start, last, next;
 
-	if (sync_memory(tracker, MIGTRACK_SYNC_KIND_SETUP, &sync, err))
+	if (tracker_sync_whole(tracker, MIGTRACK_SYNC_KIND_SETUP, pid, &sync, err))
 		return -1;
 	tracker_take(tracker);
 	tracker_forget(tracker);
@@ -74,7 +52,7 @@ static int measure(struct measurement *measured, struct windows *windows,
 				 options->interval_ns, options->duration_ns);
 		if (!next || !wait_until(signals, start + next))
 			break;
-		if (sync_memory(tracker, MIGTRACK_SYNC_KIND_HELPER, &sync, err))
+		if (tracker_sync_whole(tracker, MIGTRACK_SYNC_KIND_HELPER, pid, &sync, err))
 			return -1;
 		measured->dirty += tracker_take(tracker);
 		measured->intervals++;
@@ -87,7 +65,7 @@ static int measure(struct measurement *measured, struct windows *windows,
 	return 0;
 }
 
-int forecast_measure(struct measurement *measured, struct tracker *tracker,
+int forecast_measure(struct measurement *measured, struct tracker *tracker, pid_t pid,
 		     const struct track_options *options, struct error *err)
 {
 	struct windows windows = { .tracker = tracker };
@@ -96,7 +74,7 @@ int forecast_measure(struct measurement *measured, struct tracker *tracker,
 	signals = signals_open(err);
 	if (signals < 0)
 		return -1;
-	ret = measure(measured, &windows, tracker, options, signals, err);
+	ret = measure(measured, &windows, tracker, pid, options, signals, err);
 	windows_close(&windows);
 	close(signals);
 	if (!ret && !measured->intervals)

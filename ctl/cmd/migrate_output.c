@@ -25,15 +25,6 @@ static uint64_t elapsed(const struct migration *m)
 	return clock_ns(CLOCK_MONOTONIC) - m->times.started;
 }
 
-static void out_unless_unknown(struct output *out, const struct out_field *field,
-			       uint64_t value)
-{
-	if (value == POLICY_UNKNOWN)
-		out_none(out, field);
-	else
-		out_uint(out, field, value);
-}
-
 void migrate_out_start(struct migration *m)
 {
 	uint64_t total = 0;
@@ -84,7 +75,7 @@ void migrate_out_iteration(struct migration *m,
 		out_none(out, &fields[BANDWIDTH]);
 	else
 		out_uint(out, &fields[BANDWIDTH], m->policy.bandwidth);
-	out_unless_unknown(out, &fields[EXPECTED],
+	out_known(out, &fields[EXPECTED],
 			   policy_expected_downtime(&m->policy));
 	out_uint(out, &fields[LIMIT], m->policy.limits.downtime);
 	out_text(out, &fields[SOURCE],

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "cmd/migrate.h"
+#include "cmd/session.h"
 
 /* Between two looks at what else happened. */
 #define SLICE_BYTES	(4ull << 20)
-#define SYNC_TIMEOUT_MS	60000
 #define IDLE_WAIT_US	2000
 
 /* What a sample must have, before it is worth a decision; see the policy. */
@@ -39,15 +39,7 @@ int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 
 static void set_verdict(struct migration *m, enum policy_verdict verdict)
 {
-	static const enum migtrack_verdict verdicts[] = {
-		[POLICY_MOVE] = MIGTRACK_VERDICT_MOVE,
-		[POLICY_ITERATE] = MIGTRACK_VERDICT_ITERATE,
-		[POLICY_SWITCHOVER] = MIGTRACK_VERDICT_SWITCHOVER,
-		[POLICY_GIVE_UP] = MIGTRACK_VERDICT_GIVE_UP,
-		[POLICY_RETRY] = MIGTRACK_VERDICT_GIVE_UP,
-	};
-
-	m->verdict = verdicts[verdict];
+	m->verdict = verdict_published(verdict);
 }
 
 /* Of migctl set; the policy goes on with the new limits. */
@@ -122,24 +114,6 @@ int migrate_send(struct migration *m, uint64_t bytes, struct error *err)
 	return ret;
 }
 
-static int sync_wait(struct migration *m, struct error *err)
-{
-	struct pollfd pollfd = { .fd = m->tracker.fd, .events = POLLIN };
-	int ret;
-
-	do {
-		ret = poll(&pollfd, 1, SYNC_TIMEOUT_MS);
-	} while (ret < 0 && errno == EINTR);
-	if (!ret)
-		return error_set(err, EXIT_FAILED, "a sync did not end within %d s",
-				 SYNC_TIMEOUT_MS / 1000);
-	if (tracker_result(&m->tracker, &m->sync, err))
-		return -1;
-	if (m->sync.flags & MIGTRACK_COUNTER_FLAGS_GONE)
-		return error_set(err, EXIT_GONE, "process %d has exited", m->vmm->pid);
-	return 0;
-}
-
 int migrate_sync(struct migration *m, enum migtrack_sync_kind kind,
 		 struct error *err)
 {
@@ -147,7 +121,7 @@ int migrate_sync(struct migration *m, enum migtrack_sync_kind kind,
 
 	for (i = 0; i < m->n_memory; i++)
 		sender_give_back(&m->sender, i, m->tracker.sources[i].bitmap);
-	if (tracker_sync(&m->tracker, kind, err) || sync_wait(m, err))
+	if (tracker_sync_whole(&m->tracker, kind, m->vmm->pid, &m->sync, err))
 		return -1;
 	for (i = 0; i < m->n_memory; i++)
 		sender_harvest(&m->sender, i, m->tracker.sources[i].bitmap);

@@ -141,6 +141,19 @@ const char *bandwidth_source_name(uint32_t source)
 	return source < ARRAY_SIZE(names) ? names[source] : "unknown";
 }
 
+enum migtrack_verdict verdict_published(enum policy_verdict verdict)
+{
+	static const enum migtrack_verdict verdicts[] = {
+		[POLICY_MOVE] = MIGTRACK_VERDICT_MOVE,
+		[POLICY_ITERATE] = MIGTRACK_VERDICT_ITERATE,
+		[POLICY_SWITCHOVER] = MIGTRACK_VERDICT_SWITCHOVER,
+		[POLICY_GIVE_UP] = MIGTRACK_VERDICT_GIVE_UP,
+		[POLICY_RETRY] = MIGTRACK_VERDICT_GIVE_UP,
+	};
+
+	return verdicts[verdict];
+}
+
 const char *verdict_name(uint32_t verdict)
 {
 	static const char * const names[] = {
@@ -181,7 +194,7 @@ const char *device_state_name(uint32_t state)
 	return state < ARRAY_SIZE(names) ? names[state] : "-";
 }
 
-void out_known_bytes(struct output *out, const struct out_field *field,
+void out_known(struct output *out, const struct out_field *field,
 		     uint64_t value)
 {
 	if (value == UINT64_MAX)

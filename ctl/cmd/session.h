@@ -4,6 +4,7 @@
 #define MIGCTL_SESSION_H
 
 #include "cmd/cmd.h"
+#include "policy/policy.h"
 
 #define SESSION_PIDS	16
 
@@ -43,6 +44,8 @@ void out_phase(struct output *out, const struct out_field *field,
 void out_remaining(struct output *out, const struct out_field *field,
 		   uint64_t bytes, uint32_t flags);
 
+/* What the kernel publishes of a policy's verdict. */
+enum migtrack_verdict verdict_published(enum policy_verdict verdict);
 const char *verdict_name(uint32_t verdict);
 const char *phase_name(uint32_t phase);
 const char *bandwidth_source_name(uint32_t source);
@@ -50,8 +53,8 @@ const char *sync_kind_name(uint32_t kind);
 const char *source_type_name(uint32_t type);
 const char *device_state_name(uint32_t state);
 
-/* A size that is UINT64_MAX while it is not known. */
-void out_known_bytes(struct output *out, const struct out_field *field,
+/* A number that is UINT64_MAX while it is not known. */
+void out_known(struct output *out, const struct out_field *field,
 		     uint64_t value);
 
 #endif /* MIGCTL_SESSION_H */

@@ -152,9 +152,9 @@ static void out_vfio(struct output *out, const struct migtrack_source *s)
 
 	out_text(out, &f[R_NAME], s->name);
 	out_text(out, &f[R_STATE], device_state_name(s->device_state));
-	out_known_bytes(out, &f[R_INITIAL], s->precopy_initial);
-	out_known_bytes(out, &f[R_PRECOPY_DIRTY], s->precopy_dirty);
-	out_known_bytes(out, &f[R_SIZE], s->stopcopy_size);
+	out_known(out, &f[R_INITIAL], s->precopy_initial);
+	out_known(out, &f[R_PRECOPY_DIRTY], s->precopy_dirty);
+	out_known(out, &f[R_SIZE], s->stopcopy_size);
 	out_uint(out, &f[R_CLAMPS], s->clamps);
 	out_uint(out, &f[R_ERROR], s->error);
 }

@@ -39,15 +39,6 @@ static uint64_t elapsed(const struct supervision *s)
 	return clock_ns(CLOCK_MONOTONIC) - s->times.started;
 }
 
-static void out_unless_unknown(struct output *out, const struct out_field *field,
-			       uint64_t value)
-{
-	if (value == POLICY_UNKNOWN)
-		out_none(out, field);
-	else
-		out_uint(out, field, value);
-}
-
 static uint64_t bandwidth_of(const struct supervision *s)
 {
 	return s->policy.bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ?
@@ -96,9 +87,9 @@ static void out_line(struct supervision *s)
 	out_uint(out, &fields[SENT], s->progress.sent_bytes);
 	out_remaining(out, &fields[REMAINING], s->sync.total_bytes, s->sync.flags);
 	out_uint(out, &fields[RAM], s->progress.ram_bytes);
-	out_unless_unknown(out, &fields[RATE], s->progress.dirty_rate);
-	out_unless_unknown(out, &fields[BANDWIDTH], bandwidth_of(s));
-	out_unless_unknown(out, &fields[EXPECTED],
+	out_known(out, &fields[RATE], s->progress.dirty_rate);
+	out_known(out, &fields[BANDWIDTH], bandwidth_of(s));
+	out_known(out, &fields[EXPECTED],
 			   policy_expected_downtime(&s->policy));
 	out_uint(out, &fields[LIMIT], s->policy.limits.downtime);
 	out_text(out, &fields[SOURCE],
@@ -344,7 +335,7 @@ static void out_downtime(struct supervision *s)
 		run_note(&s->run, "downtime_ns",
 			 json_integer((json_int_t)(t->over - t->running)));
 	}
-	out_unless_unknown(out, &summary[BY_VMM], s->progress.downtime_ns);
+	out_known(out, &summary[BY_VMM], s->progress.downtime_ns);
 }
 
 void supervise_out_summary(struct supervision *s, const struct error *err)
@@ -361,7 +352,7 @@ void supervise_out_summary(struct supervision *s, const struct error *err)
 	out_uint(out, &summary[TOTAL], elapsed(s));
 	if (s->phase == MIGTRACK_PHASE_COMPLETED)
 		out_downtime(s);
-	out_unless_unknown(out, &summary[FORECAST],
+	out_known(out, &summary[FORECAST],
 			   policy_expected_downtime(&s->policy));
 	out_uint(out, &summary[ITERATIONS], s->sync.iteration);
 	out_uint(out, &summary[ALL_PASSES], s->progress.passes);

@@ -140,15 +140,7 @@ static int look(struct supervision *s, struct error *err)
 
 static void set_verdict(struct supervision *s)
 {
-	static const enum migtrack_verdict verdicts[] = {
-		[POLICY_MOVE] = MIGTRACK_VERDICT_MOVE,
-		[POLICY_ITERATE] = MIGTRACK_VERDICT_ITERATE,
-		[POLICY_SWITCHOVER] = MIGTRACK_VERDICT_SWITCHOVER,
-		[POLICY_GIVE_UP] = MIGTRACK_VERDICT_GIVE_UP,
-		[POLICY_RETRY] = MIGTRACK_VERDICT_GIVE_UP,
-	};
-
-	s->verdict = verdicts[s->decision.verdict];
+	s->verdict = verdict_published(s->decision.verdict);
 }
 
 static uint64_t larger(uint64_t a, uint64_t b)

@@ -259,8 +259,8 @@ static void out_device(struct output *out, const struct track_device *device,
 	out_text(out, &fields[STATE], device_state_name(source->device_state));
 	out_remaining(out, &fields[PRECOPY], source->bytes.precopy,
 		      source->flags);
-	out_known_bytes(out, &fields[INITIAL], source->precopy_initial);
-	out_known_bytes(out, &fields[DIRTY], source->precopy_dirty);
+	out_known(out, &fields[INITIAL], source->precopy_initial);
+	out_known(out, &fields[DIRTY], source->precopy_dirty);
 	out_remaining(out, &fields[STOPCOPY], source->bytes.stopcopy,
 		      source->flags);
 	if (source->time_ns)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include "cmd/cmd.h"
 #include "cmd/stats.h"
 #include "cmd/tracker.h"
+
+#define SYNC_TIMEOUT_MS	60000
 
 static size_t source_words(const struct tracker_source *source)
 {
@@ -136,6 +139,27 @@ int tracker_result(struct tracker *tracker, struct migtrack_map_header *result,
 	migtrack_header_read(tracker->header, result);
 	if (result->sync_error)
 		return sync_error((int)result->sync_error, err);
+	return 0;
+}
+
+int tracker_sync_whole(struct tracker *tracker, enum migtrack_sync_kind kind, pid_t pid,
+		       struct migtrack_map_header *result, struct error *err)
+{
+	struct pollfd pollfd = { .fd = tracker->fd, .events = POLLIN };
+	int ret;
+
+	if (tracker_sync(tracker, kind, err))
+		return -1;
+	do {
+		ret = poll(&pollfd, 1, SYNC_TIMEOUT_MS);
+	} while (ret < 0 && errno == EINTR);
+	if (!ret)
+		return error_set(err, EXIT_FAILED, "a sync did not end within %d s",
+				 SYNC_TIMEOUT_MS / 1000);
+	if (tracker_result(tracker, result, err))
+		return -1;
+	if (result->flags & MIGTRACK_COUNTER_FLAGS_GONE)
+		return error_set(err, EXIT_GONE, "process %d has exited", (int)pid);
 	return 0;
 }
 

@@ -56,6 +56,13 @@ int tracker_sync(struct tracker *tracker, enum migtrack_sync_kind kind,
 int tracker_result(struct tracker *tracker, struct migtrack_map_header *result,
 		   struct error *err);
 
+/*
+ * A sync, from its start to its results; EXIT_GONE if @pid, whose memory it is, has
+ * exited.
+ */
+int tracker_sync_whole(struct tracker *tracker, enum migtrack_sync_kind kind, pid_t pid,
+		       struct migtrack_map_header *result, struct error *err);
+
 /* Takes all bits. Returns the bytes that they stand for. */
 uint64_t tracker_take(struct tracker *tracker);
 
