@@ -48,7 +48,7 @@ start() {
 	local -a devices=()
 
 	shift 2
-	[ -z "$groupless" ] || devices=(-object iommufd,id=iommufd)
+	[ -z "$groupless" ] || devices=(-object "iommufd,id=iommufd")
 	for uuid; do
 		devices+=(-device "vfio-pci,id=dev$((i++)),sysfsdev=$mdevs/$uuid,enable-migration=$migration${groupless:+,iommufd=iommufd}")
 	done
