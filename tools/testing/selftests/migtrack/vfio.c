@@ -458,4 +458,27 @@ TEST_F_TIMEOUT(vfio, refused_data, 60)
 	close(event);
 }
 
+/* The core says what it misses. */
+TEST_F_TIMEOUT(vfio, without_the_module, 60)
+{
+	char line[256];
+	uint32_t id;
+
+	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->id));
+	usleep(ms(600) * 1000);
+	ASSERT_EQ(0, system("rmmod migtrack_vfio"));
+	host_read("/proc/sys/kernel/modprobe", line, sizeof(line));
+	host_write("/proc/sys/kernel/modprobe", "/bin/false");
+	EXPECT_REFUSED(EOPNOTSUPP, "migtrack_vfio is not loaded",
+		       migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id));
+	host_write("/proc/sys/kernel/modprobe", strtok(line, "\n"));
+	/* And loads it, but nobody waits for that. */
+	migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id);
+	for (int i = 0; i < 100 && access("/sys/module/migtrack_vfio", F_OK); i++)
+		usleep(ms(50) * 1000);
+	usleep(ms(100) * 1000);
+	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id))
+		TH_LOG("%s", migtrack_message(self->mt));
+}
+
 TEST_HARNESS_MAIN
