@@ -2,7 +2,6 @@
 /* VFIO devices as sources: those that answer late, or go, and those who ask them. */
 
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "host.h"
@@ -264,60 +263,6 @@ TEST_F_TIMEOUT(vfio, asker_killed, 60)
 	s = exact(self);
 	EXPECT_EQ(1000, s.bytes.total);
 	EXPECT_EQ(GOOD, s.flags);
-}
-
-/* A device gets no time to say what it can do. */
-TEST_F_TIMEOUT(vfio, does_not_answer, 60)
-{
-	struct vmm_device dev;
-	uint32_t id;
-	int ret = 0;
-
-	host_write("/sys/module/migtrack_vfio/parameters/answer_ms", "0");
-	for (int i = 0; i < 50 && !ret; i++) {
-		vmm_device_open(&dev, "full");
-		ret = migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id);
-		vmm_device_close(&dev);
-		vmm_device_remove(&dev);
-		if (!ret)
-			migtrack_source_del(self->mt, self->fd, id);
-	}
-	host_write("/sys/module/migtrack_vfio/parameters/answer_ms", "500");
-	EXPECT_EQ(-ETIMEDOUT, ret);
-	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "does not answer"));
-}
-
-/* No room for the page that the device is asked by. */
-TEST_F_TIMEOUT(vfio, no_room, 120)
-{
-	char line[64], *area;
-	struct vmm_device dev;
-	uint32_t id = 0;
-	long most;
-	int ret;
-
-	most = strtol(host_read("/proc/sys/vm/max_map_count", line, sizeof(line)), NULL, 0);
-	host_write("/proc/sys/vm/max_map_count", "4096");
-	vmm_device_open(&dev, "full");
-	area = mmap(NULL, 16384UL * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, area);
-	for (long i = 0; i < 16384; i += 2)
-		if (mprotect(area + i * 4096, 4096, PROT_READ))
-			break;
-	/* One more than a split may make. */
-	for (int i = 0; i < 16; i++)
-		if (mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE,
-			 MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-			break;
-	ret = migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id);
-	munmap(area, 16384UL * 4096);
-	host_write_number("/proc/sys/vm/max_map_count", most);
-	EXPECT_EQ(-ENOMEM, ret);
-	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "is it bound"));
-	/* The same device, with room. */
-	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id));
-	vmm_device_close(&dev);
-	vmm_device_remove(&dev);
 }
 
 TEST_HARNESS_MAIN
