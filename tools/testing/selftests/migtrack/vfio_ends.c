@@ -134,11 +134,11 @@ static long mm_structs(void)
 }
 
 /* Who syncs a session whose device is gone is not remembered as one to ask it by. */
-TEST_F_TIMEOUT(vfio, asked_for_when_gone, 60)
+TEST_F_TIMEOUT(vfio, asked_for_when_gone, 280)
 {
-	const long askers = 200;
+	const long askers = 100;
 	long before = 0;
-	int status;
+	int status, ret;
 	pid_t pid;
 
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
@@ -161,8 +161,12 @@ TEST_F_TIMEOUT(vfio, asked_for_when_gone, 60)
 		ASSERT_EQ(0, status);
 		ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->id));
 		vmm_device_reopen(&self->dev);
-		ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device,
-						      -1, NAME, &self->id));
+		/* A busy machine may not ask it within the half second that it has. */
+		do {
+			ret = migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device,
+						       -1, NAME, &self->id);
+		} while (ret == -ETIMEDOUT);
+		ASSERT_EQ(0, ret);
 	}
 	TH_LOG("mm_structs: %ld before, %ld after", before, mm_structs());
 	/* The allocator's own count is not exact; a leak would be of all. */
