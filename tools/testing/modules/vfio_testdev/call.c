@@ -18,7 +18,7 @@ void testdev_wake(struct testdev *dev)
 static int testdev_delay(struct testdev *dev, enum testdev_call call)
 {
 	struct testdev_knobs *knobs = &dev->knobs;
-	unsigned long start = jiffies, delay;
+	unsigned long start = jiffies, now, delay;
 	unsigned int generation;
 	long ret;
 
@@ -28,11 +28,12 @@ static int testdev_delay(struct testdev *dev, enum testdev_call call)
 		generation = knobs->generation;
 		spin_unlock(&knobs->lock);
 
-		if (READ_ONCE(dev->gone) || time_after_eq(jiffies, start + delay))
+		now = jiffies;
+		if (READ_ONCE(dev->gone) || time_after_eq(now, start + delay))
 			return 0;
 		ret = wait_event_interruptible_timeout(dev->delays, READ_ONCE(dev->gone) ||
 						       READ_ONCE(knobs->generation) != generation,
-						       start + delay - jiffies);
+						       start + delay - now);
 		if (ret < 0)
 			return -EINTR;
 	}
