@@ -90,6 +90,17 @@ int option_number(const char *name, const char *value, uint64_t min,
 			    (unsigned long long)max);
 }
 
+int option_word(const char *name, const char *value, const char * const *words, size_t n,
+		const char *advice, size_t *word, struct error *err)
+{
+	for (*word = 0; *word < n; ++*word) {
+		if (!strcmp(value, words[*word]))
+			return 0;
+	}
+	error_set(err, EXIT_USAGE, "%s %s is unknown", name, value);
+	return error_advise(err, "%s", advice);
+}
+
 int kernel_open(struct migtrack **mt, struct error *err)
 {
 	int ret;

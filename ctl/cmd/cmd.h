@@ -69,6 +69,9 @@ int option_rate(const char *name, const char *value, uint64_t *rate,
 		struct error *err);
 int option_number(const char *name, const char *value, uint64_t min,
 		  uint64_t max, uint64_t *number, struct error *err);
+/* One of @n words; @advice names them. */
+int option_word(const char *name, const char *value, const char * const *words, size_t n,
+		const char *advice, size_t *word, struct error *err);
 
 /* migtrack_open() with an error for people. */
 int kernel_open(struct migtrack **mt, struct error *err);

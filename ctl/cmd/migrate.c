@@ -44,16 +44,13 @@ static int option_verify(const char *value, enum verify *verify,
 		[VERIFY_BEFORE] = "before",
 		[VERIFY_OFF] = "off",
 	};
-	size_t i;
+	size_t word;
 
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!strcmp(value, names[i])) {
-			*verify = (enum verify)i;
-			return 0;
-		}
-	}
-	error_set(err, EXIT_USAGE, "--verify %s is unknown", value);
-	return error_advise(err, "it is after, before or off");
+	if (option_word("--verify", value, names, ARRAY_SIZE(names),
+			"it is after, before or off", &word, err))
+		return -1;
+	*verify = (enum verify)word;
+	return 0;
 }
 
 static int options_take(struct migrate_options *options, int option,

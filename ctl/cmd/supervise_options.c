@@ -58,18 +58,15 @@ static int option_on_timeout(const char *value, struct supervise_options *option
 		[POLICY_ON_TIMEOUT_POSTCOPY] = "postcopy",
 		[POLICY_ON_TIMEOUT_STOP] = "stop",
 	};
-	size_t i;
+	size_t word;
 
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(names[i], value))
-			continue;
-		options->limits.on_timeout = (enum policy_on_timeout)i;
-		if (i == POLICY_ON_TIMEOUT_POSTCOPY)
-			options->vmm.postcopy = true;
-		return 0;
-	}
-	error_set(err, EXIT_USAGE, "--on-timeout %s is unknown", value);
-	return error_advise(err, "it is cancel, postcopy or stop");
+	if (option_word("--on-timeout", value, names, ARRAY_SIZE(names),
+			"it is cancel, postcopy or stop", &word, err))
+		return -1;
+	options->limits.on_timeout = (enum policy_on_timeout)word;
+	if (word == POLICY_ON_TIMEOUT_POSTCOPY)
+		options->vmm.postcopy = true;
+	return 0;
 }
 
 static int take_numbers(struct supervise_options *options, int option,

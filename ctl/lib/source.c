@@ -179,6 +179,15 @@ int migtrack_source_add_vfio(struct migtrack *mt, int session_fd, int device_fd,
 	return ret;
 }
 
+/* About one source of a session that is the caller's. */
+static void request_source(struct migtrack *mt, struct request *req, uint8_t cmd,
+			   int session_fd, uint32_t id)
+{
+	request_init(mt, req, cmd, 0);
+	request_put_u32(req, MIGTRACK_A_SOURCE_SESSION_FD, (uint32_t)session_fd);
+	request_put_u32(req, MIGTRACK_A_SOURCE_ID, id);
+}
+
 /**
  * migtrack_source_set_data() - tell the migration data of a VFIO device
  * @mt: the handle
@@ -193,10 +202,7 @@ int migtrack_source_set_data(struct migtrack *mt, int session_fd, uint32_t id,
 {
 	struct request req;
 
-	request_init(mt, &req, MIGTRACK_CMD_SOURCE_SET, 0);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
-			(uint32_t)session_fd);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	request_source(mt, &req, MIGTRACK_CMD_SOURCE_SET, session_fd, id);
 	request_put_u32(&req, MIGTRACK_A_SOURCE_DATA_FD, (uint32_t)data_fd);
 	return request_do(mt, &req, NULL, NULL);
 }
@@ -221,10 +227,7 @@ int migtrack_dma_log_start(struct migtrack *mt, int session_fd, uint32_t id,
 
 	if (n > MIGTRACK_MAX_DMA_RANGES)
 		return -E2BIG;
-	request_init(mt, &req, MIGTRACK_CMD_DMA_LOG_START, 0);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
-			(uint32_t)session_fd);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	request_source(mt, &req, MIGTRACK_CMD_DMA_LOG_START, session_fd, id);
 	for (i = 0; i < n; i++) {
 		nest = request_nest(&req, MIGTRACK_A_SOURCE_DMA_MAP);
 		request_put_uint(&req, MIGTRACK_A_DMA_RANGE_IOVA,
@@ -252,10 +255,7 @@ int migtrack_dma_log_stop(struct migtrack *mt, int session_fd, uint32_t id)
 {
 	struct request req;
 
-	request_init(mt, &req, MIGTRACK_CMD_DMA_LOG_STOP, 0);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
-			(uint32_t)session_fd);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	request_source(mt, &req, MIGTRACK_CMD_DMA_LOG_STOP, session_fd, id);
 	return request_do(mt, &req, NULL, NULL);
 }
 
@@ -275,10 +275,7 @@ int migtrack_source_report(struct migtrack *mt, int session_fd, uint32_t id,
 				 MIGTRACK_COUNTER_FLAGS_GONE;
 	struct request req;
 
-	request_init(mt, &req, MIGTRACK_CMD_SOURCE_REPORT, 0);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
-			(uint32_t)session_fd);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	request_source(mt, &req, MIGTRACK_CMD_SOURCE_REPORT, session_fd, id);
 	request_put_u32(&req, MIGTRACK_A_SOURCE_FLAGS, report->flags);
 	if (!(report->flags & unsized)) {
 		request_put_uint(&req, MIGTRACK_A_SOURCE_PRECOPY,
@@ -305,10 +302,7 @@ int migtrack_source_del(struct migtrack *mt, int session_fd, uint32_t id)
 {
 	struct request req;
 
-	request_init(mt, &req, MIGTRACK_CMD_SOURCE_DEL, 0);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_SESSION_FD,
-			(uint32_t)session_fd);
-	request_put_u32(&req, MIGTRACK_A_SOURCE_ID, id);
+	request_source(mt, &req, MIGTRACK_CMD_SOURCE_DEL, session_fd, id);
 	return request_do(mt, &req, NULL, NULL);
 }
 

@@ -115,23 +115,6 @@ TEST(vmm_compare_takes_anything)
 	json_decref(source);
 }
 
-static struct vmm *connect_to(struct server *server,
-			      const char * const *script)
-{
-	struct error err = {};
-	struct vmm *vmm = NULL;
-
-	server_start(server, script);
-	CHECK_EQ(vmm_qemu.open(&vmm, server->path, 0, &err), 0);
-	return vmm;
-}
-
-static void disconnect(struct vmm *vmm, struct server *server)
-{
-	vmm->ops->close(vmm);
-	server_stop(server);
-}
-
 TEST(qemu_status_is_understood)
 {
 	static const struct {

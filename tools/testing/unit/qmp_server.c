@@ -120,3 +120,19 @@ void server_stop(struct server *server)
 	close(server->fd);
 	unlink(server->path);
 }
+
+struct vmm *connect_to(struct server *server, const char * const *script)
+{
+	struct error err = {};
+	struct vmm *vmm = NULL;
+
+	server_start(server, script);
+	CHECK_EQ(vmm_qemu.open(&vmm, server->path, 0, &err), 0);
+	return vmm;
+}
+
+void disconnect(struct vmm *vmm, struct server *server)
+{
+	vmm->ops->close(vmm);
+	server_stop(server);
+}

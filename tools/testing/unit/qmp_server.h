@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 
+#include "vmm/vmm.h"
+
 #define GREETING \
 	"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 3, \"minor\": 1, \"major\": 11}, \"package\": \"\"}, \"capabilities\": []}}\r\n"
 #define OK	"{\"return\": {}}\r\n"
@@ -35,5 +37,9 @@ struct server {
 
 void server_start(struct server *server, const char * const *script);
 void server_stop(struct server *server);
+
+/* With the QEMU driver at the other end. */
+struct vmm *connect_to(struct server *server, const char * const *script);
+void disconnect(struct vmm *vmm, struct server *server);
 
 #endif /* MIGTRACK_QMP_SERVER_H */

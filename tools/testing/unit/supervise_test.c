@@ -87,22 +87,6 @@ TEST(supervise_options_out_of_range)
 	refused("--qmp s more", "unexpected argument");
 }
 
-static struct vmm *connect_to(struct server *server, const char * const *script)
-{
-	struct error err = {};
-	struct vmm *vmm = NULL;
-
-	server_start(server, script);
-	CHECK_EQ(vmm_qemu.open(&vmm, server->path, 0, &err), 0);
-	return vmm;
-}
-
-static void disconnect(struct vmm *vmm, struct server *server)
-{
-	vmm->ops->close(vmm);
-	server_stop(server);
-}
-
 TEST(supervise_needs_the_pause)
 {
 	struct vmm_supervise_options options = { .to = "tcp:h:1" };
