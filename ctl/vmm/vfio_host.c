@@ -154,8 +154,8 @@ static int group_device(int group, int container, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
-/* As a VMM opens it. A descriptor or a negative errno; -EBUSY: somebody has it. */
-static int device_open(const char *group_name, const char *name)
+/* By the device's group and a type 1 container. */
+static int open_by_group(const char *group_name, const char *name)
 {
 	int group, container, ret;
 	char path[64];
@@ -172,18 +172,55 @@ static int device_open(const char *group_name, const char *name)
 	return ret;
 }
 
+/*
+ * By the device's own file, which can do nothing before it is bound to an iommufd.
+ * One that somebody else has bound says -EINVAL.
+ */
+static int open_by_file(const char *entry)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	char path[64];
+	int fd, ret = 0;
+
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%.32s", entry);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	bind.iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (bind.iommufd < 0 || ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		ret = bind.iommufd >= 0 && errno == EINVAL ? -EBUSY : -errno;
+	if (bind.iommufd >= 0)
+		close(bind.iommufd);
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+/*
+ * As a VMM opens it: by its group, or, where there is none or no container, by its
+ * own file. A descriptor or a negative errno; -EBUSY: somebody has it.
+ */
+static int device_open(const char *entry, const char *name)
+{
+	char path[PATH_MAX], group[32];
+	int fd = -ENOENT;
+
+	snprintf(path, sizeof(path), CLASS "/%s/device/iommu_group", entry);
+	if (link_base(path, group, sizeof(group)))
+		fd = open_by_group(group, name);
+	return fd == -ENOENT ? open_by_file(entry) : fd;
+}
+
 static void visit_class(struct visit *visit, const char *entry)
 {
-	char path[PATH_MAX], name[VFIO_NAME_SIZE], group[32];
+	char path[PATH_MAX], name[VFIO_NAME_SIZE];
 	int fd;
 
 	snprintf(path, sizeof(path), CLASS "/%s/device", entry);
 	if (!link_base(path, name, sizeof(name)))
 		return;
-	snprintf(path, sizeof(path), CLASS "/%s/device/iommu_group", entry);
-	if (!link_base(path, group, sizeof(group)))
-		return;
-	fd = device_open(group, name);
+	fd = device_open(entry, name);
 	if (fd != -EBUSY)
 		visit_fd(visit, name, 0, fd);
 }

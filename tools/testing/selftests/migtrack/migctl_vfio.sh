@@ -107,7 +107,7 @@ second=${uuids[3]}
 trap cleanup EXIT
 
 echo "TAP version 13"
-echo "1..32"
+echo "1..34"
 shared=memory-backend-file,id=ram,size=64M,share=on,mem-path=$dir/ram
 private=memory-backend-ram,id=ram,size=64M
 knobs=$mdevs/${uuids[0]}/testdev
@@ -118,6 +118,41 @@ holds "check opens devices that nobody uses" \
 	"[c['detail'] for c in rows if c.get('name') == '${uuids[1]}'] == ['VFIO device, not in use: can migrate; P2P, precopy, dirty log']"
 holds "and names one that can't migrate" \
 	"[c['state'] for c in rows if c.get('name') == '${uuids[2]}'] == ['advice']"
+
+# A host whose VFIO has no containers: the device's own file, if there is an iommufd.
+mv /dev/vfio/vfio /dev/vfio/away 2>/dev/null
+"$migctl" check -j > "$dir/out"
+if [ -e /dev/iommu ]; then
+	holds "without containers it opens the device's own file" \
+		"[c['detail'] for c in rows if c.get('name') == '${uuids[1]}'] == ['VFIO device, not in use: can migrate; P2P, precopy, dirty log']"
+else
+	holds "without containers and iommufd a device can't be asked" \
+		"[(c['state'], 'No such file' in c['detail']) for c in rows if c.get('name') == '${uuids[1]}'] == [('advice', True)]"
+fi
+# In use by one who has it by its own file.
+hold=
+who='not in use'
+if [ -e /dev/iommu ]; then
+	mkfifo "$dir/held"
+	python3 - "${uuids[0]}" "$dir/held" <<-'END' &
+		import fcntl, os, struct, sys
+		sysfs = f'/sys/bus/mdev/devices/{sys.argv[1]}/vfio-dev'
+		fd = os.open(f'/dev/vfio/devices/{os.listdir(sysfs)[0]}', os.O_RDWR)
+		iommu = os.open('/dev/iommu', os.O_RDWR)
+		fcntl.ioctl(fd, ord(';') << 8 | 118, struct.pack('IIiI', 16, 0, iommu, 0))
+		open(sys.argv[2], 'w').close()
+		open(sys.argv[2]).read()
+	END
+	hold=$!
+	who="process $hold"
+	cat "$dir/held"
+	"$migctl" check -j > "$dir/out"
+fi
+holds "one that is in use is told once" \
+	"[c['detail'].split(':')[0] for c in rows if c.get('name') == '${uuids[0]}'] == ['VFIO device, $who']"
+[ -z "$hold" ] || : > "$dir/held"
+[ -z "$hold" ] || wait "$hold"
+mv /dev/vfio/away /dev/vfio/vfio 2>/dev/null
 
 start "$shared" on "${uuids[0]}"
 result $? "a QEMU with a device starts"
