@@ -34,21 +34,26 @@ uint64_t forecast_written(const struct forecast_guest *guest, uint64_t window)
 
 /*
  * What is left of memory and devices between two syncs, and the time. The guest
- * writes in its working set only: @hot is left of that, @cold of the rest.
+ * writes in its working set only, of @set bytes; the rest is @cold when it has been
+ * sent. The mover goes through memory in rounds and has @passed so much of the set
+ * in this one: what is written @behind it waits for the next round, and does not
+ * delay what is @ahead.
  */
 struct run {
 	const struct forecast_guest *guest;
 	struct policy policy;
 	uint64_t now;
 	uint64_t set;
-	uint64_t hot;
+	uint64_t passed;
+	uint64_t ahead;
+	uint64_t behind;
 	uint64_t cold;
 	uint64_t bytes;
 };
 
 static uint64_t live(const struct run *run)
 {
-	return sat_add(run->hot, run->cold);
+	return sat_add(sat_add(run->ahead, run->behind), run->cold);
 }
 
 static void begin(struct run *run, const struct forecast_guest *guest,
@@ -60,8 +65,8 @@ static void begin(struct run *run, const struct forecast_guest *guest,
 		.guest = guest,
 		.set = n ? forecast_written(guest, guest->points[n - 1].window) : 0,
 	};
-	run->hot = run->set;
-	run->cold = sat_add(guest->memory - run->hot, guest->precopy);
+	run->ahead = run->set;
+	run->cold = sat_add(guest->memory - run->set, guest->precopy);
 	policy_init(&run->policy, limits, 0);
 }
 
@@ -91,20 +96,40 @@ static uint64_t iteration_time(const struct run *run)
 						     policy->limits.max_iteration;
 }
 
-/* Both at the same pace: the first pass goes through memory from its start. */
+/* A part of what is ahead: the set lies evenly in memory. */
+static void advance(struct run *run, uint64_t bytes)
+{
+	uint64_t all = sat_add(run->ahead, run->cold);
+	uint64_t hot;
+
+	if (!bytes)
+		return;
+	hot = mul_div(bytes, run->ahead, all);
+	run->passed += mul_div(bytes, run->set - run->passed, all);
+	run->ahead -= hot;
+	run->cold = sat_sub(run->cold, bytes - hot);
+}
+
+static void next_round(struct run *run)
+{
+	run->ahead = run->behind;
+	run->behind = 0;
+	run->cold = 0;
+	run->passed = 0;
+}
+
 static uint64_t send(struct run *run, uint64_t time)
 {
-	uint64_t all = live(run), sent, hot;
+	uint64_t room = mul_div(run->policy.bandwidth, time, NS_PER_S);
+	uint64_t sent = room < live(run) ? room : live(run);
+	uint64_t round = sat_add(run->ahead, run->cold);
 
-	sent = mul_div(run->policy.bandwidth, time, NS_PER_S);
-	if (sent >= all) {
-		run->hot = 0;
-		run->cold = 0;
-		return all;
+	if (sent < round) {
+		advance(run, sent);
+		return sent;
 	}
-	hot = mul_div(sent, run->hot, all);
-	run->hot -= hot;
-	run->cold = sat_sub(run->cold, sent - hot);
+	next_round(run);
+	advance(run, sent - round);
 	return sent;
 }
 
@@ -118,11 +143,14 @@ static void iterate(struct run *run)
 	/* A set that grows takes from the rest. */
 	if (written > run->set)
 		run->set = written;
+	if (!run->set)
+		return;
 	/* It hits what is left anyway as often as the rest of the set. */
-	if (run->set)
-		run->hot = sat_add(run->hot, mul_div(written,
-						     sat_sub(run->set, run->hot),
-						     run->set));
+	run->ahead = sat_add(run->ahead,
+			     mul_div(written, sat_sub(run->set - run->passed, run->ahead),
+				     run->set));
+	run->behind = sat_add(run->behind,
+			      mul_div(written, sat_sub(run->passed, run->behind), run->set));
 }
 
 static void converged(struct forecast *forecast, const struct run *run)

@@ -110,6 +110,45 @@ TEST(policy_rule_18_a_writer_above_the_bandwidth)
 	CHECK(!other.converges);
 }
 
+/*
+ * 9 MiB, all of it anew before each sync, which just fit: the mover meets them once a
+ * round, however many syncs there are in the first one.
+ */
+TEST(policy_rule_18_a_small_set_is_sent_once_a_round)
+{
+	struct forecast_guest guest = {
+		.memory = 78 * MIB,
+		POINTS({ NS_PER_S / 4, 9 * MIB }, { NS_PER_S, 9 * MIB }),
+	};
+	struct policy_limits l = limits(5000, 2 * MIB);
+	struct forecast forecast;
+
+	forecast_make(&forecast, &guest, &l);
+	CHECK(forecast.converges);
+	CHECK(forecast.iterations > 2);
+	CHECK(forecast.bytes > 78 * MIB && forecast.bytes <= 78 * MIB + 10 * MIB);
+	CHECK(forecast.downtime > 4 * NS_PER_S);
+	/* What is ahead and written again is not sent twice: most of it, in one round. */
+	guest.memory = 18 * MIB;
+	forecast_make(&forecast, &guest, &l);
+	CHECK(forecast.bytes > 18 * MIB && forecast.bytes < 18 * MIB + 9 * MIB);
+}
+
+/* What is left after the first round, and of the next, goes in one iteration. */
+TEST(policy_rule_18_a_slow_writer_needs_two_iterations)
+{
+	struct forecast_guest guest = {
+		.memory = 64 * MIB,
+		POINTS({ NS_PER_S, MIB }, { 64 * NS_PER_S, 64 * MIB }),
+	};
+	struct policy_limits l = limits(4, 100 * MIB);
+	struct forecast forecast;
+
+	forecast_make(&forecast, &guest, &l);
+	CHECK(forecast.converges);
+	CHECK_EQ(forecast.iterations, 2);
+}
+
 TEST(policy_rule_18_a_device_that_only_moves_when_stopped)
 {
 	struct forecast_guest guest = { .memory = GIB, .stopcopy = 1910 * MIB };
