@@ -26,12 +26,14 @@ const char migrate_usage[] =
 	"  --verify WHEN        compare all pages: after (default; while the guest runs\n"
 	"                       at the destination), before (the handover, paid in\n"
 	"                       downtime) or off\n"
+	"  --disks-shared       the destination has the guest's disks by shared storage:\n"
+	"                       they are not moved\n"
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
 	OPTION_QMP = 256, OPTION_TO, OPTION_INSECURE, OPTION_DOWNTIME,
 	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
-	OPTION_VERIFY,
+	OPTION_VERIFY, OPTION_DISKS_SHARED,
 };
 
 #define ACCEPT_TIMEOUT	(30 * NS_PER_S)
@@ -83,6 +85,9 @@ static int options_take(struct migrate_options *options, int option,
 				   &options->limits.timeout, err);
 	case OPTION_VERIFY:
 		return option_verify(optarg, &options->verify, err);
+	case OPTION_DISKS_SHARED:
+		options->disks_shared = true;
+		return 0;
 	default:
 		return 0;
 	}
@@ -101,6 +106,7 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 		{ "max-bandwidth", required_argument, NULL, OPTION_MAX_BANDWIDTH },
 		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 		{ "verify", required_argument, NULL, OPTION_VERIFY },
+		{ "disks-shared", no_argument, NULL, OPTION_DISKS_SHARED },
 		COMMON_OPTIONS
 	};
 	int option;
@@ -133,6 +139,7 @@ static int open_source(struct migration *m, struct error *err)
 	if (vmm_qemu.open(&m->vmm, m->options->qmp, 0, err) ||
 	    lock_take(&m->lock, m->vmm->pid, err) ||
 	    m->ops->check_source(m->vmm, err) ||
+	    (!m->options->disks_shared && m->ops->check_disks(m->vmm, err)) ||
 	    m->ops->describe(m->vmm, &m->description, err) ||
 	    m->vmm->ops->memory(m->vmm, &m->memory, &m->n_memory, err))
 		return -1;

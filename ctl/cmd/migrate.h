@@ -29,6 +29,7 @@ struct migrate_options {
 	struct policy_limits limits;
 	uint64_t max_bandwidth;
 	enum verify verify;
+	bool disks_shared;
 };
 
 /* When the parts of the downtime ended, CLOCK_MONOTONIC in ns; 0: not yet. */

@@ -95,22 +95,25 @@ static int same_machine(struct migration *m, struct error *err)
 
 	if (m->ops->describe(m->vmm, &now, err))
 		return -1;
-	ret = vmm_compare(m->description, now, err);
+	ret = vmm_blocks_changed(json_object_get(m->description, "blocks"),
+				 json_object_get(now, "blocks"), err);
+	if (!ret && vmm_compare(m->description, now, err))
+		ret = changed(err);
 	json_decref(now);
-	return ret ? changed(err) : 0;
+	return ret;
 }
 
 /* And until the guest has stopped: a block that we do not know is not moved. */
 static int same_memory(struct migration *m, struct error *err)
 {
 	json_t *now;
-	int equal;
+	int ret;
 
 	if (m->ops->memory_blocks(m->vmm, &now, err))
 		return -1;
-	equal = json_equal(now, json_object_get(m->description, "blocks"));
+	ret = vmm_blocks_changed(json_object_get(m->description, "blocks"), now, err);
 	json_decref(now);
-	return equal ? 0 : changed(err);
+	return ret;
 }
 
 static int final_copy(struct migration *m, struct error *err)

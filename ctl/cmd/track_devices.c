@@ -62,37 +62,46 @@ static int device_add(struct track_devices *all, struct tracker *tracker,
 	return ret;
 }
 
-/* It is there before it is: while its init runs it has no devices yet. */
-static bool module_is_live(void)
+enum module_state {
+	MODULE_ABSENT,
+	MODULE_COMING,		/* there, but its init has not ended: no devices yet */
+	MODULE_LIVE,
+};
+
+static enum module_state module_state(void)
 {
 	char state[16] = "";
 	FILE *file = fopen("/sys/module/migtrack_vfio/initstate", "re");
 
 	if (!file)
-		return false;
+		return MODULE_ABSENT;
 	if (!fgets(state, sizeof(state), file))
 		state[0] = '\0';
 	fclose(file);
-	return !strcmp(state, "live\n");
+	return strcmp(state, "live\n") ? MODULE_COMING : MODULE_LIVE;
 }
 
-#define MODULE_TRIES	20
-#define MODULE_WAIT_NS	(100 * 1000 * 1000)
+/* What is waited for a module: 5 s until it is seen, 60 s until it is ready. */
+#define MODULE_PATIENCE		600
+#define MODULE_ABSENT_COST	12
+#define MODULE_COMING_COST	1
+#define MODULE_WAIT_NS		(100 * 1000 * 1000)
 
 /* The kernel starts to load the module of that type when it misses it. */
 static void device_add_patiently(struct track_devices *all,
 				 struct tracker *tracker,
-				 const struct vfio_file *file, int *tries)
+				 const struct vfio_file *file, int *patience)
 {
 	const struct timespec moment = { .tv_nsec = MODULE_WAIT_NS };
-	bool live;
+	enum module_state state;
 
 	for (;;) {
-		live = module_is_live();
-		if (device_add(all, tracker, file) != -EOPNOTSUPP || live ||
-		    !*tries)
+		state = module_state();
+		if (device_add(all, tracker, file) != -EOPNOTSUPP ||
+		    state == MODULE_LIVE || *patience <= 0)
 			return;
-		--*tries;
+		*patience -= state == MODULE_COMING ? MODULE_COMING_COST :
+						      MODULE_ABSENT_COST;
 		nanosleep(&moment, NULL);
 		all->n--;
 	}
@@ -101,7 +110,7 @@ static void device_add_patiently(struct track_devices *all,
 int track_devices_find(struct track_devices *all, struct tracker *tracker,
 		       pid_t pid, struct error *err)
 {
-	int tries = MODULE_TRIES;
+	int patience = MODULE_PATIENCE;
 	struct vfio_files files;
 	size_t i;
 
@@ -116,7 +125,7 @@ int track_devices_find(struct track_devices *all, struct tracker *tracker,
 		return error_set(err, EXIT_FAILED, "out of memory");
 	}
 	for (i = 0; i < files.n_devices; i++)
-		device_add_patiently(all, tracker, &files.devices[i], &tries);
+		device_add_patiently(all, tracker, &files.devices[i], &patience);
 	vfio_files_free(&files);
 	return 0;
 }

@@ -297,3 +297,42 @@ int vmm_compare(const json_t *source, const json_t *destination,
 				    "start the destination with the source's devices and firmware: video, ROMs, -kernel, and memory are blocks");
 	return 0;
 }
+
+static int block_changed(const json_t *block, const char *how, struct error *err)
+{
+	char size[UNIT_TEXT_SIZE];
+
+	format_bytes(size, (uint64_t)number_of(block, "size"));
+	error_set(err, EXIT_VMM,
+		  "memory block " QUOTED " (%s) %s while the guest was moved",
+		  text_of(block, "name"), size, how);
+	return error_advise(err, "the guest runs on here: start again");
+}
+
+/**
+ * vmm_blocks_changed() - whether the memory of a VM is what it was
+ * @then: the member "blocks" of its description
+ * @now: the same, as it is now
+ * @err: which block is not, and how
+ *
+ * Return: 0 or -1.
+ */
+int vmm_blocks_changed(const json_t *then, const json_t *now, struct error *err)
+{
+	const json_t *old;
+	json_t *block;
+	size_t i;
+
+	json_array_foreach((json_t *)now, i, block) {
+		old = entry_find(then, "name", text_of(block, "name"));
+		if (!old)
+			return block_changed(block, "was added", err);
+		if (number_of(old, "size") != number_of(block, "size"))
+			return block_changed(block, "was resized", err);
+	}
+	json_array_foreach((json_t *)then, i, block) {
+		if (!entry_find(now, "name", text_of(block, "name")))
+			return block_changed(block, "was removed", err);
+	}
+	return 0;
+}

@@ -55,6 +55,8 @@ struct vmm_status {
  *	migration, a migration under way, a memory back end that the VMM would
  *	skip or move itself (memfd, private), a VFIO device, a balloon with
  *	free-page-hint
+ * @check_disks: refuse a guest that writes to disks, which nobody moves, unless
+ *	they are reached over a network
  * @check_destination: it waits for an incoming migration (-incoming defer) and
  *	will not start the guest by itself (-S)
  * @save: read the capabilities and parameters that @prepare_* change, for @restore
@@ -79,6 +81,7 @@ struct vmm_migration_ops {
 	int (*describe)(struct vmm *vmm, json_t **description, struct error *err);
 	int (*memory_blocks)(struct vmm *vmm, json_t **blocks, struct error *err);
 	int (*check_source)(struct vmm *vmm, struct error *err);
+	int (*check_disks)(struct vmm *vmm, struct error *err);
 	int (*check_destination)(struct vmm *vmm, struct error *err);
 	int (*save)(struct vmm *vmm, json_t **saved, struct error *err);
 	int (*prepare_source)(struct vmm *vmm, struct error *err);
@@ -100,6 +103,8 @@ extern const struct vmm_migration_ops vmm_qemu_migration;
 
 /* Pure: are these two descriptions of VMs that can take each other's state? */
 int vmm_compare(const json_t *source, const json_t *destination, struct error *err);
+/* Pure: the member "blocks" of one VM's descriptions, earlier and later. */
+int vmm_blocks_changed(const json_t *then, const json_t *now, struct error *err);
 
 struct guard;
 

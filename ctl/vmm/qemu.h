@@ -67,6 +67,7 @@ int qemu_backends(struct qemu *qemu, struct vmm_memory **memory, size_t *n,
 int qemu_memory_blocks(struct vmm *vmm, json_t **blocks, struct error *err);
 int qemu_describe(struct vmm *vmm, json_t **description, struct error *err);
 int qemu_check_source(struct vmm *vmm, struct error *err);
+int qemu_check_disks(struct vmm *vmm, struct error *err);
 int qemu_check_destination(struct vmm *vmm, struct error *err);
 int qemu_save(struct vmm *vmm, json_t **saved, struct error *err);
 int qemu_prepare_source(struct vmm *vmm, struct error *err);

@@ -202,6 +202,64 @@ int qemu_check_blocked(struct qemu *qemu, struct error *err)
 	return error_advise(err, "remove the device or option that it names");
 }
 
+/* Reached the same way from everywhere. */
+static bool is_remote(const char *file)
+{
+	static const char * const protocols[] = {
+		"nbd", "rbd", "iscsi", "nfs", "ssh", "http", "https", "gluster",
+	};
+	size_t i, length = strcspn(file, ":+");
+
+	for (i = 0; file[length] && i < sizeof(protocols) / sizeof(protocols[0]); i++) {
+		if (strlen(protocols[i]) == length &&
+		    !strncmp(file, protocols[i], length))
+			return true;
+	}
+	return false;
+}
+
+/* The file of a disk that the guest can write, if it is of this host; else NULL. */
+static const char *local_disk(json_t *drive)
+{
+	json_t *inserted = json_object_get(drive, "inserted");
+	const char *file = json_string_value(json_object_get(inserted, "file"));
+
+	if (!file || json_is_true(json_object_get(inserted, "ro")) || is_remote(file))
+		return NULL;
+	return file;
+}
+
+/**
+ * qemu_check_disks() - refuse a guest whose disks stay behind
+ * @vmm: the QEMU that runs it
+ * @err: which disk, and what to do
+ *
+ * Return: 0 or -1.
+ */
+int qemu_check_disks(struct vmm *vmm, struct error *err)
+{
+	json_t *drives, *drive;
+	int ret = 0;
+	size_t i;
+
+	if (qemu_query(to_qemu(vmm), "query-block", NULL, JSON_ARRAY, &drives, err))
+		return -1;
+	json_array_foreach(drives, i, drive) {
+		const char *file = local_disk(drive);
+
+		if (!file)
+			continue;
+		error_set(err, EXIT_VMM,
+			  "the guest writes to a disk, %.300s, which is not moved",
+			  file);
+		ret = error_advise(err,
+				   "if the destination's QEMU has the same disk by shared storage, say so with --disks-shared");
+		break;
+	}
+	json_decref(drives);
+	return ret;
+}
+
 /**
  * qemu_check_source() - refuse a guest that can't be moved
  * @vmm: the QEMU that runs it

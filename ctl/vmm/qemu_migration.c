@@ -349,6 +349,7 @@ const struct vmm_migration_ops vmm_qemu_migration = {
 	.describe = qemu_describe,
 	.memory_blocks = qemu_memory_blocks,
 	.check_source = qemu_check_source,
+	.check_disks = qemu_check_disks,
 	.check_destination = qemu_check_destination,
 	.save = qemu_save,
 	.prepare_source = qemu_prepare_source,

@@ -16,6 +16,10 @@
  *	dma=N			which writes memory so many times a second; it wants
  *				hugepages=1
  *
+ *	virtio=1		it loads the drivers of virtio devices, and then, if asked to,
+ *	disk=1			writes its disk and checks what comes back,
+ *	net=A.B.C.D		has that address
+ *
  *	touch=MIB		beside that, MiB/s that it writes a word per page of in
  *	touched=MIB		a set of its own, which nobody checks: that is quick
  *
@@ -23,7 +27,7 @@
  * with a pattern of its number and its generation, every eighth with zeros, and
  * checks others against a table of what they must hold. Meanwhile it says
  * "tick N" every 100 ms, N being one more each time, and every 20 ticks how much
- * was written and checked. A page that is not as it was written ends that:
+ * was written and checked, also of the disk. A page that is not as it was written ends that:
  * "WRONG page ...". All that it knows is in the guest's memory, so it goes on
  * wherever that is.
  */
@@ -40,6 +44,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "virtio.h"
 
 #define PAGE	4096UL
 #define WORDS	(PAGE / sizeof(uint64_t))
@@ -239,6 +244,8 @@ static void report(const struct part *parts, unsigned int n)
 	}
 	printf("workload: wrote %ju pages, checked %ju\n", (uintmax_t)written,
 	       (uintmax_t)checked);
+	if (disk_checked())
+		printf("workload: checked %lu blocks of the disk\n", disk_checked());
 }
 
 static void tick(const struct part *parts, unsigned int n, bool device)
@@ -250,7 +257,7 @@ static void tick(const struct part *parts, unsigned int n, bool device)
 		sleep_until(t);
 		if (wrong)
 			break;
-		if (device && !device_check()) {
+		if ((device && !device_check()) || !disk_check()) {
 			atomic_store(&wrong, true);
 			break;
 		}
@@ -293,6 +300,16 @@ static void start_touching(void)
 		printf("workload: can't touch\n");
 }
 
+static bool start_virtio(void)
+{
+	const char *address = getenv("net");
+
+	if (!number("virtio", 0))
+		return true;
+	return virtio_start() && (!number("disk", 0) || disk_start()) &&
+	       (!address || net_start(address));
+}
+
 static void verify(struct set *set, unsigned int rate)
 {
 	static struct part parts[MAX_CPUS];
@@ -302,7 +319,7 @@ static void verify(struct set *set, unsigned int rate)
 	pthread_t thread;
 	size_t j;
 
-	if (device && !device_start(number("dma", 0)))
+	if ((device && !device_start(number("dma", 0))) || !start_virtio())
 		return;
 	if (n > MAX_CPUS)
 		n = MAX_CPUS;

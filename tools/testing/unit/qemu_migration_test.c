@@ -92,6 +92,30 @@ TEST(vmm_compare_names_the_difference)
 		"the source has no memory block vga.vram", "devices");
 }
 
+static void blocks_changed(const char *from, const char *to, const char *message)
+{
+	json_t *then = machine("", ""), *now = machine(from, to);
+	struct error err = {};
+
+	CHECK_EQ(vmm_blocks_changed(json_object_get(then, "blocks"),
+				    json_object_get(now, "blocks"), &err),
+		 message ? -1 : 0);
+	if (message)
+		CHECK_HAS(err.message, message);
+	json_decref(then);
+	json_decref(now);
+}
+
+TEST(vmm_blocks_changed_names_the_block)
+{
+	blocks_changed("", "", NULL);
+	blocks_changed("'size': 4096}]", "'size': 4096}, {'name': 'dimm0', 'size': 67108864}]",
+		       "dimm0 (64.0 MiB) was added");
+	blocks_changed("'size': 4096}]", "'size': 8192}]", "pc.bios (8.0 KiB) was resized");
+	blocks_changed("{'name': 'pc.bios', 'size': 4096}", "",
+		       "pc.bios (4.0 KiB) was removed");
+}
+
 TEST(vmm_compare_takes_anything)
 {
 	static const char * const texts[] = {
@@ -331,4 +355,43 @@ TEST(qemu_with_a_vfio_device)
 	CHECK_HAS(err.message, "VFIO device, device[0] (vfio-pci)");
 	CHECK_HAS(err.advice, "device_del");
 	disconnect(vmm, &server);
+}
+
+/* What QEMU says of its disks, and the one that is refused. */
+static void disks(const char *drives, const char *refused)
+{
+	struct server server;
+	struct error err = {};
+	char *reply;
+	struct vmm *vmm;
+
+	if (asprintf(&reply, "{\"return\": [%s]}\r\n", drives) < 0)
+		abort();
+	vmm = connect_to(&server, SCRIPT(GREETING, OK, reply));
+	CHECK_EQ(ops->check_disks(vmm, &err), refused ? -1 : 0);
+	if (refused) {
+		CHECK_EQ(err.code, EXIT_VMM);
+		CHECK_HAS(err.message, refused);
+		CHECK_HAS(err.advice, "--disks-shared");
+	}
+	disconnect(vmm, &server);
+	free(reply);
+}
+
+#define DRIVE(file, ro)	\
+	"{\"device\": \"\", \"inserted\": {\"file\": \"" file "\", \"ro\": " ro "}}"
+
+TEST(qemu_with_disks)
+{
+	disks("", NULL);
+	disks("{\"device\": \"cd0\"}", NULL);
+	disks(DRIVE("/iso", "true"), NULL);
+	disks(DRIVE("nbd://host/disk", "false") "," DRIVE("nbd+unix:///x?socket=y", "false"),
+	      NULL);
+	disks(DRIVE("/iso", "true") "," DRIVE("/images/disk.qcow2", "false"),
+	      "/images/disk.qcow2");
+	/* A name that begins as a protocol does. */
+	disks(DRIVE("nbd", "false"), "nbd");
+	disks(DRIVE("sshd:image", "false"), "sshd:image");
+	disks(DRIVE("json:{}", "false"), "json:{}");
 }
