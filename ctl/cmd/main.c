@@ -35,6 +35,8 @@ static const struct command commands[] = {
 	  "end a migration now, whatever downtime that takes" },
 	{ "cancel", cmd_cancel, cancel_usage,
 	  "call a migration off; the guest runs on at the source" },
+	{ "resolve", cmd_resolve, resolve_usage,
+	  "end a migration that is in doubt, once it is known where the guest is" },
 	{ "history", cmd_history, history_usage,
 	  "past migrations, and why they ended" },
 	{ "list", cmd_list, list_usage,

@@ -159,8 +159,8 @@ static int in_doubt(struct migration *m, struct error *err)
 		  "in doubt: the destination was told to run the guest and did not answer (%.800s)",
 		  why);
 	return error_advise(err,
-			    "the guest stays paused here. See whether it runs at the destination; only if it does not and never will, resume it here (QMP: cont). %s has the record",
-			    m->record.path);
+			    "the guest stays paused here. See whether it runs at the destination, then: migctl resolve %llu --there, or, only if it does not and never will, --here",
+			    (unsigned long long)m->tracker.id);
 }
 
 /* From here on it is the destination's guest, whatever happens. */

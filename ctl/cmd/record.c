@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmd/record.h"
+#include "vmm/memfile.h"
 
 static int record_error(const char *path, struct error *err)
 {
@@ -137,4 +140,36 @@ int record_read(struct record *record, uint64_t session, struct error *err)
 	snprintf(record->state, sizeof(record->state), "%s", state);
 	json_decref(json);
 	return 0;
+}
+
+bool record_owner_lives(const struct record *record)
+{
+	char name[32];
+
+	if (record->pid <= 0 || (kill(record->pid, 0) && errno == ESRCH))
+		return false;
+	process_name(record->pid, name, sizeof(name));
+	return !strcmp(name, "migctl");
+}
+
+void record_each(void (*fn)(const struct record *record, void *data), void *data)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(RECORD_DIR);
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		struct record record;
+		struct error ignored;
+		unsigned long long session;
+		int used = 0;
+
+		if (sscanf(entry->d_name, "%llu.json%n", &session, &used) != 1 ||
+		    !used || entry->d_name[used] ||
+		    record_read(&record, session, &ignored))
+			continue;
+		fn(&record, data);
+	}
+	closedir(dir);
 }

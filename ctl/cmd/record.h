@@ -8,6 +8,7 @@
 #define MIGCTL_RECORD_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -38,6 +39,10 @@ int record_create(struct record *record, uint64_t session, const char *qmp,
 /* On the disk when it returns. */
 int record_set(struct record *record, const char *state, struct error *err);
 void record_remove(struct record *record);
+/* Does the migctl that wrote it live? */
+bool record_owner_lives(const struct record *record);
+/* Those that can be read, in no order. */
+void record_each(void (*fn)(const struct record *record, void *data), void *data);
 int record_read(struct record *record, uint64_t session, struct error *err);
 
 #endif /* MIGCTL_RECORD_H */

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A migration in doubt: the destination was told to run the guest, and nobody heard
+ * whether it does. Who has looked says so here.
+ */
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "cmd/lock.h"
+#include "cmd/record.h"
+#include "vmm/migration.h"
+
+const char resolve_usage[] =
+	"migctl resolve [-j]\n"
+	"migctl resolve [-j] SESSION --here|--there\n"
+	"\n"
+	"End a migration that is in doubt: the destination was told to run the guest and\n"
+	"did not answer, or migctl died just then, and the guest is paused here. Without\n"
+	"a SESSION, show which these are. Look at the destination first: never may two\n"
+	"of them run.\n"
+	"\n"
+	"  --there      it runs at the destination: what is here is left paused, and can\n"
+	"               be ended\n"
+	"  --here       it does not run there and never will (its QEMU has ended): it\n"
+	"               runs on here\n"
+	"  -j, --json   one JSON object a line";
+
+enum { OPTION_HERE = 256, OPTION_THERE };
+
+struct resolve_options {
+	uint64_t session;
+	bool here;
+	bool there;
+};
+
+static int options_parse(struct resolve_options *options, int argc, char **argv,
+			 struct error *err)
+{
+	static const struct option longs[] = {
+		{ "here", no_argument, NULL, OPTION_HERE },
+		{ "there", no_argument, NULL, OPTION_THERE },
+		COMMON_OPTIONS
+	};
+	int option;
+
+	*options = (struct resolve_options){};
+	while ((option = option_next(argc, argv, ":j", longs, err))) {
+		if (option < 0)
+			return -1;
+		options->here |= option == OPTION_HERE;
+		options->there |= option == OPTION_THERE;
+	}
+	if (optind < argc &&
+	    option_number(argv[0], argv[optind++], 1, UINT64_MAX, &options->session, err))
+		return -1;
+	if (option_end(argc, argv, err))
+		return -1;
+	if (options->here + options->there == !!options->session)
+		return 0;
+	error_set(err, EXIT_USAGE, "resolve: %s", options->session ?
+		  "where is the guest?" : "which session?");
+	return error_advise(err,
+			    "give the session and one of --here and --there; migctl resolve alone shows the sessions");
+}
+
+enum { SESSION, STATE, QMP, TO, FIELDS };
+
+static const struct out_field fields[FIELDS] = {
+	[SESSION] = { "session_id", "SESSION", 7, OUT_NUMBER },
+	[STATE] = { "state", "STATE", -11, OUT_TEXT },
+	[QMP] = { "qmp", "QMP", -24, OUT_TEXT },
+	[TO] = { "to", "TO", 0, OUT_TEXT },
+};
+
+/* Handed over by a migctl that died is as much in doubt as one that says so. */
+static bool is_in_doubt(const struct record *record)
+{
+	return !strcmp(record->state, "in-doubt") ||
+	       (!strcmp(record->state, "handed-over") && !record_owner_lives(record));
+}
+
+static void out_row(struct output *out, const struct record *record)
+{
+	out_begin(out, OUT_ROW, "in_doubt");
+	out_uint(out, &fields[SESSION], record->session);
+	out_text(out, &fields[STATE], record->state);
+	out_text(out, &fields[QMP], record->qmp);
+	out_text(out, &fields[TO], record->to);
+	out_end(out);
+}
+
+static void show_one(const struct record *record, void *data)
+{
+	if (is_in_doubt(record))
+		out_row(data, record);
+}
+
+static int check(const struct record *record, struct error *err)
+{
+	if (is_in_doubt(record))
+		return 0;
+	if (record_owner_lives(record)) {
+		error_set(err, EXIT_FAILED, "session %llu is still moved, by process %d",
+			  (unsigned long long)record->session, record->pid);
+		return error_advise(err, "wait until that ends, or see migctl cancel");
+	}
+	error_set(err, EXIT_FAILED,
+		  "session %llu was never handed over: the guest is here, and nobody else's",
+		  (unsigned long long)record->session);
+	return error_advise(err, "nothing is to be resolved; start the migration again");
+}
+
+/* The destination's answer will never come: nobody else may run the guest. */
+static int run_here(const struct record *record, struct error *err)
+{
+	const struct vmm_migration_ops *ops = &vmm_qemu_migration;
+	struct lock lock = LOCK_NONE;
+	struct vmm *vmm = NULL;
+	int ret;
+
+	ret = vmm_qemu.open(&vmm, record->qmp, 0, err) ||
+	      lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
+	lock_drop(&lock);
+	if (vmm)
+		vmm->ops->close(vmm);
+	return ret;
+}
+
+int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
+{
+	struct resolve_options options;
+	struct record record;
+
+	if (options_parse(&options, argc, argv, err))
+		return -1;
+	if (!options.session) {
+		out_header(out, fields, FIELDS);
+		record_each(show_one, out);
+		return 0;
+	}
+	if (record_read(&record, options.session, err) || check(&record, err) ||
+	    (options.here && run_here(&record, err)))
+		return -1;
+	record_remove(&record);
+	out_say(out, options.here ? "Session %llu: the guest runs on here." :
+		"Session %llu: the guest is the destination's. The QEMU here can be ended.",
+		(unsigned long long)options.session);
+	return 0;
+}
