@@ -15,6 +15,7 @@ const char migrate_usage[] =
 	"\n"
 	"  --qmp SOCKET         the source QEMU's QMP socket\n"
 	"  --to ADDRESS         unix:PATH or HOST:PORT, where migctl receive listens\n"
+	"  --channels N         connections that memory goes over, 1 to 16 (2)\n"
 	"  --insecure           allow TCP, which is neither encrypted nor authenticated\n"
 	"  --downtime T         the guest may be stopped for so long (300ms)\n"
 	"  --fixed-cost T       of that, keep so much for the stop, the devices and the\n"
@@ -31,10 +32,11 @@ const char migrate_usage[] =
 enum {
 	OPTION_QMP = 256, OPTION_TO, OPTION_INSECURE, OPTION_DOWNTIME,
 	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
-	OPTION_VERIFY,
+	OPTION_VERIFY, OPTION_CHANNELS,
 };
 
-#define ACCEPT_TIMEOUT	(30 * NS_PER_S)
+#define ACCEPT_TIMEOUT		(30 * NS_PER_S)
+#define DEFAULT_CHANNELS	2
 
 static int option_verify(const char *value, enum verify *verify,
 			 struct error *err)
@@ -50,6 +52,19 @@ static int option_verify(const char *value, enum verify *verify,
 			"it is after, before or off", &word, err))
 		return -1;
 	*verify = (enum verify)word;
+	return 0;
+}
+
+static int option_channels(const char *value, unsigned int *channels,
+			   struct error *err)
+{
+	uint64_t n;
+
+	if (parse_number(value, WIRE_MAX_CHANNELS, &n) || !n)
+		return error_set(err, EXIT_USAGE,
+				 "--channels %s: it is a number from 1 to %u",
+				 value, WIRE_MAX_CHANNELS);
+	*channels = (unsigned int)n;
 	return 0;
 }
 
@@ -81,6 +96,8 @@ static int options_take(struct migrate_options *options, int option,
 	case OPTION_TIMEOUT:
 		return option_time("--timeout", optarg,
 				   &options->limits.timeout, err);
+	case OPTION_CHANNELS:
+		return option_channels(optarg, &options->channels, err);
 	case OPTION_VERIFY:
 		return option_verify(optarg, &options->verify, err);
 	default:
@@ -94,6 +111,7 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "to", required_argument, NULL, OPTION_TO },
+		{ "channels", required_argument, NULL, OPTION_CHANNELS },
 		{ "insecure", no_argument, NULL, OPTION_INSECURE },
 		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
 		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
@@ -105,7 +123,10 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 	};
 	int option;
 
-	*options = (struct migrate_options) { .limits = policy_default_limits };
+	*options = (struct migrate_options) {
+		.limits = policy_default_limits,
+		.channels = DEFAULT_CHANNELS,
+	};
 	while ((option = option_next(argc, argv, ":j", longs, err))) {
 		if (option < 0 || options_take(options, option, err))
 			return -1;
@@ -170,15 +191,17 @@ static int open_tracker(struct migration *m, struct error *err)
 static char *hello(const struct migration *m)
 {
 	json_t *blocks = json_array(), *text;
-	char *dump;
+	char id[2 * WIRE_ID_SIZE + 1], *dump;
 	size_t i;
 
+	link_format_id(m->id, id);
 	for (i = 0; i < m->n_memory; i++)
 		json_array_append_new(blocks,
 				      json_pack("{s:s, s:I}", "id", m->memory[i].id,
 						"size", (json_int_t)m->memory[i].size));
-	text = json_pack("{s:i, s:O, s:o}", "version", WIRE_VERSION, "vm",
-			 m->description, "blocks", blocks);
+	text = json_pack("{s:i, s:s, s:i, s:O, s:o}", "version", WIRE_VERSION,
+			 "id", id, "channels", (int)m->options->channels,
+			 "vm", m->description, "blocks", blocks);
 	dump = text ? json_dumps(text, JSON_COMPACT) : NULL;
 	json_decref(text);
 	return dump;
@@ -189,7 +212,8 @@ static int open_destination(struct migration *m, struct error *err)
 	char *text;
 	int ret;
 
-	if (channel_connect(&m->channel, m->options->to, m->options->insecure, err) ||
+	if (link_draw_id(m->id, err) ||
+	    channel_connect(&m->channel, m->options->to, m->options->insecure, err) ||
 	    peer_start(&m->peer, &m->channel, &m->relay, err))
 		return -1;
 	text = hello(m);
@@ -200,6 +224,16 @@ static int open_destination(struct migration *m, struct error *err)
 	if (ret)
 		return ret;
 	return peer_wait(&m->peer, PEER_ACCEPTED, ACCEPT_TIMEOUT, m->signals, err);
+}
+
+static int open_link(struct migration *m, struct error *err)
+{
+	if (link_open(&m->link, &m->channel, m->options->channels, m->id, NULL, err))
+		return -1;
+	m->peer.link = &m->link;
+	if (link_connect(&m->link, m->options->to, m->options->insecure, err))
+		return -1;
+	return peer_wait(&m->peer, PEER_JOINED, ACCEPT_TIMEOUT, m->signals, err);
 }
 
 static int open_sender(struct migration *m, struct error *err)
@@ -218,7 +252,7 @@ static int open_sender(struct migration *m, struct error *err)
 		m->blocks[i].size = m->memory[i].size;
 		m->blocks[i].empty = json_is_true(json_object_get(block, "empty"));
 	}
-	return sender_open(&m->sender, &m->channel, m->blocks, m->n_memory,
+	return sender_open(&m->sender, &m->link, m->blocks, m->n_memory,
 			   m->options->max_bandwidth, err);
 }
 
@@ -230,7 +264,8 @@ static int migrate(struct migration *m, struct error *err)
 		return -1;
 	policy_init(&m->policy, &m->options->limits, m->times.started);
 	if (migrate_set_phase(m, MIGTRACK_PHASE_SETUP, err) ||
-	    open_destination(m, err) || open_sender(m, err))
+	    open_destination(m, err) || open_link(m, err) ||
+	    open_sender(m, err))
 		return -1;
 	migrate_out_start(m);
 	run_begin(&m->run, NULL, "migrate", m->options->qmp, m->options->to);
@@ -277,6 +312,7 @@ static void migration_close(struct migration *m)
 	peer_end(&m->peer);
 	relay_close(&m->relay);
 	sender_close(&m->sender);
+	link_close(&m->link);
 	channel_close(&m->channel);
 	tracker_close(&m->tracker);
 	vmm_memory_free(m->memory, m->n_memory);

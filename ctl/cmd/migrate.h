@@ -12,6 +12,7 @@
 #include "cmd/tracker.h"
 #include "policy/policy.h"
 #include "stream/channel.h"
+#include "stream/link.h"
 #include "stream/relay.h"
 #include "stream/sender.h"
 #include "vmm/migration.h"
@@ -26,6 +27,7 @@ struct migrate_options {
 	const char *qmp;
 	const char *to;
 	bool insecure;
+	unsigned int channels;
 	struct policy_limits limits;
 	uint64_t max_bandwidth;
 	enum verify verify;
@@ -53,7 +55,9 @@ struct migrate_times {
  * @memory: its memory back ends; block N of the stream is @memory[N]
  * @n_memory: how many
  * @tracker: the kernel's session, source N is block N
- * @channel: to the destination
+ * @id: of the migration
+ * @channel: to the destination, for control
+ * @link: the channels for memory
  * @peer: what the destination says
  * @relay: the VMM's own stream
  * @sender: moves the pages
@@ -83,7 +87,9 @@ struct migration {
 	struct vmm_memory *memory;
 	size_t n_memory;
 	struct tracker tracker;
+	uint8_t id[WIRE_ID_SIZE];
 	struct channel channel;
+	struct link link;
 	struct peer peer;
 	struct relay relay;
 	struct sender sender;

@@ -58,6 +58,15 @@ static int options_parse(struct receive_options *options, int argc, char **argv,
 	return error_advise(err, "give --listen ADDRESS and --qmp SOCKET; see migctl receive --help");
 }
 
+void receive_break_off(struct reception *r, const struct error *err)
+{
+	if (__atomic_exchange_n(&r->broken, true, __ATOMIC_RELAXED))
+		return;
+	r->why = *err;
+	reason_send(&r->channel, WIRE_FAILED, err);
+	channel_stop(&r->channel);
+}
+
 /* Ctrl-C, or the end of the VMM, end what waits for the source. */
 static void *watch_thread(void *data)
 {
@@ -66,18 +75,17 @@ static void *watch_thread(void *data)
 		{ .fd = r->signals, .events = POLLIN },
 		{ .fd = r->vmm_fd, .events = POLLIN },
 	};
+	struct error err;
 
 	while (poll(fds, ARRAY_SIZE(fds), WATCH_MS) <= 0) {
 		if (channel_stopped(&r->channel))
 			return NULL;
 	}
 	if (fds[0].revents)
-		error_set(&r->why, EXIT_CANCELLED, "interrupted at the destination");
+		error_set(&err, EXIT_CANCELLED, "interrupted at the destination");
 	else
-		error_set(&r->why, EXIT_GONE, "the destination's QEMU has ended");
-	r->broken = true;
-	reason_send(&r->channel, WIRE_FAILED, &r->why);
-	channel_stop(&r->channel);
+		error_set(&err, EXIT_GONE, "the destination's QEMU has ended");
+	receive_break_off(r, &err);
 	return NULL;
 }
 
@@ -155,6 +163,7 @@ static int receive(struct reception *r, struct error *err)
 			reason_send(&r->channel, WIRE_FAILED, err);
 	}
 	channel_stop(&r->channel);
+	link_close(&r->link);
 	pthread_join(thread, NULL);
 	if (ret && r->broken)
 		*err = r->why;
@@ -187,6 +196,7 @@ static int settle(struct reception *r, int ret, struct error *err)
 static void reception_close(struct reception *r)
 {
 	relay_close(&r->relay);
+	intake_free(&r->intake);
 	receiver_close(&r->receiver);
 	channel_close(&r->channel);
 	if (r->listen_fd >= 0)

@@ -5,6 +5,8 @@
 
 #include "cmd/cmd.h"
 #include "stream/channel.h"
+#include "stream/intake.h"
+#include "stream/link.h"
 #include "stream/receiver.h"
 #include "stream/relay.h"
 #include "vmm/migration.h"
@@ -25,15 +27,17 @@ struct receive_options {
  * @n_memory: how many
  * @saved: the VMM's settings as they were
  * @listen_fd: where the source connects
- * @channel: to the source
+ * @channel: to the source, for control
+ * @link: the channels for memory
+ * @intake: takes what comes on them
  * @payload: of the frame that is being taken
  * @relay: the VMM's own stream
  * @receiver: writes the memory
  * @blocks: of @receiver, in the source's order
  * @signals: Ctrl-C
  * @vmm_fd: readable when the VMM has ended
- * @broken: the watching thread ended the connection
- * @why: and why
+ * @broken: another thread ended the connection
+ * @why: and why, once that thread has ended
  * @started: when the source connected
  * @resumed: the guest runs here
  * @done: the source has said that all is well
@@ -48,6 +52,8 @@ struct reception {
 	json_t *saved;
 	int listen_fd;
 	struct channel channel;
+	struct link link;
+	struct intake intake;
 	char *payload;
 	struct relay relay;
 	struct receiver receiver;
@@ -60,6 +66,9 @@ struct reception {
 	bool resumed;
 	bool done;
 };
+
+/* Of another thread: end the connection, and say why. Only the first one counts. */
+void receive_break_off(struct reception *r, const struct error *err);
 
 /* receive_run.c: agree with the source, then take its frames to the end. */
 int receive_agree(struct reception *r, struct error *err);

@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "common/units.h"
 #include "stream/channel.h"
 
 /**
@@ -128,7 +130,8 @@ static int send_all(struct channel *channel, struct msghdr *msg,
 			return stop_error(channel, err);
 		len = sendmsg(channel->fd, msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (len >= 0) {
-			channel->sent += (uint64_t)len;
+			__atomic_fetch_add(&channel->sent, (uint64_t)len,
+					   __ATOMIC_RELAXED);
 			more = iov_advance(msg, (size_t)len);
 		} else if (errno == EAGAIN) {
 			if (wait_ready(channel, POLLOUT, err))
@@ -202,6 +205,23 @@ int channel_send_text(struct channel *channel, enum wire_type type,
 	return channel_send(channel, &frame, text, err);
 }
 
+/* -1 if it is over: stopped, or the time is up. */
+static int receive_over(struct channel *channel, struct error *err)
+{
+	struct timespec ts;
+
+	if (channel_stopped(channel))
+		return stop_error(channel, err);
+	if (!channel->deadline)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if ((uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec <
+	    channel->deadline)
+		return 0;
+	return error_set(err, EXIT_PEER, "%s: the peer says nothing",
+			 channel->peer);
+}
+
 /* @in_frame: a part of it has come before. */
 static int receive_all(struct channel *channel, void *data, size_t size,
 		       bool in_frame, struct error *err)
@@ -210,8 +230,8 @@ static int receive_all(struct channel *channel, void *data, size_t size,
 	ssize_t len;
 
 	while (done < size) {
-		if (channel_stopped(channel))
-			return stop_error(channel, err);
+		if (receive_over(channel, err))
+			return -1;
 		len = recv(channel->fd, (char *)data + done, size - done,
 			   MSG_DONTWAIT);
 		if (len > 0) {
@@ -229,6 +249,46 @@ static int receive_all(struct channel *channel, void *data, size_t size,
 }
 
 /**
+ * channel_receive_header() - wait for a frame
+ * @channel: where from
+ * @frame: its header
+ * @err: why it failed; EXIT_PEER if the peer is gone or talks nonsense
+ *
+ * Return: 0 or -1.
+ */
+int channel_receive_header(struct channel *channel, struct wire_frame *frame,
+			   struct error *err)
+{
+	uint8_t header[WIRE_HEADER_SIZE];
+
+	if (receive_all(channel, header, sizeof(header), false, err))
+		return -1;
+	if (!wire_decode(header, frame))
+		return 0;
+	error_set(err, EXIT_PEER,
+		  "%s: what the peer sends is not a migration stream",
+		  channel->peer);
+	return error_advise(err,
+			    "see whether migctl of the same version is at the other end");
+}
+
+/**
+ * channel_receive_payload() - wait for the rest of a frame
+ * @channel: where from
+ * @frame: its header
+ * @payload: filled with frame->length bytes
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int channel_receive_payload(struct channel *channel,
+			    const struct wire_frame *frame, void *payload,
+			    struct error *err)
+{
+	return receive_all(channel, payload, frame->length, true, err);
+}
+
+/**
  * channel_receive() - wait for a frame
  * @channel: where from
  * @frame: its header
@@ -241,18 +301,8 @@ static int receive_all(struct channel *channel, void *data, size_t size,
 int channel_receive(struct channel *channel, struct wire_frame *frame,
 		    void *payload, struct error *err)
 {
-	uint8_t header[WIRE_HEADER_SIZE];
-
-	if (receive_all(channel, header, sizeof(header), false, err))
-		return -1;
-	if (wire_decode(header, frame)) {
-		error_set(err, EXIT_PEER,
-			  "%s: what the peer sends is not a migration stream",
-			  channel->peer);
-		return error_advise(err,
-				    "see whether migctl of the same version is at the other end");
-	}
-	if (receive_all(channel, payload, frame->length, true, err))
+	if (channel_receive_header(channel, frame, err) ||
+	    channel_receive_payload(channel, frame, payload, err))
 		return -1;
 	((char *)payload)[frame->length] = '\0';
 	return 0;
@@ -260,16 +310,11 @@ int channel_receive(struct channel *channel, struct wire_frame *frame,
 
 /**
  * channel_sent() - how much was sent
- * @channel: the connection
+ * @channel: the connection; waits for no frame that is on its way
  *
  * Return: bytes, headers included.
  */
-uint64_t channel_sent(struct channel *channel)
+uint64_t channel_sent(const struct channel *channel)
 {
-	uint64_t sent;
-
-	pthread_mutex_lock(&channel->lock);
-	sent = channel->sent;
-	pthread_mutex_unlock(&channel->lock);
-	return sent;
+	return __atomic_load_n(&channel->sent, __ATOMIC_RELAXED);
 }

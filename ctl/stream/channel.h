@@ -24,14 +24,16 @@
  * @fd: the socket
  * @peer: for messages
  * @stop: set by channel_stop()
- * @lock: one frame at a time; guards @sent and @cut
- * @sent: bytes sent, headers included
+ * @deadline: receiving ends with an error then, CLOCK_MONOTONIC in ns; 0: never
+ * @lock: one frame at a time; guards @cut
+ * @sent: bytes sent, headers included; atomic
  * @cut: a frame may have been sent in part: nothing can follow it
  */
 struct channel {
 	int fd;
 	char peer[128];
 	bool stop;
+	uint64_t deadline;
 	pthread_mutex_t lock;
 	uint64_t sent;
 	bool cut;
@@ -45,10 +47,9 @@ struct channel {
 int channel_listen(int *fd, const char *address, bool insecure, struct error *err);
 /* The end of listening, whether a peer was accepted or not. */
 void channel_unlisten(int listen_fd);
-/*
- * Waits; @interrupt is a descriptor that ends the wait when readable, or -1.
- * A unix socket takes one peer: its name is gone when that is accepted.
- */
+/* All peers were accepted: the name of a unix socket goes. */
+void channel_hide(int listen_fd);
+/* Waits; @interrupt is a descriptor that ends the wait when readable, or -1. */
 int channel_accept(struct channel *channel, int listen_fd, int interrupt,
 		   struct error *err);
 int channel_connect(struct channel *channel, const char *address, bool insecure,
@@ -66,6 +67,12 @@ int channel_send_text(struct channel *channel, enum wire_type type,
 /* @payload has room for WIRE_MAX_PAYLOAD bytes and one more, set to 0. */
 int channel_receive(struct channel *channel, struct wire_frame *frame,
 		    void *payload, struct error *err);
-uint64_t channel_sent(struct channel *channel);
+/* The two halves of it, for who has to look at the header first. */
+int channel_receive_header(struct channel *channel, struct wire_frame *frame,
+			   struct error *err);
+int channel_receive_payload(struct channel *channel,
+			    const struct wire_frame *frame, void *payload,
+			    struct error *err);
+uint64_t channel_sent(const struct channel *channel);
 
 #endif /* MIGCTL_CHANNEL_H */

@@ -13,6 +13,9 @@
 
 #define CONNECT_TIMEOUT_MS	10000
 
+/* A migration's connections, and some that are none of it. */
+#define BACKLOG			(2 * (int)WIRE_MAX_CHANNELS)
+
 /* A unix socket's buffer: enough that both sides work at the same time. */
 #define UNIX_BUFFER		(4 << 20)
 
@@ -23,7 +26,7 @@ static int listen_unix(int *fd, const char *path, struct error *err)
 	ret = unix_bind(fd, path, err);
 	if (ret)
 		return ret;
-	if (!listen(*fd, 1))
+	if (!listen(*fd, BACKLOG))
 		return 0;
 	error_set(err, EXIT_FAILED, "unix:%s: %s", path, strerror(errno));
 	unlink(path);
@@ -38,7 +41,7 @@ static int listen_tcp(int *fd, const char *address, struct error *err)
 	ret = tcp_bind(fd, address, err);
 	if (ret)
 		return ret;
-	if (!listen(*fd, 1))
+	if (!listen(*fd, BACKLOG))
 		return 0;
 	error_set(err, EXIT_FAILED, "%s: %s", address, strerror(errno));
 	close(*fd);
@@ -67,11 +70,14 @@ int channel_listen(int *fd, const char *address, bool insecure, struct error *er
 	return listen_tcp(fd, address, err);
 }
 
-/*
+/**
+ * channel_hide() - no more peers are wanted
+ * @listen_fd: from channel_listen()
+ *
  * Of a unix socket, whose name goes with it: nobody can connect any more, and
  * what has the name later is not ours. TCP goes on listening.
  */
-static void unix_unlisten(int listen_fd)
+void channel_hide(int listen_fd)
 {
 	struct pollfd pfd = { .fd = listen_fd, .events = POLLRDHUP };
 	struct sockaddr_un address;
@@ -94,7 +100,7 @@ void channel_unlisten(int listen_fd)
 {
 	if (listen_fd < 0)
 		return;
-	unix_unlisten(listen_fd);
+	channel_hide(listen_fd);
 	close(listen_fd);
 }
 
@@ -206,7 +212,6 @@ int channel_accept(struct channel *channel, int listen_fd, int interrupt,
 		channel_close(channel);
 		return -1;
 	}
-	unix_unlisten(listen_fd);
 	return 0;
 }
 

@@ -29,6 +29,10 @@ struct receiver_block {
 
 /**
  * struct receiver - writes the pages of some blocks
+ *
+ * The threads of several channels may use it, each for pages of its own. The
+ * counters are atomic.
+ *
  * @blocks: in the order of the description
  * @nblocks: how many
  * @pages: written with their data

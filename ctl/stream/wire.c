@@ -13,29 +13,32 @@
  */
 static const char magic[4] = "MIGT";
 
-/* Which payloads a type has: @min to WIRE_MAX_PAYLOAD bytes, in steps of @unit. */
+/* Which payloads a type has: @min to @max bytes, in steps of @unit. */
 struct wire_payload {
 	uint32_t min;
+	uint32_t max;
 	uint32_t unit;
 };
 
-#define PAYLOAD_TEXT	{ 1, 1 }
-#define PAYLOAD_NONE	{ 0, 0 }
+#define PAYLOAD_TEXT	{ 1, WIRE_MAX_PAYLOAD, 1 }
+#define PAYLOAD_NONE	{ 0, 0, 1 }
 
 static const struct wire_payload payloads[] = {
 	[WIRE_HELLO] = PAYLOAD_TEXT,
 	[WIRE_ACCEPT] = PAYLOAD_TEXT,
 	[WIRE_REFUSE] = PAYLOAD_TEXT,
-	[WIRE_PAGES] = { WIRE_PAGE_SIZE, WIRE_PAGE_SIZE },
+	[WIRE_JOIN] = { WIRE_ID_SIZE, WIRE_ID_SIZE, 1 },
+	[WIRE_JOINED] = PAYLOAD_NONE,
+	[WIRE_PAGES] = { WIRE_PAGE_SIZE, WIRE_CHUNK, WIRE_PAGE_SIZE },
 	[WIRE_ZERO] = PAYLOAD_NONE,
 	[WIRE_BARRIER] = PAYLOAD_NONE,
 	[WIRE_BARRIER_DONE] = PAYLOAD_NONE,
 	[WIRE_VMM_START] = PAYLOAD_NONE,
-	[WIRE_VMM_DATA] = { 1, 1 },
+	[WIRE_VMM_DATA] = { 1, WIRE_MAX_PAYLOAD, 1 },
 	[WIRE_VMM_END] = PAYLOAD_NONE,
 	[WIRE_LOADED] = PAYLOAD_NONE,
 	[WIRE_HASH] = PAYLOAD_NONE,
-	[WIRE_HASHES] = { sizeof(uint64_t), sizeof(uint64_t) },
+	[WIRE_HASHES] = { sizeof(uint64_t), WIRE_MAX_PAYLOAD, sizeof(uint64_t) },
 	[WIRE_GO] = PAYLOAD_NONE,
 	[WIRE_RUNNING] = PAYLOAD_NONE,
 	[WIRE_CANCEL] = PAYLOAD_TEXT,
@@ -86,9 +89,7 @@ int wire_check(const struct wire_frame *frame)
 	if (frame->type < WIRE_HELLO || frame->type >= WIRE_TYPES)
 		return -EPROTO;
 	payload = &payloads[frame->type];
-	if (!payload->unit)
-		return frame->length ? -EPROTO : 0;
-	if (frame->length < payload->min || frame->length > WIRE_MAX_PAYLOAD ||
+	if (frame->length < payload->min || frame->length > payload->max ||
 	    frame->length % payload->unit)
 		return -EPROTO;
 	return 0;

@@ -126,6 +126,8 @@ TEST(channel_over_a_unix_socket)
 	pthread_join(thread, NULL);
 	CHECK_EQ(client.ret, 0);
 	CHECK_STR(server.peer, place.address);
+	CHECK_EQ(access(place.path, F_OK), 0);
+	channel_hide(fd);
 	CHECK(access(place.path, F_OK));
 	check_exchange(&server, &client.channel);
 	check_exchange(&client.channel, &server);
@@ -279,6 +281,7 @@ TEST(channel_listen_replaces_a_stale_socket_only)
 	pthread_join(thread, NULL);
 	check_exchange(&server, &client.channel);
 
+	channel_hide(fd);
 	/* The name is free again, and what has it now is not fd's to remove. */
 	CHECK_EQ(channel_listen(&second, place.address, false, &err), 0);
 	channel_unlisten(fd);
@@ -476,7 +479,7 @@ TEST(channel_stop_ends_a_send)
 	struct channel a, b;
 	struct stopping s = { .channel = &a };
 	struct wire_frame frame = {
-		.type = WIRE_PAGES, .length = WIRE_MAX_PAYLOAD,
+		.type = WIRE_VMM_DATA, .length = WIRE_MAX_PAYLOAD,
 	};
 	struct error err;
 	pthread_t thread;
@@ -530,7 +533,7 @@ TEST(channel_carries_on_after_signals_until_stopped)
 	struct itimerspec once = { { 0, 0 }, { 0, 100000000 } };
 	static uint8_t data[WIRE_MAX_PAYLOAD];
 	struct wire_frame frame = {
-		.type = WIRE_PAGES, .length = sizeof(data),
+		.type = WIRE_VMM_DATA, .length = sizeof(data),
 	};
 	struct channel a, b;
 	struct error err;
@@ -605,7 +608,7 @@ TEST(channel_says_how_the_peer_went)
 TEST(channel_send_fails_when_the_peer_dies)
 {
 	struct wire_frame frame = {
-		.type = WIRE_PAGES, .length = WIRE_MAX_PAYLOAD,
+		.type = WIRE_VMM_DATA, .length = WIRE_MAX_PAYLOAD,
 	};
 	struct channel a, b;
 	struct error err;

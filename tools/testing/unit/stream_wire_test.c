@@ -11,13 +11,13 @@ TEST(wire_header_comes_back_as_it_was)
 {
 	struct wire_frame in = {
 		.type = WIRE_PAGES,
-		.length = WIRE_MAX_PAYLOAD,
+		.length = WIRE_CHUNK,
 		.block = 0x89abcdef,
 		.offset = 0xfedcba9876543000,
 		.count = UINT64_MAX,
 	}, out;
 	static const uint8_t bytes[WIRE_HEADER_SIZE] = {
-		'M', 'I', 'G', 'T', 4, 0, 0, 0, 0, 0, 0x10, 0,
+		'M', 'I', 'G', 'T', 6, 0, 0, 0, 0, 0, 0x04, 0,
 		0xef, 0xcd, 0xab, 0x89,
 		0x00, 0x30, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe,
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -43,6 +43,19 @@ static int decode(uint32_t type, uint32_t length)
 	return wire_decode(header, &frame);
 }
 
+/* The longest payload of a type, or some of those that have one. */
+static uint32_t longest(uint32_t type)
+{
+	switch (type) {
+	case WIRE_JOIN:
+		return WIRE_ID_SIZE;
+	case WIRE_PAGES:
+		return WIRE_CHUNK;
+	default:
+		return WIRE_MAX_PAYLOAD;
+	}
+}
+
 TEST(wire_types_and_their_lengths)
 {
 	uint32_t type;
@@ -52,13 +65,16 @@ TEST(wire_types_and_their_lengths)
 		CHECK_EQ(decode(type, WIRE_MAX_PAYLOAD + WIRE_PAGE_SIZE), -EPROTO);
 		CHECK_EQ(decode(type, UINT32_MAX), -EPROTO);
 		/* Each type either has a payload or has none. */
-		CHECK_EQ(!!decode(type, 0) + !!decode(type, WIRE_MAX_PAYLOAD), 1);
+		CHECK_EQ(!!decode(type, 0) + !!decode(type, longest(type)), 1);
+		CHECK_EQ(decode(type, longest(type) + 1), -EPROTO);
 	}
 	CHECK_EQ(decode(0, 0), -EPROTO);
 	CHECK_EQ(decode(WIRE_DONE + 1, 0), -EPROTO);
 	CHECK_EQ(decode(UINT32_MAX, 0), -EPROTO);
 	CHECK_EQ(decode(WIRE_HELLO, 1), 0);
+	CHECK_EQ(decode(WIRE_JOIN, WIRE_ID_SIZE - 1), -EPROTO);
 	CHECK_EQ(decode(WIRE_PAGES, 0), -EPROTO);
+	CHECK_EQ(decode(WIRE_PAGES, WIRE_CHUNK + WIRE_PAGE_SIZE), -EPROTO);
 	CHECK_EQ(decode(WIRE_PAGES, WIRE_PAGE_SIZE), 0);
 	CHECK_EQ(decode(WIRE_PAGES, WIRE_PAGE_SIZE - 1), -EPROTO);
 	CHECK_EQ(decode(WIRE_PAGES, WIRE_PAGE_SIZE + 512), -EPROTO);
