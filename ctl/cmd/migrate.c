@@ -16,6 +16,9 @@ const char migrate_usage[] =
 	"  --qmp SOCKET         the source QEMU's QMP socket\n"
 	"  --to ADDRESS         unix:PATH or HOST:PORT, where migctl receive listens\n"
 	"  --channels N         connections that memory goes over, 1 to 16 (2)\n"
+	"  --compress HOW       lz4, zstd or none (default); what it does not make\n"
+	"                       smaller goes as it is\n"
+	"  --compress-level N   of zstd, 1 to 19 (1)\n"
 	"  --insecure           allow TCP, which is neither encrypted nor authenticated\n"
 	"  --downtime T         the guest may be stopped for so long (300ms)\n"
 	"  --fixed-cost T       of that, keep so much for the stop, the devices and the\n"
@@ -32,7 +35,7 @@ const char migrate_usage[] =
 enum {
 	OPTION_QMP = 256, OPTION_TO, OPTION_INSECURE, OPTION_DOWNTIME,
 	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
-	OPTION_VERIFY, OPTION_CHANNELS,
+	OPTION_VERIFY, OPTION_CHANNELS, OPTION_COMPRESS, OPTION_COMPRESS_LEVEL,
 };
 
 #define ACCEPT_TIMEOUT		(30 * NS_PER_S)
@@ -55,16 +58,29 @@ static int option_verify(const char *value, enum verify *verify,
 	return 0;
 }
 
-static int option_channels(const char *value, unsigned int *channels,
+static int option_compress(const char *value, enum codec *codec,
 			   struct error *err)
+{
+	size_t word;
+
+	if (option_word("--compress", value, codec_names, CODECS,
+			"it is none, lz4 or zstd", &word, err))
+		return -1;
+	*codec = (enum codec)word;
+	return 0;
+}
+
+/* 1 to @max. */
+static int option_count(const char *option, const char *value, unsigned int max,
+			unsigned int *count, struct error *err)
 {
 	uint64_t n;
 
-	if (parse_number(value, WIRE_MAX_CHANNELS, &n) || !n)
+	if (parse_number(value, max, &n) || !n)
 		return error_set(err, EXIT_USAGE,
-				 "--channels %s: it is a number from 1 to %u",
-				 value, WIRE_MAX_CHANNELS);
-	*channels = (unsigned int)n;
+				 "%s %s: it is a number from 1 to %u", option,
+				 value, max);
+	*count = (unsigned int)n;
 	return 0;
 }
 
@@ -92,12 +108,18 @@ static int options_take(struct migrate_options *options, int option,
 				   &options->limits.bandwidth, err);
 	case OPTION_MAX_BANDWIDTH:
 		return option_rate("--max-bandwidth", optarg,
-				   &options->max_bandwidth, err);
+				   &options->sending.max_bandwidth, err);
 	case OPTION_TIMEOUT:
 		return option_time("--timeout", optarg,
 				   &options->limits.timeout, err);
 	case OPTION_CHANNELS:
-		return option_channels(optarg, &options->channels, err);
+		return option_count("--channels", optarg, WIRE_MAX_CHANNELS,
+				    &options->channels, err);
+	case OPTION_COMPRESS:
+		return option_compress(optarg, &options->sending.codec, err);
+	case OPTION_COMPRESS_LEVEL:
+		return option_count("--compress-level", optarg, CODEC_MAX_LEVEL,
+				    &options->sending.level, err);
 	case OPTION_VERIFY:
 		return option_verify(optarg, &options->verify, err);
 	default:
@@ -112,6 +134,8 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "to", required_argument, NULL, OPTION_TO },
 		{ "channels", required_argument, NULL, OPTION_CHANNELS },
+		{ "compress", required_argument, NULL, OPTION_COMPRESS },
+		{ "compress-level", required_argument, NULL, OPTION_COMPRESS_LEVEL },
 		{ "insecure", no_argument, NULL, OPTION_INSECURE },
 		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
 		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
@@ -138,6 +162,11 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 			  options->qmp ? "where to?" : "which guest?");
 		return error_advise(err, "give --qmp SOCKET and --to ADDRESS; see migctl migrate --help");
 	}
+	if (options->sending.level && options->sending.codec != CODEC_ZSTD)
+		return error_set(err, EXIT_USAGE,
+				 "migrate: --compress-level is of --compress zstd");
+	if (!options->sending.level)
+		options->sending.level = 1;
 	if (options->limits.fixed_cost >= options->limits.downtime) {
 		error_set(err, EXIT_USAGE,
 			  "migrate: --fixed-cost leaves nothing of --downtime for the last copy");
@@ -199,8 +228,9 @@ static char *hello(const struct migration *m)
 		json_array_append_new(blocks,
 				      json_pack("{s:s, s:I}", "id", m->memory[i].id,
 						"size", (json_int_t)m->memory[i].size));
-	text = json_pack("{s:i, s:s, s:i, s:O, s:o}", "version", WIRE_VERSION,
+	text = json_pack("{s:i, s:s, s:i, s:s, s:O, s:o}", "version", WIRE_VERSION,
 			 "id", id, "channels", (int)m->options->channels,
+			 "compress", codec_names[m->options->sending.codec],
 			 "vm", m->description, "blocks", blocks);
 	dump = text ? json_dumps(text, JSON_COMPACT) : NULL;
 	json_decref(text);
@@ -226,9 +256,27 @@ static int open_destination(struct migration *m, struct error *err)
 	return peer_wait(&m->peer, PEER_ACCEPTED, ACCEPT_TIMEOUT, m->signals, err);
 }
 
+/* Does the destination understand what we mean to send? */
+static int check_codec(const struct migration *m, struct error *err)
+{
+	const char *name = codec_names[m->options->sending.codec];
+	json_t *codecs = json_object_get(m->peer.accept, "compress"), *codec;
+	size_t i;
+
+	if (m->options->sending.codec == CODEC_NONE)
+		return 0;
+	json_array_foreach(codecs, i, codec) {
+		if (!strcmp(json_string_value(codec) ? : "", name))
+			return 0;
+	}
+	return error_set(err, EXIT_PEER, "the destination can't decompress %s",
+			 name);
+}
+
 static int open_link(struct migration *m, struct error *err)
 {
-	if (link_open(&m->link, &m->channel, m->options->channels, m->id, NULL, err))
+	if (check_codec(m, err) ||
+	    link_open(&m->link, &m->channel, m->options->channels, m->id, NULL, err))
 		return -1;
 	m->peer.link = &m->link;
 	if (link_connect(&m->link, m->options->to, m->options->insecure, err))
@@ -253,7 +301,7 @@ static int open_sender(struct migration *m, struct error *err)
 		m->blocks[i].empty = json_is_true(json_object_get(block, "empty"));
 	}
 	return sender_open(&m->sender, &m->link, m->blocks, m->n_memory,
-			   m->options->max_bandwidth, err);
+			   &m->options->sending, err);
 }
 
 static int migrate(struct migration *m, struct error *err)

@@ -29,7 +29,7 @@ struct migrate_options {
 	bool insecure;
 	unsigned int channels;
 	struct policy_limits limits;
-	uint64_t max_bandwidth;
+	struct sender_options sending;
 	enum verify verify;
 };
 

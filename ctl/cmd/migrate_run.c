@@ -47,7 +47,7 @@ static int set_limits(struct migration *m, const json_t *request, struct error *
 {
 	struct policy_limits limits = m->policy.limits;
 	uint64_t bandwidth = limits.bandwidth;
-	uint64_t max_bandwidth = m->sender.max_bandwidth;
+	uint64_t max_bandwidth = m->sender.options.max_bandwidth;
 
 	if (json_object_get(request, "max_downtime_ns"))
 		return error_set(err, EXIT_USAGE,

@@ -134,7 +134,7 @@ static void out_summary(struct reception *r)
 	out_uint(out, &summary[TOTAL], clock_ns(CLOCK_MONOTONIC) - r->started);
 	out_uint(out, &summary[PAGES], r->receiver.pages);
 	out_uint(out, &summary[ZEROS], r->receiver.zero_pages);
-	out_uint(out, &summary[BYTES], r->receiver.bytes);
+	out_uint(out, &summary[BYTES], r->intake.bytes);
 	out_bool(out, &summary[CHECKED], r->done);
 	out_end(out);
 }

@@ -111,6 +111,19 @@ static void data_failed(void *data, const struct error *err)
 	receive_break_off(r, err);
 }
 
+static int find_codec(const char *name, enum codec *codec)
+{
+	int i;
+
+	for (i = 0; i < CODECS; i++) {
+		if (!strcmp(name, codec_names[i])) {
+			*codec = (enum codec)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
 /* The data channels that the source will make. */
 static int take_link(struct reception *r, const json_t *hello, struct error *err)
 {
@@ -120,15 +133,20 @@ static int take_link(struct reception *r, const json_t *hello, struct error *err
 		.data = r,
 	};
 	uint8_t id[WIRE_ID_SIZE];
-	const char *text = NULL;
+	const char *text = NULL, *compress = NULL;
+	enum codec codec;
 	int n = 0;
 
-	if (json_unpack((json_t *)hello, "{s:s, s:i}", "id", &text, "channels", &n) ||
+	if (json_unpack((json_t *)hello, "{s:s, s:i, s:s}", "id", &text,
+			"channels", &n, "compress", &compress) ||
 	    link_parse_id(text, id) || n < 1 || n > (int)WIRE_MAX_CHANNELS)
 		return error_set(err, EXIT_PEER, "the source's channels can't be understood");
+	if (find_codec(compress, &codec))
+		return error_set(err, EXIT_PEER, "the source compresses with %s, which this side does not know",
+				 compress);
 	if (link_open(&r->link, &r->channel, (unsigned int)n, id, &ops, err))
 		return -1;
-	intake_open(&r->intake, &r->link, &r->receiver);
+	intake_open(&r->intake, &r->link, &r->receiver, codec);
 	return 0;
 }
 
@@ -147,7 +165,7 @@ static int compare_vm(struct reception *r, const json_t *hello,
 
 static int accept_source(struct reception *r, struct error *err)
 {
-	json_t *blocks = json_array(), *reply;
+	json_t *blocks = json_array(), *codecs = json_array(), *reply;
 	char *text;
 	size_t i;
 	int ret;
@@ -155,7 +173,10 @@ static int accept_source(struct reception *r, struct error *err)
 	for (i = 0; i < r->receiver.nblocks; i++)
 		json_array_append_new(blocks, json_pack("{s:b}", "empty",
 			receiver_is_empty(&r->receiver.blocks[i]) > 0));
-	reply = json_pack("{s:o}", "blocks", blocks);
+	for (i = 0; i < CODECS; i++)
+		json_array_append_new(codecs, json_string(codec_names[i]));
+	reply = json_pack("{s:i, s:o, s:o}", "version", WIRE_VERSION,
+			  "blocks", blocks, "compress", codecs);
 	text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 	json_decref(reply);
 	if (!text)

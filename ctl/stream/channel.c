@@ -20,6 +20,7 @@ void channel_open(struct channel *channel, int fd, const char *peer)
 {
 	*channel = (struct channel){ .fd = fd };
 	snprintf(channel->peer, sizeof(channel->peer), "%s", peer);
+	snprintf(channel->label, sizeof(channel->label), "control channel");
 	pthread_mutex_init(&channel->lock, NULL);
 }
 
@@ -158,6 +159,7 @@ static int send_all(struct channel *channel, struct msghdr *msg,
 int channel_send(struct channel *channel, const struct wire_frame *frame,
 		 const void *payload, struct error *err)
 {
+	struct wire_frame sealed = *frame;
 	uint8_t header[WIRE_HEADER_SIZE];
 	struct iovec iov[] = {
 		{ .iov_base = header, .iov_len = sizeof(header) },
@@ -170,7 +172,8 @@ int channel_send(struct channel *channel, const struct wire_frame *frame,
 		return error_set(err, EXIT_FAILED,
 				 "%s: a frame of type %u can't have %u bytes",
 				 channel->peer, frame->type, frame->length);
-	wire_encode(header, frame);
+	sealed.checksum = wire_checksum(frame, payload);
+	wire_encode(header, &sealed);
 	pthread_mutex_lock(&channel->lock);
 	if (channel->cut && !channel_stopped(channel)) {
 		ret = hung_up(channel, false, err);
@@ -248,6 +251,31 @@ static int receive_all(struct channel *channel, void *data, size_t size,
 	return 0;
 }
 
+static int no_frame(const struct channel *channel, unsigned int version,
+		    struct error *err)
+{
+	if (version && version != WIRE_VERSION)
+		error_set(err, EXIT_PEER,
+			  "%s: the peer speaks version %u of the migration stream, this side version %u",
+			  channel->peer, version, WIRE_VERSION);
+	else
+		error_set(err, EXIT_PEER,
+			  "%s: what the peer sends is not a migration stream",
+			  channel->peer);
+	return error_advise(err,
+			    "see whether migctl of the same version is at the other end");
+}
+
+static int bad_checksum(const struct channel *channel,
+			const struct wire_frame *frame, struct error *err)
+{
+	error_set(err, EXIT_PEER,
+		  "%s: %s: a frame of type %s has a wrong checksum: it was changed on its way",
+		  channel->peer, channel->label, wire_type_name(frame->type));
+	return error_advise(err,
+			    "look for faulty memory or network hardware on the two hosts and between them");
+}
+
 /**
  * channel_receive_header() - wait for a frame
  * @channel: where from
@@ -265,19 +293,17 @@ int channel_receive_header(struct channel *channel, struct wire_frame *frame,
 		return -1;
 	if (!wire_decode(header, frame))
 		return 0;
-	error_set(err, EXIT_PEER,
-		  "%s: what the peer sends is not a migration stream",
-		  channel->peer);
-	return error_advise(err,
-			    "see whether migctl of the same version is at the other end");
+	return no_frame(channel, wire_version(header), err);
 }
 
 /**
  * channel_receive_payload() - wait for the rest of a frame
  * @channel: where from
  * @frame: its header
- * @payload: filled with frame->length bytes
+ * @payload: filled with frame->length bytes; may be NULL if that is 0
  * @err: why it failed
+ *
+ * The frame's header is not to be believed before this.
  *
  * Return: 0 or -1.
  */
@@ -285,7 +311,11 @@ int channel_receive_payload(struct channel *channel,
 			    const struct wire_frame *frame, void *payload,
 			    struct error *err)
 {
-	return receive_all(channel, payload, frame->length, true, err);
+	if (receive_all(channel, payload, frame->length, true, err))
+		return -1;
+	if (wire_checksum(frame, payload) != frame->checksum)
+		return bad_checksum(channel, frame, err);
+	return 0;
 }
 
 /**

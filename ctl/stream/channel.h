@@ -23,6 +23,7 @@
  *
  * @fd: the socket
  * @peer: for messages
+ * @label: for messages: which of a migration's channels it is
  * @stop: set by channel_stop()
  * @deadline: receiving ends with an error then, CLOCK_MONOTONIC in ns; 0: never
  * @lock: one frame at a time; guards @cut
@@ -32,6 +33,7 @@
 struct channel {
 	int fd;
 	char peer[128];
+	char label[32];
 	bool stop;
 	uint64_t deadline;
 	pthread_mutex_t lock;

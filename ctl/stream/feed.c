@@ -15,16 +15,24 @@ static int frame_send(struct feed *feed, const struct page_run *run, uint64_t sk
 		      uint64_t n, bool zero, struct sender_stats *sent,
 		      struct error *err)
 {
+	const uint8_t *data = feed->buffer + skip * WIRE_PAGE_SIZE;
+	struct compressor *c = &feed->compressor;
 	struct wire_frame frame = {
 		.type = zero ? WIRE_ZERO : WIRE_PAGES,
-		.length = zero ? 0 : (uint32_t)(n * WIRE_PAGE_SIZE),
 		.block = (uint32_t)run->block,
 		.offset = (run->first + skip) * WIRE_PAGE_SIZE,
 		.count = n * WIRE_PAGE_SIZE,
 	};
 
-	if (channel_send(feed->channel, &frame,
-			 feed->buffer + skip * WIRE_PAGE_SIZE, err))
+	if (!zero)
+		frame.length = (uint32_t)compressor_run(c, data, frame.count);
+	if (frame.length) {
+		frame.type = codec_type(c->codec);
+		data = c->buffer;
+	} else if (!zero) {
+		frame.length = (uint32_t)frame.count;
+	}
+	if (channel_send(feed->channel, &frame, data, err))
 		return -1;
 	if (zero)
 		sent->zero_pages += n;
@@ -84,7 +92,7 @@ static void job_done(struct feed *feed, const struct sender_stats *sent)
 	sender->stats.pages += sent->pages;
 	sender->stats.zero_pages += sent->zero_pages;
 	sender->stats.bytes += sent->bytes;
-	rate_charge(&sender->paid_until, sender->max_bandwidth, sent->bytes);
+	rate_charge(&sender->paid_until, sender->options.max_bandwidth, sent->bytes);
 	pthread_cond_signal(&sender->progress);
 }
 
@@ -133,6 +141,9 @@ int feed_start(struct feed *feed, struct sender *sender,
 	feed->buffer = aligned_alloc(WIRE_PAGE_SIZE, WIRE_CHUNK);
 	if (!feed->buffer)
 		return error_set(err, EXIT_FAILED, "out of memory");
+	if (compressor_open(&feed->compressor, sender->options.codec,
+			    sender->options.level, err))
+		return -1;
 	pthread_cond_init(&feed->work, NULL);
 	ret = pthread_create(&feed->thread, NULL, feed_thread, feed);
 	if (ret)
@@ -169,6 +180,7 @@ void feed_end(struct feed *feed)
 		pthread_join(feed->thread, NULL);
 		pthread_cond_destroy(&feed->work);
 	}
+	compressor_close(&feed->compressor);
 	free(feed->buffer);
 	*feed = (struct feed){};
 }

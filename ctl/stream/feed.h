@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "stream/channel.h"
+#include "stream/compress.h"
 
 /* Enough that a thread finds work while the others get theirs. */
 #define FEED_RUNS	4u
@@ -45,6 +46,7 @@ struct feed_job {
  * @first: the oldest
  * @n: how many
  * @quit: end without doing the rest
+ * @compressor: its own
  * @buffer: of a chunk
  */
 struct feed {
@@ -57,6 +59,7 @@ struct feed {
 	unsigned int first;
 	unsigned int n;
 	bool quit;
+	struct compressor compressor;
 	uint8_t *buffer;
 };
 

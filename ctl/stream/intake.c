@@ -8,13 +8,18 @@
  * @intake: filled
  * @link: theirs
  * @receiver: opened
+ * @codec: frames may be compressed with this one
  */
 void intake_open(struct intake *intake, struct link *link,
-		 struct receiver *receiver)
+		 struct receiver *receiver, enum codec codec)
 {
 	unsigned int i;
 
-	*intake = (struct intake) { .link = link, .receiver = receiver };
+	*intake = (struct intake) {
+		.link = link,
+		.receiver = receiver,
+		.codec = codec,
+	};
 	pthread_mutex_init(&intake->lock, NULL);
 	for (i = 0; i < WIRE_MAX_CHANNELS; i++)
 		pthread_mutex_init(&intake->lanes[i].lock, NULL);
@@ -43,13 +48,19 @@ static int refuse(unsigned int index, const char *what, struct error *err)
 			    "see whether migctl of the same version is at the other end");
 }
 
+/* Bytes of memory that a frame is of. */
+static uint64_t memory_of(const struct wire_frame *frame)
+{
+	return frame->type == WIRE_PAGES ? frame->length : frame->count;
+}
+
 /* Does this frame belong on this channel? See stream/link.h. */
 static int check_place(const struct intake *intake, unsigned int index,
 		       const struct wire_frame *frame, struct error *err)
 {
-	uint64_t count = frame->type == WIRE_ZERO ? frame->count : frame->length;
+	uint64_t count = memory_of(frame);
 
-	if (!count || count > WIRE_CHUNK - frame->offset % WIRE_CHUNK)
+	if (!count || count % WIRE_PAGE_SIZE || count > WIRE_CHUNK - frame->offset % WIRE_CHUNK)
 		return refuse(index, "memory that is not of one chunk", err);
 	if (link_channel_of(frame->block, frame->offset, intake->link->n) != index)
 		return refuse(index, "memory that belongs on another channel", err);
@@ -101,28 +112,50 @@ static int take_barrier(struct intake *intake, unsigned int index,
 	return last ? channel_send(intake->link->control, &frame, NULL, err) : 0;
 }
 
+/* Plain pages again, in the decompressor's buffer. */
+static int take_compressed(struct intake *intake, unsigned int index,
+			   struct wire_frame *frame, const void *payload,
+			   struct decompressor *d, struct error *err)
+{
+	if (frame->type != codec_type(intake->codec))
+		return refuse(index, "a compression that was not agreed on", err);
+	if (decompressor_run(d, payload, frame->length, frame->count))
+		return refuse(index, "compressed memory that is none", err);
+	frame->type = WIRE_PAGES;
+	frame->length = (uint32_t)frame->count;
+	return take_memory(intake, index, frame, d->buffer, err);
+}
+
+/* What a thread takes its frames with. */
+struct intake_tools {
+	struct channel *channel;
+	struct decompressor decompressor;
+	uint8_t *payload;
+};
+
 static int take_frame(struct intake *intake, unsigned int index,
-		      struct channel *channel, uint8_t *payload,
-		      struct error *err)
+		      struct intake_tools *tools, struct error *err)
 {
 	struct wire_frame frame;
+	bool memory;
 
-	if (channel_receive_header(channel, &frame, err))
+	if (channel_receive_header(tools->channel, &frame, err))
 		return -1;
-	switch (frame.type) {
-	case WIRE_PAGES:
-	case WIRE_ZERO:
-		if (check_place(intake, index, &frame, err) ||
-		    channel_receive_payload(channel, &frame, payload, err))
-			return -1;
-		return take_memory(intake, index, &frame, payload, err);
-	case WIRE_BARRIER:
-		if (channel_receive_payload(channel, &frame, payload, err))
-			return -1;
-		return take_barrier(intake, index, frame.offset, err);
-	default:
+	memory = frame.type >= WIRE_PAGES && frame.type <= WIRE_ZERO;
+	if (!memory && frame.type != WIRE_BARRIER)
 		return refuse(index, "a frame of the control channel", err);
-	}
+	/* What it brings has room in a chunk, and what it says is true. */
+	if (channel_receive_payload(tools->channel, &frame, tools->payload, err) ||
+	    (memory && check_place(intake, index, &frame, err)))
+		return -1;
+	__atomic_fetch_add(&intake->bytes, WIRE_HEADER_SIZE + frame.length,
+			   __ATOMIC_RELAXED);
+	if (!memory)
+		return take_barrier(intake, index, frame.offset, err);
+	if (frame.type == WIRE_PAGES || frame.type == WIRE_ZERO)
+		return take_memory(intake, index, &frame, tools->payload, err);
+	return take_compressed(intake, index, &frame, tools->payload,
+			       &tools->decompressor, err);
 }
 
 /* After the handover the source goes when it likes. */
@@ -139,17 +172,19 @@ static bool is_closed(struct intake *intake, unsigned int index)
 int intake_serve(void *data, unsigned int index, struct channel *channel,
 		 struct error *err)
 {
+	struct intake_tools tools = { .channel = channel };
 	struct intake *intake = data;
-	uint8_t *payload;
 	int ret;
 
-	payload = aligned_alloc(WIRE_PAGE_SIZE, WIRE_CHUNK);
-	if (!payload)
-		return error_set(err, EXIT_FAILED, "out of memory");
-	do {
-		ret = take_frame(intake, index, channel, payload, err);
-	} while (!ret);
-	free(payload);
+	tools.payload = aligned_alloc(WIRE_PAGE_SIZE, WIRE_CHUNK);
+	if (tools.payload)
+		ret = decompressor_open(&tools.decompressor, intake->codec, err);
+	else
+		ret = error_set(err, EXIT_FAILED, "out of memory");
+	while (!ret)
+		ret = take_frame(intake, index, &tools, err);
+	decompressor_close(&tools.decompressor);
+	free(tools.payload);
 	return is_closed(intake, index) && err->code == EXIT_PEER ? 0 : ret;
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "stream/compress.h"
 #include "stream/link.h"
 #include "stream/receiver.h"
 
@@ -17,6 +18,8 @@
  * struct intake - the data channels of the receiver
  * @link: they are its
  * @receiver: writes the memory
+ * @codec: that frames may be compressed with
+ * @bytes: that came, headers included; atomic
  * @lanes: one for each. Its thread holds the lock while it applies a frame; the
  *	lock guards @passed, the last barrier, and @busy: memory came after it
  * @closed: the memory is not written to any more; guarded by all of the lanes' locks:
@@ -28,6 +31,8 @@
 struct intake {
 	struct link *link;
 	struct receiver *receiver;
+	enum codec codec;
+	uint64_t bytes;
 	struct intake_lane {
 		pthread_mutex_t lock;
 		uint64_t passed;
@@ -40,7 +45,7 @@ struct intake {
 };
 
 void intake_open(struct intake *intake, struct link *link,
-		 struct receiver *receiver);
+		 struct receiver *receiver, enum codec codec);
 void intake_free(struct intake *intake);
 
 /*

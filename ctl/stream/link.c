@@ -61,6 +61,11 @@ int link_parse_id(const char *text, uint8_t id[WIRE_ID_SIZE])
 	return 0;
 }
 
+void link_label(struct channel *channel, unsigned int index)
+{
+	snprintf(channel->label, sizeof(channel->label), "data channel %u", index);
+}
+
 /**
  * link_open() - make the link, without data channels yet
  * @link: filled
@@ -114,6 +119,7 @@ int link_connect(struct link *link, const char *address, bool insecure,
 		channel = &link->own[link->joined];
 		if (channel_connect(channel, address, insecure, err))
 			return -1;
+		link_label(channel, link->joined);
 		link->channels[link->joined] = channel;
 		frame.block = link->joined;
 		if (channel_send(channel, &frame, link->id, err))

@@ -115,6 +115,8 @@ int link_connect(struct link *link, const char *address, bool insecure,
 		 struct error *err);
 /* Receiver: let the data channels in, in threads; WIRE_JOINED tells when all are. */
 int link_listen(struct link *link, int listen_fd, struct error *err);
+/* Name it, for messages. */
+void link_label(struct channel *channel, unsigned int index);
 /* The first failure of any of its threads: -1 with the reason. */
 int link_check(struct link *link, struct error *err);
 /* A thread has failed: the data channels end, and ops->failed() is told. */

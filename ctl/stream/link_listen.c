@@ -68,6 +68,7 @@ static int ask(struct link *link, struct channel *channel, unsigned int *index,
 		return error_set(err, EXIT_PEER, "%s: not of this migration",
 				 channel->peer);
 	channel->deadline = 0;
+	link_label(channel, frame.block);
 	*index = frame.block;
 	return 0;
 }

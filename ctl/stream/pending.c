@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "stream/pending.h"
@@ -106,10 +107,14 @@ int pending_first_pass(struct sender_block *block)
 	int ret = 0;
 
 	block->cursor = 0;
-	if (block->empty)
+	if (block->empty) {
+		/* The setup sync found all pages, holes too. */
+		memset(block->pending, 0,
+		       block_words(block) * sizeof(*block->pending));
 		ret = pending_set_data(block);
-	else
+	} else {
 		pending_set(block, 0, block_pages(block));
+	}
 	block->npending = pending_count(block);
 	block->moved += (block_pages(block) - block->npending) * WIRE_PAGE_SIZE;
 	return ret;

@@ -252,15 +252,9 @@ static int frame_check(const struct receiver *receiver,
 int receiver_apply(struct receiver *receiver, const struct wire_frame *frame,
 		   const void *payload, struct error *err)
 {
-	int ret;
-
 	if (frame_check(receiver, frame, err))
 		return -1;
 	if (frame->type == WIRE_PAGES)
-		ret = apply_pages(receiver, frame, payload, err);
-	else
-		ret = apply_zero(receiver, frame, err);
-	if (!ret)
-		count(&receiver->bytes, WIRE_HEADER_SIZE + frame->length);
-	return ret;
+		return apply_pages(receiver, frame, payload, err);
+	return apply_zero(receiver, frame, err);
 }

@@ -37,14 +37,12 @@ struct receiver_block {
  * @nblocks: how many
  * @pages: written with their data
  * @zero_pages: made zero
- * @bytes: on the wire
  */
 struct receiver {
 	struct receiver_block *blocks;
 	size_t nblocks;
 	uint64_t pages;
 	uint64_t zero_pages;
-	uint64_t bytes;
 };
 
 /*

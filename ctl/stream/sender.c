@@ -50,14 +50,14 @@ static int block_open(struct sender *sender, size_t index, struct error *err)
  * @link: where to, all its data channels have joined
  * @blocks: the memory
  * @nblocks: how many
- * @max_bandwidth: bytes per second, 0 for no limit
+ * @options: copied
  * @err: why it failed
  *
  * Return: 0 or -1.
  */
 int sender_open(struct sender *sender, struct link *link,
 		struct sender_block *blocks, size_t nblocks,
-		uint64_t max_bandwidth, struct error *err)
+		const struct sender_options *options, struct error *err)
 {
 	pthread_condattr_t attr;
 	size_t i;
@@ -66,7 +66,7 @@ int sender_open(struct sender *sender, struct link *link,
 		.link = link,
 		.blocks = blocks,
 		.nblocks = nblocks,
-		.max_bandwidth = max_bandwidth,
+		.options = *options,
 	};
 	for (i = 0; i < nblocks; i++)
 		blocks[i].pending = NULL;
@@ -275,7 +275,7 @@ static bool has_place(const struct sender *sender, const struct feed *feed,
 		return false;
 	/* What is on its way is not charged yet. */
 	return !sender->queued || size + sender->queued <=
-	       rate_chunk(sender->max_bandwidth);
+	       rate_chunk(sender->options.max_bandwidth);
 }
 
 /* Give a run to its channel; false if that has no place for it yet. */
@@ -343,7 +343,7 @@ int sender_send(struct sender *sender, uint64_t bytes, struct error *err)
 			return 0;
 		pthread_mutex_lock(&sender->lock);
 		paid_until = sender->paid_until;
-		rate = sender->max_bandwidth;
+		rate = sender->options.max_bandwidth;
 		pthread_mutex_unlock(&sender->lock);
 		if (!rate_wait(paid_until, rate, &patience))
 			return 1;
@@ -386,7 +386,7 @@ int sender_barrier(struct sender *sender, uint64_t number, struct error *err)
 void sender_limit(struct sender *sender, uint64_t max_bandwidth)
 {
 	pthread_mutex_lock(&sender->lock);
-	sender->max_bandwidth = max_bandwidth;
+	sender->options.max_bandwidth = max_bandwidth;
 	pthread_mutex_unlock(&sender->lock);
 }
 

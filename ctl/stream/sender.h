@@ -48,22 +48,35 @@ struct sender_stats {
 };
 
 /**
+ * struct sender_options - how to send
+ * @max_bandwidth: bytes on the wire per second of all channels together, 0 for no
+ *	limit
+ * @codec: compress with
+ * @level: of zstd
+ */
+struct sender_options {
+	uint64_t max_bandwidth;
+	enum codec codec;
+	unsigned int level;
+};
+
+/**
  * struct sender - moves the pages of some blocks
  * @link: where to
  * @blocks: in the order of the description
  * @nblocks: how many
- * @lock: guards @stats, @max_bandwidth, @paid_until, @queued and the feeds' jobs
+ * @options: of sender_open()
+ * @lock: guards the limit in @options, @stats, @paid_until, @queued and the feeds'
+ *	jobs
  * @stats: so far
- * @max_bandwidth: bytes on the wire per second of all channels together, 0 for no
- *	limit
  */
 struct sender {
 	struct link *link;
 	struct sender_block *blocks;
 	size_t nblocks;
+	struct sender_options options;
 	pthread_mutex_t lock;
 	struct sender_stats stats;
-	uint64_t max_bandwidth;
 	/* the rest is the sender's own */
 	size_t current;			/* block that the pass is in */
 	uint64_t paid_until;		/* when what was sent fits the limit, ns */
@@ -78,7 +91,8 @@ struct sender {
  * The files stay the caller's.
  */
 int sender_open(struct sender *sender, struct link *link, struct sender_block *blocks,
-		size_t nblocks, uint64_t max_bandwidth, struct error *err);
+		size_t nblocks, const struct sender_options *options,
+		struct error *err);
 /* Ends the link's data channels, too. */
 void sender_close(struct sender *sender);
 

@@ -29,6 +29,8 @@ enum wire_type {
 	WIRE_JOIN,		/* D> the id: this is data channel number @block */
 	WIRE_JOINED,		/* C< all data channels are there */
 	WIRE_PAGES,		/* D> pages of @block from @offset on */
+	WIRE_PAGES_LZ4,		/* D> the same, @count bytes of memory, compressed */
+	WIRE_PAGES_ZSTD,	/* D> */
 	WIRE_ZERO,		/* D> @count bytes of @block from @offset on are 0 */
 	WIRE_BARRIER,		/* D> all before it is to be written; @offset: number */
 	WIRE_BARRIER_DONE,	/* C< it is, of all data channels */
@@ -52,6 +54,7 @@ enum wire_type {
  * @block: index in the description's list of memory blocks
  * @offset: bytes
  * @count: bytes, where the payload does not tell; see WIRE_GO
+ * @checksum: of the rest of the header and the payload, see wire_checksum()
  */
 struct wire_frame {
 	uint32_t type;
@@ -59,14 +62,21 @@ struct wire_frame {
 	uint32_t block;
 	uint64_t offset;
 	uint64_t count;
+	uint64_t checksum;
 };
 
-#define WIRE_HEADER_SIZE	32u
+#define WIRE_HEADER_SIZE	40u
 
 /*
- * Pure. Decoding and checking return 0 or -EPROTO: no magic, unknown type, a
- * length that the type can't have.
+ * Pure. Decoding and checking return 0 or -EPROTO: no magic, another version,
+ * unknown type, a length that the type can't have.
  */
+/* The version that a header is of, 0 if it is none. */
+unsigned int wire_version(const uint8_t header[WIRE_HEADER_SIZE]);
+/* @payload has @frame->length bytes; @frame->checksum does not count. */
+uint64_t wire_checksum(const struct wire_frame *frame, const void *payload);
+/* "PAGES", for messages. */
+const char *wire_type_name(uint32_t type);
 void wire_encode(uint8_t header[WIRE_HEADER_SIZE], const struct wire_frame *frame);
 int wire_decode(const uint8_t header[WIRE_HEADER_SIZE], struct wire_frame *frame);
 int wire_check(const struct wire_frame *frame);

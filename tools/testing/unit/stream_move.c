@@ -85,7 +85,8 @@ void move_link(struct move *move)
 	CHECK_EQ(link_open(&move->source, &move->control[0], n, id, NULL, &err), 0);
 	CHECK_EQ(link_open(&move->destination, &move->control[1], n, id, &ops,
 			   &err), 0);
-	intake_open(&move->intake, &move->destination, &move->receiver);
+	intake_open(&move->intake, &move->destination, &move->receiver,
+		    move->codec);
 	CHECK_EQ(link_listen(&move->destination, move->listen_fd, &err), 0);
 	CHECK_EQ(link_connect(&move->source, address, true, &err), 0);
 	CHECK_EQ(channel_receive(&move->control[0], &frame, none, &err), 0);
@@ -94,6 +95,11 @@ void move_link(struct move *move)
 
 void move_open(struct move *move, uint64_t max_bandwidth)
 {
+	struct sender_options options = {
+		.max_bandwidth = max_bandwidth,
+		.codec = move->codec,
+		.level = 1,
+	};
 	struct error err = { };
 	size_t i;
 
@@ -103,7 +109,7 @@ void move_open(struct move *move, uint64_t max_bandwidth)
 		 0);
 	move_link(move);
 	CHECK_EQ(sender_open(&move->sender, &move->source, move->from,
-			     move->nblocks, max_bandwidth, &err), 0);
+			     move->nblocks, &options, &err), 0);
 }
 
 void move_drain(struct move *move)

@@ -21,6 +21,7 @@
  * @from: the source's, memfds
  * @to: the destination's, memfds
  * @channels: that memory goes over; 0: one
+ * @codec: that it is compressed with
  * @control: the control channel's two ends
  * @listen_fd: where the data channels join
  * @source: the source's end of the link
@@ -38,6 +39,7 @@ struct move {
 	struct sender_block from[MOVE_BLOCKS];
 	struct receiver_block to[MOVE_BLOCKS];
 	unsigned int channels;
+	enum codec codec;
 	struct channel control[2];
 	int listen_fd;
 	struct link source;

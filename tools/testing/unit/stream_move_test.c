@@ -64,7 +64,7 @@ TEST(move_data_holes_and_zeros)
 	CHECK(move_is_equal(&move));
 	CHECK_EQ(move.sender.stats.pages, data + 1 + 700);
 	CHECK_EQ(move.receiver.pages, data + 1 + 700);
-	CHECK_EQ(move.receiver.bytes, move.sender.stats.bytes);
+	CHECK_EQ(move.intake.bytes, move.sender.stats.bytes + WIRE_HEADER_SIZE);
 	CHECK_EQ(move.sender.stats.passes, 1);
 	CHECK_EQ(file_pages(move.to[0].fd), data);
 	CHECK_EQ(file_pages(move.to[2].fd), 700);
@@ -399,6 +399,7 @@ TEST(move_names_the_block_whose_file_is_too_short)
 TEST(sender_refuses_blocks_that_are_none)
 {
 	struct sender_block block = { .fd = memfd_create("unit", 0) };
+	const struct sender_options options = { .level = 1 };
 	const uint8_t id[WIRE_ID_SIZE] = { };
 	struct channel control;
 	struct sender sender;
@@ -409,21 +410,21 @@ TEST(sender_refuses_blocks_that_are_none)
 	CHECK_EQ(link_open(&link, &control, 1, id, NULL, &err), 0);
 	CHECK_EQ(ftruncate(block.fd, 10 * PAGE), 0);
 	block.size = 11 * PAGE;
-	CHECK_EQ(sender_open(&sender, &link, &block, 1, 0, &err), -1);
+	CHECK_EQ(sender_open(&sender, &link, &block, 1, &options, &err), -1);
 	CHECK_STR(err.message,
 		  "memory block 0: its file ends before the block does");
 	block.size = 10 * PAGE - 1;
-	CHECK_EQ(sender_open(&sender, &link, &block, 1, 0, &err), -1);
+	CHECK_EQ(sender_open(&sender, &link, &block, 1, &options, &err), -1);
 	CHECK_HAS(err.message, "not made of whole pages");
 	block.size = PAGE;
 	block.offset = 0xfffffffffffff000;
-	CHECK_EQ(sender_open(&sender, &link, &block, 1, 0, &err), -1);
+	CHECK_EQ(sender_open(&sender, &link, &block, 1, &options, &err), -1);
 	block.size = PAGE;
 	block.offset = 100;
-	CHECK_EQ(sender_open(&sender, &link, &block, 1, 0, &err), -1);
+	CHECK_EQ(sender_open(&sender, &link, &block, 1, &options, &err), -1);
 	close(block.fd);
 	block.offset = 0;
-	CHECK_EQ(sender_open(&sender, &link, &block, 1, 0, &err), -1);
+	CHECK_EQ(sender_open(&sender, &link, &block, 1, &options, &err), -1);
 	sender_close(&sender);
 	link_close(&link);
 }

@@ -15,12 +15,14 @@ TEST(wire_header_comes_back_as_it_was)
 		.block = 0x89abcdef,
 		.offset = 0xfedcba9876543000,
 		.count = UINT64_MAX,
+		.checksum = 0x0102030405060708,
 	}, out;
 	static const uint8_t bytes[WIRE_HEADER_SIZE] = {
-		'M', 'I', 'G', 'T', 6, 0, 0, 0, 0, 0, 0x04, 0,
+		'M', 'G', 'T', 2, 6, 0, 0, 0, 0, 0, 0x04, 0,
 		0xef, 0xcd, 0xab, 0x89,
 		0x00, 0x30, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe,
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01,
 	};
 	uint8_t header[WIRE_HEADER_SIZE];
 
@@ -32,6 +34,7 @@ TEST(wire_header_comes_back_as_it_was)
 	CHECK_EQ(out.block, in.block);
 	CHECK_EQ(out.offset, in.offset);
 	CHECK_EQ(out.count, in.count);
+	CHECK_EQ(out.checksum, in.checksum);
 }
 
 static int decode(uint32_t type, uint32_t length)
@@ -50,6 +53,8 @@ static uint32_t longest(uint32_t type)
 	case WIRE_JOIN:
 		return WIRE_ID_SIZE;
 	case WIRE_PAGES:
+	case WIRE_PAGES_LZ4:
+	case WIRE_PAGES_ZSTD:
 		return WIRE_CHUNK;
 	default:
 		return WIRE_MAX_PAYLOAD;
@@ -97,6 +102,51 @@ TEST(wire_refuses_what_has_not_its_magic)
 	}
 	memset(header, 0, sizeof(header));
 	CHECK_EQ(wire_decode(header, &frame), -EPROTO);
+}
+
+/* Each bit of what is sent changes it, but those of itself. */
+TEST(wire_checksum_is_of_header_and_payload)
+{
+	static uint8_t payload[WIRE_PAGE_SIZE];
+	struct wire_frame frame = {
+		.type = WIRE_PAGES, .length = sizeof(payload), .block = 1,
+		.offset = WIRE_PAGE_SIZE, .count = WIRE_PAGE_SIZE,
+	}, other;
+	uint64_t sum = wire_checksum(&frame, payload);
+	uint8_t header[WIRE_HEADER_SIZE];
+	size_t bit;
+
+	frame.checksum = 5;
+	CHECK(wire_checksum(&frame, payload) == sum);
+	for (bit = 0; bit < 8 * sizeof(payload); bit += 37) {
+		payload[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		CHECK(wire_checksum(&frame, payload) != sum);
+		payload[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	/* Block, offset and count; a wrong type or length may not be decoded. */
+	for (bit = 8 * 12; bit < 8 * 32; bit++) {
+		wire_encode(header, &frame);
+		header[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		CHECK_EQ(wire_decode(header, &other), 0);
+		CHECK(wire_checksum(&other, payload) != sum);
+	}
+	other = frame;
+	other.type = WIRE_PAGES_LZ4;
+	CHECK(wire_checksum(&other, payload) != sum);
+	frame = (struct wire_frame){ .type = WIRE_GO };
+	other = (struct wire_frame){ .type = WIRE_RUNNING };
+	CHECK(wire_checksum(&frame, NULL) != wire_checksum(&other, NULL));
+}
+
+TEST(wire_types_have_names)
+{
+	uint32_t type;
+
+	for (type = WIRE_HELLO; type <= WIRE_DONE; type++)
+		CHECK(strcmp(wire_type_name(type), "unknown"));
+	CHECK_STR(wire_type_name(WIRE_PAGES_ZSTD), "PAGES_ZSTD");
+	CHECK_STR(wire_type_name(0), "unknown");
+	CHECK_STR(wire_type_name(WIRE_DONE + 1), "unknown");
 }
 
 TEST(zero_page_is_one_without_a_set_bit)
