@@ -66,6 +66,95 @@ static int run_send(struct feed *feed, const struct page_run *run,
 	return 0;
 }
 
+#ifdef MIGCTL_TEST_SWAP
+/*
+ * A mover that is broken on purpose, for the verification to find out: of one page
+ * in so many the copy that was sent first is sent again after a newer one.
+ */
+static struct feed_old *old_find(struct feed *feed, size_t block, uint64_t page)
+{
+	struct feed_old *old;
+
+	for (old = feed->old; old; old = old->next) {
+		if (old->block == block && old->page == page)
+			return old;
+	}
+	return NULL;
+}
+
+static void old_keep(struct feed *feed, size_t block, uint64_t page,
+		     const uint8_t *data)
+{
+	struct feed_old *old = malloc(sizeof(*old));
+
+	if (!old)
+		return;
+	old->next = feed->old;
+	old->block = block;
+	old->page = page;
+	memcpy(old->copy, data, WIRE_PAGE_SIZE);
+	feed->old = old;
+}
+
+static int old_send(struct feed *feed, const struct feed_old *old,
+		    struct error *err)
+{
+	struct wire_frame frame = {
+		.type = WIRE_PAGES,
+		.length = WIRE_PAGE_SIZE,
+		.block = (uint32_t)old->block,
+		.offset = old->page * WIRE_PAGE_SIZE,
+	};
+
+	return channel_send(feed->channel, &frame, old->copy, err);
+}
+
+static int test_swap(struct feed *feed, const struct page_run *run,
+		     struct error *err)
+{
+	const struct feed_old *old;
+	const uint8_t *data = feed->buffer;
+	uint64_t page;
+
+	for (page = run->first; page < run->first + run->n;
+	     page++, data += WIRE_PAGE_SIZE) {
+		if (page % MIGCTL_TEST_SWAP != MIGCTL_TEST_SWAP / 2)
+			continue;
+		old = old_find(feed, run->block, page);
+		if (!old)
+			old_keep(feed, run->block, page, data);
+		else if (memcmp(old->copy, data, WIRE_PAGE_SIZE) &&
+			 old_send(feed, old, err))
+			return -1;
+	}
+	return 0;
+}
+
+static void test_swap_end(struct feed *feed)
+{
+	struct feed_old *old;
+
+	while ((old = feed->old)) {
+		feed->old = old->next;
+		free(old);
+	}
+}
+#else
+static int test_swap(struct feed *feed, const struct page_run *run,
+		     struct error *err)
+{
+	(void)feed;
+	(void)run;
+	(void)err;
+	return 0;
+}
+
+static void test_swap_end(struct feed *feed)
+{
+	(void)feed;
+}
+#endif
+
 static int barrier_send(struct feed *feed, uint64_t number, struct error *err)
 {
 	struct wire_frame frame = { .type = WIRE_BARRIER, .offset = number };
@@ -113,7 +202,8 @@ static void *feed_thread(void *data)
 		if (job.barrier)
 			ret = barrier_send(feed, job.barrier, &err);
 		else
-			ret = run_send(feed, &job.run, &sent, &err);
+			ret = run_send(feed, &job.run, &sent, &err) ||
+			      test_swap(feed, &job.run, &err);
 		pthread_mutex_lock(&sender->lock);
 		job_done(feed, &sent);
 	}
@@ -180,6 +270,7 @@ void feed_end(struct feed *feed)
 		pthread_join(feed->thread, NULL);
 		pthread_cond_destroy(&feed->work);
 	}
+	test_swap_end(feed);
 	compressor_close(&feed->compressor);
 	free(feed->buffer);
 	*feed = (struct feed){};

@@ -636,6 +636,8 @@ TEST(channel_send_fails_when_the_peer_dies)
 
 TEST(channel_refuses_nonsense)
 {
+	static const char request[] =
+		"GET / HTTP/1.1\r\nHost: somewhere.example.org\r\n\r\n";
 	struct wire_frame frame = { .type = WIRE_PAGES, .length = 100 };
 	uint8_t header[WIRE_HEADER_SIZE];
 	struct channel a, b;
@@ -658,7 +660,7 @@ TEST(channel_refuses_nonsense)
 	CHECK_EQ(channel_receive(&a, &frame, payload, &err), -1);
 	CHECK_EQ(err.code, EXIT_PEER);
 	CHECK_HAS(err.message, "not a migration stream");
-	CHECK_EQ(send(b.fd, "GET / HTTP/1.1\r\nHost: somewhere\r\n", 34, 0), 34);
+	CHECK_EQ(send(b.fd, request, sizeof(request), 0), sizeof(request));
 	CHECK_EQ(channel_receive(&a, &frame, payload, &err), -1);
 	CHECK_EQ(err.code, EXIT_PEER);
 	channel_close(&a);
