@@ -5,6 +5,7 @@
 
 #include "cmd/migrate.h"
 #include "cmd/session.h"
+#include "stream/door.h"
 
 const char migrate_usage[] =
 	"migctl migrate [OPTIONS] --qmp SOCKET --to ADDRESS\n"
@@ -19,7 +20,7 @@ const char migrate_usage[] =
 	"  --compress HOW       lz4, zstd or none (default); what it does not make\n"
 	"                       smaller goes as it is\n"
 	"  --compress-level N   of zstd, 1 to 19 (1)\n"
-	"  --insecure           allow TCP, which is neither encrypted nor authenticated\n"
+	SECURITY_USAGE
 	"  --downtime T         the guest may be stopped for so long (300ms)\n"
 	"  --fixed-cost T       of that, keep so much for the stop, the devices and the\n"
 	"                       resume (0ms); the rest is for the last copy\n"
@@ -33,7 +34,7 @@ const char migrate_usage[] =
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_TO, OPTION_INSECURE, OPTION_DOWNTIME,
+	OPTION_QMP = 256, OPTION_TO, OPTION_DOWNTIME,
 	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
 	OPTION_VERIFY, OPTION_CHANNELS, OPTION_COMPRESS, OPTION_COMPRESS_LEVEL,
 };
@@ -94,9 +95,6 @@ static int options_take(struct migrate_options *options, int option,
 	case OPTION_TO:
 		options->to = optarg;
 		return 0;
-	case OPTION_INSECURE:
-		options->insecure = true;
-		return 0;
 	case OPTION_DOWNTIME:
 		return option_time("--downtime", optarg,
 				   &options->limits.downtime, err);
@@ -123,7 +121,7 @@ static int options_take(struct migrate_options *options, int option,
 	case OPTION_VERIFY:
 		return option_verify(optarg, &options->verify, err);
 	default:
-		return 0;
+		return security_option(&options->security, option, optarg, err);
 	}
 }
 
@@ -136,7 +134,7 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 		{ "channels", required_argument, NULL, OPTION_CHANNELS },
 		{ "compress", required_argument, NULL, OPTION_COMPRESS },
 		{ "compress-level", required_argument, NULL, OPTION_COMPRESS_LEVEL },
-		{ "insecure", no_argument, NULL, OPTION_INSECURE },
+		SECURITY_OPTIONS,
 		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
 		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
 		{ "bandwidth", required_argument, NULL, OPTION_BANDWIDTH },
@@ -243,13 +241,17 @@ static int open_destination(struct migration *m, struct error *err)
 	int ret;
 
 	if (link_draw_id(m->id, err) ||
-	    channel_connect(&m->channel, m->options->to, m->options->insecure, err) ||
+	    channel_connect(&m->channel, m->options->to, &m->secured.security, err) ||
 	    peer_start(&m->peer, &m->channel, &m->relay, err))
 		return -1;
 	text = hello(m);
 	if (!text)
 		return error_set(err, EXIT_FAILED, "out of memory");
-	ret = channel_send_text(&m->channel, WIRE_HELLO, text, err);
+	if (strlen(text) > DOOR_MAX_FRAME)
+		ret = error_set(err, EXIT_VMM, "the description of this VM is too long: %zu bytes",
+				strlen(text));
+	else
+		ret = channel_send_text(&m->channel, WIRE_HELLO, text, err);
 	free(text);
 	if (ret)
 		return ret;
@@ -279,7 +281,7 @@ static int open_link(struct migration *m, struct error *err)
 	    link_open(&m->link, &m->channel, m->options->channels, m->id, NULL, err))
 		return -1;
 	m->peer.link = &m->link;
-	if (link_connect(&m->link, m->options->to, m->options->insecure, err))
+	if (link_connect(&m->link, m->options->to, &m->secured.security, err))
 		return -1;
 	return peer_wait(&m->peer, PEER_JOINED, ACCEPT_TIMEOUT, m->signals, err);
 }
@@ -308,7 +310,9 @@ static int migrate(struct migration *m, struct error *err)
 {
 	m->times.started = clock_ns(CLOCK_MONOTONIC);
 	m->signals = signals_open(err);
-	if (m->signals < 0 || open_source(m, err) || open_tracker(m, err))
+	if (m->signals < 0 ||
+	    security_open(&m->secured, &m->options->security, m->options->to, err) ||
+	    open_source(m, err) || open_tracker(m, err))
 		return -1;
 	policy_init(&m->policy, &m->options->limits, m->times.started);
 	if (migrate_set_phase(m, MIGTRACK_PHASE_SETUP, err) ||
@@ -362,6 +366,7 @@ static void migration_close(struct migration *m)
 	sender_close(&m->sender);
 	link_close(&m->link);
 	channel_close(&m->channel);
+	security_close(&m->secured);
 	tracker_close(&m->tracker);
 	vmm_memory_free(m->memory, m->n_memory);
 	json_decref(m->description);

@@ -9,6 +9,7 @@
 #include "cmd/peer.h"
 #include "cmd/record.h"
 #include "cmd/runs.h"
+#include "cmd/security.h"
 #include "cmd/tracker.h"
 #include "policy/policy.h"
 #include "stream/channel.h"
@@ -26,8 +27,8 @@ enum verify {
 struct migrate_options {
 	const char *qmp;
 	const char *to;
-	bool insecure;
 	unsigned int channels;
+	struct security_options security;
 	struct policy_limits limits;
 	struct sender_options sending;
 	enum verify verify;
@@ -55,6 +56,7 @@ struct migrate_times {
  * @memory: its memory back ends; block N of the stream is @memory[N]
  * @n_memory: how many
  * @tracker: the kernel's session, source N is block N
+ * @secured: who may be the destination
  * @id: of the migration
  * @channel: to the destination, for control
  * @link: the channels for memory
@@ -87,6 +89,7 @@ struct migration {
 	struct vmm_memory *memory;
 	size_t n_memory;
 	struct tracker tracker;
+	struct secured secured;
 	uint8_t id[WIRE_ID_SIZE];
 	struct channel channel;
 	struct link link;

@@ -4,7 +4,9 @@
 #define MIGCTL_RECEIVE_H
 
 #include "cmd/cmd.h"
+#include "cmd/security.h"
 #include "stream/channel.h"
+#include "stream/door.h"
 #include "stream/intake.h"
 #include "stream/link.h"
 #include "stream/receiver.h"
@@ -14,7 +16,7 @@
 struct receive_options {
 	const char *qmp;
 	const char *listen;
-	bool insecure;
+	struct security_options security;
 };
 
 /**
@@ -26,8 +28,11 @@ struct receive_options {
  * @memory: its memory back ends
  * @n_memory: how many
  * @saved: the VMM's settings as they were
- * @listen_fd: where the source connects
+ * @secured: who may be at the other end
+ * @door: where the source connects
+ * @refused: visitors of it
  * @channel: to the source, for control
+ * @hello: its first frame
  * @link: the channels for memory
  * @intake: takes what comes on them
  * @payload: of the frame that is being taken
@@ -50,8 +55,11 @@ struct reception {
 	struct vmm_memory *memory;
 	size_t n_memory;
 	json_t *saved;
-	int listen_fd;
+	struct secured secured;
+	struct door door;
+	unsigned int refused;
 	struct channel channel;
+	struct wire_frame hello;
 	struct link link;
 	struct intake intake;
 	char *payload;
@@ -69,6 +77,9 @@ struct reception {
 
 /* Of another thread: end the connection, and say why. Only the first one counts. */
 void receive_break_off(struct reception *r, const struct error *err);
+/* receive_door.c: wait for the source, whatever strangers do. */
+int receive_listen(struct reception *r, struct error *err);
+int receive_wait(struct reception *r, struct error *err);
 
 /* receive_run.c: agree with the source, then take its frames to the end. */
 int receive_agree(struct reception *r, struct error *err);

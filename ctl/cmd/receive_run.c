@@ -74,17 +74,6 @@ static int take_blocks(struct reception *r, const json_t *wanted,
 	return receiver_open(&r->receiver, r->blocks, n, err);
 }
 
-static int check_version(const json_t *hello, struct error *err)
-{
-	json_int_t version = json_integer_value(json_object_get(hello, "version"));
-
-	if (version == WIRE_VERSION)
-		return 0;
-	error_set(err, EXIT_PEER, "the source speaks version %lld of the protocol, this side %d",
-		  (long long)version, WIRE_VERSION);
-	return error_advise(err, "use the same migctl on both hosts");
-}
-
 static int serve_data(void *data, unsigned int index, struct channel *channel,
 		      struct error *err)
 {
@@ -188,26 +177,17 @@ static int accept_source(struct reception *r, struct error *err)
 
 /**
  * receive_agree() - take the source's description, and compare
- * @r: connected
+ * @r: connected; its payload is the HELLO
  * @err: why it is refused; the caller tells the source
  *
  * Return: 0 or -1.
  */
 int receive_agree(struct reception *r, struct error *err)
 {
-	struct wire_frame frame;
-	json_t *hello;
+	json_t *hello = json_loads(r->payload, 0, NULL);
 	int ret;
 
-	if (channel_receive(&r->channel, &frame, r->payload, err))
-		return -1;
-	if (frame.type != WIRE_HELLO)
-		return error_set(err, EXIT_PEER, "%s is no migctl migrate",
-				 r->channel.peer);
-	hello = json_loads(r->payload, 0, NULL);
-	ret = check_version(hello, err);
-	if (!ret)
-		ret = compare_vm(r, hello, err);
+	ret = compare_vm(r, hello, err);
 	if (!ret)
 		ret = take_blocks(r, json_object_get(hello, "blocks"), err);
 	if (!ret)
@@ -215,7 +195,7 @@ int receive_agree(struct reception *r, struct error *err)
 	if (!ret)
 		ret = accept_source(r, err);
 	if (!ret)
-		ret = link_listen(&r->link, r->listen_fd, err);
+		ret = link_listen(&r->link, &r->door, err);
 	json_decref(hello);
 	return ret;
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,7 +85,6 @@ int link_open(struct link *link, struct channel *control, unsigned int n,
 	*link = (struct link) {
 		.control = control,
 		.n = n,
-		.listen_fd = -1,
 	};
 	if (ops)
 		link->ops = *ops;
@@ -97,11 +97,40 @@ int link_open(struct link *link, struct channel *control, unsigned int n,
 	return 0;
 }
 
+int link_tie(struct link *link, struct channel *channel, unsigned int index,
+	     uint8_t tie[WIRE_TIE_SIZE], struct error *err)
+{
+	uint8_t said[WIRE_ID_SIZE + sizeof(uint32_t)];
+	uint32_t number = htole32(index);
+
+	memset(tie, 0, WIRE_TIE_SIZE);
+	if (!link->control->tls || !channel->tls)
+		return 0;
+	memcpy(said, link->id, WIRE_ID_SIZE);
+	memcpy(said + WIRE_ID_SIZE, &number, sizeof(number));
+	return tls_tie(link->control->tls, channel->tls, said, sizeof(said), tie,
+		       err);
+}
+
+static int join(struct link *link, struct channel *channel, struct error *err)
+{
+	struct wire_frame frame = {
+		.type = WIRE_JOIN, .length = WIRE_JOIN_SIZE, .block = link->joined,
+	};
+	uint8_t said[WIRE_JOIN_SIZE];
+
+	memcpy(said, link->id, WIRE_ID_SIZE);
+	if (channel_same_peer(link->control, channel, err) ||
+	    link_tie(link, channel, link->joined, said + WIRE_ID_SIZE, err))
+		return -1;
+	return channel_send(channel, &frame, said, err);
+}
+
 /**
  * link_connect() - make the data channels
  * @link: opened; the destination has accepted
  * @address: where it listens
- * @insecure: TCP is allowed
+ * @security: what is allowed
  * @err: why it failed
  *
  * Each says the id and its number. The destination says WIRE_JOINED on the
@@ -109,20 +138,19 @@ int link_open(struct link *link, struct channel *control, unsigned int n,
  *
  * Return: 0 or -1.
  */
-int link_connect(struct link *link, const char *address, bool insecure,
-		 struct error *err)
+int link_connect(struct link *link, const char *address,
+		 const struct security *security, struct error *err)
 {
-	struct wire_frame frame = { .type = WIRE_JOIN, .length = WIRE_ID_SIZE };
 	struct channel *channel;
 
 	for (; link->joined < link->n; link->joined++) {
 		channel = &link->own[link->joined];
-		if (channel_connect(channel, address, insecure, err))
+		if (channel_connect(channel, address, security, err))
 			return -1;
 		link_label(channel, link->joined);
+		link_label(channel, link->joined);
 		link->channels[link->joined] = channel;
-		frame.block = link->joined;
-		if (channel_send(channel, &frame, link->id, err))
+		if (join(link, channel, err))
 			return -1;
 	}
 	return 0;
@@ -159,10 +187,6 @@ static void stop_channels(struct link *link)
 	for (i = 0; i < link->n; i++) {
 		if (link->channels[i])
 			channel_stop(link->channels[i]);
-	}
-	for (i = 0; i < sizeof(link->guests) / sizeof(link->guests[0]); i++) {
-		if (link->guests[i].state == GUEST_ASKED)
-			channel_stop(&link->guests[i].channel);
 	}
 	n = write(link->wake, &one, sizeof(one));
 	/* EAGAIN: it is readable, which is all that is wanted. */
@@ -220,18 +244,16 @@ uint64_t link_sent(struct link *link)
 	return sent;
 }
 
-static void close_guests(struct link *link)
+/* The threads of the receiver. */
+static void join_threads(struct link *link)
 {
-	struct link_guest *guest = link->guests;
-	size_t i;
+	unsigned int i;
 
-	if (link->listening)
-		pthread_join(link->door, NULL);
-	for (i = 0; i < sizeof(link->guests) / sizeof(*guest); i++, guest++) {
-		if (guest->state == GUEST_NONE)
-			continue;
-		pthread_join(guest->thread, NULL);
-		channel_close(&guest->channel);
+	if (link->greeting)
+		pthread_join(link->greeter, NULL);
+	for (i = 0; i < link->n; i++) {
+		if (link->servers[i].running)
+			pthread_join(link->servers[i].thread, NULL);
 	}
 }
 
@@ -246,10 +268,10 @@ void link_close(struct link *link)
 	if (!link->control)
 		return;
 	link_stop(link);
-	close_guests(link);
+	join_threads(link);
 	for (i = 0; i < link->n; i++) {
-		if (link->channels[i] == &link->own[i])
-			channel_close(&link->own[i]);
+		if (link->channels[i])
+			channel_close(link->channels[i]);
 	}
 	if (link->wake >= 0)
 		close(link->wake);

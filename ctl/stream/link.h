@@ -19,9 +19,9 @@
 #include <stdint.h>
 
 #include "stream/channel.h"
+#include "stream/door.h"
 
-/* Connections that have not said yet who they are; more have to wait. */
-#define LINK_MAX_GUESTS		16u
+/* For all data channels. */
 #define LINK_JOIN_TIMEOUT_S	10u
 
 struct link;
@@ -41,17 +41,17 @@ struct link_ops {
 };
 
 /**
- * struct link_guest - a connection to the receiver that may become a data channel
- * @link: to which
- * @channel: it
- * @thread: greets it, then serves it
- * @state: guarded by the link's lock
+ * struct link_server - the receiver's thread of a data channel
+ * @link: whose
+ * @index: of the channel
+ * @thread: serves it
+ * @running: @thread is there
  */
-struct link_guest {
+struct link_server {
 	struct link *link;
-	struct channel channel;
+	unsigned int index;
 	pthread_t thread;
-	enum { GUEST_NONE, GUEST_ASKED, GUEST_JOINED, GUEST_GONE } state;
+	bool running;
 };
 
 /**
@@ -62,12 +62,12 @@ struct link_guest {
  * @n: data channels
  * @channels: the data channels, NULL where one has not joined yet; on the receiver
  *	guarded by @lock
- * @own: the source's data channels
- * @guests: the receiver's connections
- * @door: accepts them
- * @listening: @door is there
- * @listen_fd: where they come from
- * @wake: readable when @door shall end
+ * @own: these
+ * @servers: the receiver's
+ * @greeter: lets them in
+ * @greeting: @greeter is there
+ * @door: where they come in; the caller's
+ * @wake: readable when @greeter shall end
  * @lock: guards what follows
  * @joined: how many data channels have
  * @stopped: link_stop() was called
@@ -81,10 +81,10 @@ struct link {
 	unsigned int n;
 	struct channel *channels[WIRE_MAX_CHANNELS];
 	struct channel own[WIRE_MAX_CHANNELS];
-	struct link_guest guests[WIRE_MAX_CHANNELS + LINK_MAX_GUESTS];
-	pthread_t door;
-	bool listening;
-	int listen_fd;
+	struct link_server servers[WIRE_MAX_CHANNELS];
+	pthread_t greeter;
+	bool greeting;
+	struct door *door;
 	int wake;
 	pthread_mutex_t lock;
 	unsigned int joined;
@@ -111,12 +111,18 @@ int link_open(struct link *link, struct channel *control, unsigned int n,
 	      const uint8_t id[WIRE_ID_SIZE], const struct link_ops *ops,
 	      struct error *err);
 /* Source: make the data channels and let them join. */
-int link_connect(struct link *link, const char *address, bool insecure,
-		 struct error *err);
+int link_connect(struct link *link, const char *address,
+		 const struct security *security, struct error *err);
 /* Receiver: let the data channels in, in threads; WIRE_JOINED tells when all are. */
-int link_listen(struct link *link, int listen_fd, struct error *err);
+int link_listen(struct link *link, struct door *door, struct error *err);
 /* Name it, for messages. */
 void link_label(struct channel *channel, unsigned int index);
+/*
+ * What data channel @index has to say after the id; 0 without TLS. Only who has
+ * made it and the control channel knows it.
+ */
+int link_tie(struct link *link, struct channel *channel, unsigned int index,
+	     uint8_t tie[WIRE_TIE_SIZE], struct error *err);
 /* The first failure of any of its threads: -1 with the reason. */
 int link_check(struct link *link, struct error *err);
 /* A thread has failed: the data channels end, and ops->failed() is told. */

@@ -21,12 +21,15 @@
 #define WIRE_MAX_CHANNELS	16u
 /* The migration's id. */
 #define WIRE_ID_SIZE		16u
+/* What a data channel says first: the id, and what ties it to the control channel. */
+#define WIRE_TIE_SIZE		32u
+#define WIRE_JOIN_SIZE		(WIRE_ID_SIZE + WIRE_TIE_SIZE)
 
 enum wire_type {
 	WIRE_HELLO = 1,		/* C> JSON: version, id, and the VM's description */
 	WIRE_ACCEPT,		/* C< JSON: for each block whether it is empty */
 	WIRE_REFUSE,		/* C< JSON: reason */
-	WIRE_JOIN,		/* D> the id: this is data channel number @block */
+	WIRE_JOIN,		/* D> the id and the tie: this is data channel number @block */
 	WIRE_JOINED,		/* C< all data channels are there */
 	WIRE_PAGES,		/* D> pages of @block from @offset on */
 	WIRE_PAGES_LZ4,		/* D> the same, @count bytes of memory, compressed */

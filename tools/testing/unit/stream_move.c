@@ -56,14 +56,25 @@ static int serve(void *data, unsigned int index, struct channel *channel,
 	return intake_serve(&move->intake, index, channel, err);
 }
 
+static void refused(void *data, struct channel *channel, const struct error *err)
+{
+	struct move *move = data;
+
+	(void)channel;
+	move->why = *err;
+	__atomic_add_fetch(&move->refused, 1, __ATOMIC_RELEASE);
+}
+
 static void listen_tcp(struct move *move, char *address, size_t size)
 {
+	struct door_ops ops = { .refused = refused, .refused_data = move };
 	struct sockaddr_in name;
 	socklen_t len = sizeof(name);
 	struct error err;
 
-	CHECK_EQ(channel_listen(&move->listen_fd, "127.0.0.1:0", true, &err), 0);
-	CHECK_EQ(getsockname(move->listen_fd, (struct sockaddr *)&name, &len), 0);
+	move->security.insecure = true;
+	CHECK_EQ(door_open(&move->door, "127.0.0.1:0", &move->security, &ops, &err), 0);
+	CHECK_EQ(getsockname(move->door.fd, (struct sockaddr *)&name, &len), 0);
 	snprintf(address, size, "127.0.0.1:%u", ntohs(name.sin_port));
 }
 
@@ -87,8 +98,8 @@ void move_link(struct move *move)
 			   &err), 0);
 	intake_open(&move->intake, &move->destination, &move->receiver,
 		    move->codec);
-	CHECK_EQ(link_listen(&move->destination, move->listen_fd, &err), 0);
-	CHECK_EQ(link_connect(&move->source, address, true, &err), 0);
+	CHECK_EQ(link_listen(&move->destination, &move->door, &err), 0);
+	CHECK_EQ(link_connect(&move->source, address, &move->security, &err), 0);
 	CHECK_EQ(channel_receive(&move->control[0], &frame, none, &err), 0);
 	CHECK_EQ(frame.type, WIRE_JOINED);
 }
@@ -195,7 +206,7 @@ void move_close(struct move *move)
 	intake_free(&move->intake);
 	channel_close(&move->control[0]);
 	channel_close(&move->control[1]);
-	channel_unlisten(move->listen_fd);
+	door_close(&move->door);
 	receiver_close(&move->receiver);
 	for (i = 0; i < move->nblocks; i++) {
 		free(move->bitmap[i]);

@@ -23,7 +23,10 @@
  * @channels: that memory goes over; 0: one
  * @codec: that it is compressed with
  * @control: the control channel's two ends
- * @listen_fd: where the data channels join
+ * @security: what they are allowed
+ * @door: where the data channels join
+ * @refused: how many did not
+ * @why: and why the last of them
  * @source: the source's end of the link
  * @destination: and the other one
  * @sender: sends @from
@@ -41,7 +44,10 @@ struct move {
 	unsigned int channels;
 	enum codec codec;
 	struct channel control[2];
-	int listen_fd;
+	struct security security;
+	struct door door;
+	int refused;
+	struct error why;
 	struct link source;
 	struct link destination;
 	struct sender sender;

@@ -51,7 +51,7 @@ static uint32_t longest(uint32_t type)
 {
 	switch (type) {
 	case WIRE_JOIN:
-		return WIRE_ID_SIZE;
+		return WIRE_JOIN_SIZE;
 	case WIRE_PAGES:
 	case WIRE_PAGES_LZ4:
 	case WIRE_PAGES_ZSTD:
@@ -77,7 +77,7 @@ TEST(wire_types_and_their_lengths)
 	CHECK_EQ(decode(WIRE_DONE + 1, 0), -EPROTO);
 	CHECK_EQ(decode(UINT32_MAX, 0), -EPROTO);
 	CHECK_EQ(decode(WIRE_HELLO, 1), 0);
-	CHECK_EQ(decode(WIRE_JOIN, WIRE_ID_SIZE - 1), -EPROTO);
+	CHECK_EQ(decode(WIRE_JOIN, WIRE_JOIN_SIZE - 1), -EPROTO);
 	CHECK_EQ(decode(WIRE_PAGES, 0), -EPROTO);
 	CHECK_EQ(decode(WIRE_PAGES, WIRE_CHUNK + WIRE_PAGE_SIZE), -EPROTO);
 	CHECK_EQ(decode(WIRE_PAGES, WIRE_PAGE_SIZE), 0);
