@@ -172,6 +172,7 @@ static void let_in(struct door *door)
 	visitor->since = now_ns();
 	visitor->refused = false;
 	visitor->got = 0;
+	memset(visitor->bytes, 0, WIRE_HEADER_SIZE);
 	visitor->events = POLLIN;
 	visitor->secure = !door->security->tls;
 	door->n++;
@@ -210,6 +211,8 @@ static int visitor_read(struct visitor *visitor, struct wire_frame *frame,
 		if (len <= 0)
 			return (int)len;
 		visitor->got += (size_t)len;
+		if (!wire_begins(visitor->bytes, visitor->got))
+			return channel_nonsense(&visitor->channel, visitor->bytes, err);
 	}
 }
 

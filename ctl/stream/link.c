@@ -148,7 +148,6 @@ int link_connect(struct link *link, const char *address,
 		if (channel_connect(channel, address, security, err))
 			return -1;
 		link_label(channel, link->joined);
-		link_label(channel, link->joined);
 		link->channels[link->joined] = channel;
 		if (join(link, channel, err))
 			return -1;

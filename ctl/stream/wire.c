@@ -126,6 +126,13 @@ unsigned int wire_version(const uint8_t header[WIRE_HEADER_SIZE])
 	return memcmp(header, magic, 3) ? 0 : header[3];
 }
 
+bool wire_begins(const uint8_t *bytes, size_t n)
+{
+	if (n < sizeof(magic))
+		return !n || bytes[0] == magic[0];
+	return wire_version(bytes);
+}
+
 /* All but the checksum. */
 static void encode_checked(uint8_t *header, const struct wire_frame *frame)
 {

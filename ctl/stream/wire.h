@@ -8,6 +8,7 @@
 #ifndef MIGCTL_WIRE_H
 #define MIGCTL_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -74,6 +75,8 @@ struct wire_frame {
  * Pure. Decoding and checking return 0 or -EPROTO: no magic, another version,
  * unknown type, a length that the type can't have.
  */
+/* Can the @n bytes that came so far become a header? */
+bool wire_begins(const uint8_t *bytes, size_t n);
 /* The version that a header is of, 0 if it is none. */
 unsigned int wire_version(const uint8_t header[WIRE_HEADER_SIZE]);
 /* @payload has @frame->length bytes; @frame->checksum does not count. */
