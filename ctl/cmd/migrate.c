@@ -5,6 +5,7 @@
 
 #include "cmd/migrate.h"
 #include "cmd/session.h"
+#include "stream/door.h"
 
 const char migrate_usage[] =
 	"migctl migrate [OPTIONS] --qmp SOCKET --to ADDRESS\n"
@@ -15,7 +16,11 @@ const char migrate_usage[] =
 	"\n"
 	"  --qmp SOCKET         the source QEMU's QMP socket\n"
 	"  --to ADDRESS         unix:PATH or HOST:PORT, where migctl receive listens\n"
-	"  --insecure           allow TCP, which is neither encrypted nor authenticated\n"
+	"  --channels N         connections that memory goes over, 1 to 16 (2)\n"
+	"  --compress HOW       lz4, zstd or none (default); what it does not make\n"
+	"                       smaller goes as it is\n"
+	"  --compress-level N   of zstd, 1 to 19 (1)\n"
+	SECURITY_USAGE
 	"  --downtime T         the guest may be stopped for so long (300ms)\n"
 	"  --fixed-cost T       of that, keep so much for the stop, the devices and the\n"
 	"                       resume (0ms); the rest is for the last copy\n"
@@ -31,12 +36,14 @@ const char migrate_usage[] =
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_TO, OPTION_INSECURE, OPTION_DOWNTIME,
+	OPTION_QMP = 256, OPTION_TO, OPTION_DOWNTIME,
 	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
-	OPTION_VERIFY, OPTION_DISKS_SHARED,
+	OPTION_VERIFY, OPTION_CHANNELS, OPTION_COMPRESS, OPTION_COMPRESS_LEVEL,
+	OPTION_DISKS_SHARED,
 };
 
-#define ACCEPT_TIMEOUT	(30 * NS_PER_S)
+#define ACCEPT_TIMEOUT		(30 * NS_PER_S)
+#define DEFAULT_CHANNELS	2
 
 static int option_verify(const char *value, enum verify *verify,
 			 struct error *err)
@@ -55,6 +62,32 @@ static int option_verify(const char *value, enum verify *verify,
 	return 0;
 }
 
+static int option_compress(const char *value, enum codec *codec,
+			   struct error *err)
+{
+	size_t word;
+
+	if (option_word("--compress", value, codec_names, CODECS,
+			"it is none, lz4 or zstd", &word, err))
+		return -1;
+	*codec = (enum codec)word;
+	return 0;
+}
+
+/* 1 to @max. */
+static int option_count(const char *option, const char *value, unsigned int max,
+			unsigned int *count, struct error *err)
+{
+	uint64_t n;
+
+	if (parse_number(value, max, &n) || !n)
+		return error_set(err, EXIT_USAGE,
+				 "%s %s: it is a number from 1 to %u", option,
+				 value, max);
+	*count = (unsigned int)n;
+	return 0;
+}
+
 static int options_take(struct migrate_options *options, int option,
 			struct error *err)
 {
@@ -64,9 +97,6 @@ static int options_take(struct migrate_options *options, int option,
 		return 0;
 	case OPTION_TO:
 		options->to = optarg;
-		return 0;
-	case OPTION_INSECURE:
-		options->insecure = true;
 		return 0;
 	case OPTION_DOWNTIME:
 		return option_time("--downtime", optarg,
@@ -79,17 +109,25 @@ static int options_take(struct migrate_options *options, int option,
 				   &options->limits.bandwidth, err);
 	case OPTION_MAX_BANDWIDTH:
 		return option_rate("--max-bandwidth", optarg,
-				   &options->max_bandwidth, err);
+				   &options->sending.max_bandwidth, err);
 	case OPTION_TIMEOUT:
 		return option_time("--timeout", optarg,
 				   &options->limits.timeout, err);
+	case OPTION_CHANNELS:
+		return option_count("--channels", optarg, WIRE_MAX_CHANNELS,
+				    &options->channels, err);
+	case OPTION_COMPRESS:
+		return option_compress(optarg, &options->sending.codec, err);
+	case OPTION_COMPRESS_LEVEL:
+		return option_count("--compress-level", optarg, CODEC_MAX_LEVEL,
+				    &options->sending.level, err);
 	case OPTION_VERIFY:
 		return option_verify(optarg, &options->verify, err);
 	case OPTION_DISKS_SHARED:
 		options->disks_shared = true;
 		return 0;
 	default:
-		return 0;
+		return security_option(&options->security, option, optarg, err);
 	}
 }
 
@@ -99,7 +137,10 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "to", required_argument, NULL, OPTION_TO },
-		{ "insecure", no_argument, NULL, OPTION_INSECURE },
+		{ "channels", required_argument, NULL, OPTION_CHANNELS },
+		{ "compress", required_argument, NULL, OPTION_COMPRESS },
+		{ "compress-level", required_argument, NULL, OPTION_COMPRESS_LEVEL },
+		SECURITY_OPTIONS,
 		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
 		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
 		{ "bandwidth", required_argument, NULL, OPTION_BANDWIDTH },
@@ -111,7 +152,10 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 	};
 	int option;
 
-	*options = (struct migrate_options) { .limits = policy_default_limits };
+	*options = (struct migrate_options) {
+		.limits = policy_default_limits,
+		.channels = DEFAULT_CHANNELS,
+	};
 	while ((option = option_next(argc, argv, ":j", longs, err))) {
 		if (option < 0 || options_take(options, option, err))
 			return -1;
@@ -123,6 +167,11 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 			  options->qmp ? "where to?" : "which guest?");
 		return error_advise(err, "give --qmp SOCKET and --to ADDRESS; see migctl migrate --help");
 	}
+	if (options->sending.level && options->sending.codec != CODEC_ZSTD)
+		return error_set(err, EXIT_USAGE,
+				 "migrate: --compress-level is of --compress zstd");
+	if (!options->sending.level)
+		options->sending.level = 1;
 	if (options->limits.fixed_cost >= options->limits.downtime) {
 		error_set(err, EXIT_USAGE,
 			  "migrate: --fixed-cost leaves nothing of --downtime for the last copy");
@@ -177,15 +226,18 @@ static int open_tracker(struct migration *m, struct error *err)
 static char *hello(const struct migration *m)
 {
 	json_t *blocks = json_array(), *text;
-	char *dump;
+	char id[2 * WIRE_ID_SIZE + 1], *dump;
 	size_t i;
 
+	link_format_id(m->id, id);
 	for (i = 0; i < m->n_memory; i++)
 		json_array_append_new(blocks,
 				      json_pack("{s:s, s:I}", "id", m->memory[i].id,
 						"size", (json_int_t)m->memory[i].size));
-	text = json_pack("{s:i, s:O, s:o}", "version", WIRE_VERSION, "vm",
-			 m->description, "blocks", blocks);
+	text = json_pack("{s:i, s:s, s:i, s:s, s:O, s:o}", "version", WIRE_VERSION,
+			 "id", id, "channels", (int)m->options->channels,
+			 "compress", codec_names[m->options->sending.codec],
+			 "vm", m->description, "blocks", blocks);
 	dump = text ? json_dumps(text, JSON_COMPACT) : NULL;
 	json_decref(text);
 	return dump;
@@ -196,17 +248,50 @@ static int open_destination(struct migration *m, struct error *err)
 	char *text;
 	int ret;
 
-	if (channel_connect(&m->channel, m->options->to, m->options->insecure, err) ||
+	if (link_draw_id(m->id, err) ||
+	    channel_connect(&m->channel, m->options->to, &m->secured.security, err) ||
 	    peer_start(&m->peer, &m->channel, &m->relay, err))
 		return -1;
 	text = hello(m);
 	if (!text)
 		return error_set(err, EXIT_FAILED, "out of memory");
-	ret = channel_send_text(&m->channel, WIRE_HELLO, text, err);
+	if (strlen(text) > DOOR_MAX_FRAME)
+		ret = error_set(err, EXIT_VMM, "the description of this VM is too long: %zu bytes",
+				strlen(text));
+	else
+		ret = channel_send_text(&m->channel, WIRE_HELLO, text, err);
 	free(text);
 	if (ret)
 		return ret;
 	return peer_wait(&m->peer, PEER_ACCEPTED, ACCEPT_TIMEOUT, m->signals, err);
+}
+
+/* Does the destination understand what we mean to send? */
+static int check_codec(const struct migration *m, struct error *err)
+{
+	const char *name = codec_names[m->options->sending.codec];
+	json_t *codecs = json_object_get(m->peer.accept, "compress"), *codec;
+	size_t i;
+
+	if (m->options->sending.codec == CODEC_NONE)
+		return 0;
+	json_array_foreach(codecs, i, codec) {
+		if (!strcmp(json_string_value(codec) ? : "", name))
+			return 0;
+	}
+	return error_set(err, EXIT_PEER, "the destination can't decompress %s",
+			 name);
+}
+
+static int open_link(struct migration *m, struct error *err)
+{
+	if (check_codec(m, err) ||
+	    link_open(&m->link, &m->channel, m->options->channels, m->id, NULL, err))
+		return -1;
+	m->peer.link = &m->link;
+	if (link_connect(&m->link, m->options->to, &m->secured.security, err))
+		return -1;
+	return peer_wait(&m->peer, PEER_JOINED, ACCEPT_TIMEOUT, m->signals, err);
 }
 
 static int open_sender(struct migration *m, struct error *err)
@@ -225,19 +310,22 @@ static int open_sender(struct migration *m, struct error *err)
 		m->blocks[i].size = m->memory[i].size;
 		m->blocks[i].empty = json_is_true(json_object_get(block, "empty"));
 	}
-	return sender_open(&m->sender, &m->channel, m->blocks, m->n_memory,
-			   m->options->max_bandwidth, err);
+	return sender_open(&m->sender, &m->link, m->blocks, m->n_memory,
+			   &m->options->sending, err);
 }
 
 static int migrate(struct migration *m, struct error *err)
 {
 	m->times.started = clock_ns(CLOCK_MONOTONIC);
 	m->signals = signals_open(err);
-	if (m->signals < 0 || open_source(m, err) || open_tracker(m, err))
+	if (m->signals < 0 ||
+	    security_open(&m->secured, &m->options->security, m->options->to, err) ||
+	    open_source(m, err) || open_tracker(m, err))
 		return -1;
 	policy_init(&m->policy, &m->options->limits, m->times.started);
 	if (migrate_set_phase(m, MIGTRACK_PHASE_SETUP, err) ||
-	    open_destination(m, err) || open_sender(m, err))
+	    open_destination(m, err) || open_link(m, err) ||
+	    open_sender(m, err))
 		return -1;
 	migrate_out_start(m);
 	run_begin(&m->run, NULL, "migrate", m->options->qmp, m->options->to);
@@ -284,7 +372,9 @@ static void migration_close(struct migration *m)
 	peer_end(&m->peer);
 	relay_close(&m->relay);
 	sender_close(&m->sender);
+	link_close(&m->link);
 	channel_close(&m->channel);
+	security_close(&m->secured);
 	tracker_close(&m->tracker);
 	vmm_memory_free(m->memory, m->n_memory);
 	json_decref(m->description);

@@ -9,9 +9,11 @@
 #include "cmd/peer.h"
 #include "cmd/record.h"
 #include "cmd/runs.h"
+#include "cmd/security.h"
 #include "cmd/tracker.h"
 #include "policy/policy.h"
 #include "stream/channel.h"
+#include "stream/link.h"
 #include "stream/relay.h"
 #include "stream/sender.h"
 #include "vmm/migration.h"
@@ -25,9 +27,10 @@ enum verify {
 struct migrate_options {
 	const char *qmp;
 	const char *to;
-	bool insecure;
+	unsigned int channels;
+	struct security_options security;
 	struct policy_limits limits;
-	uint64_t max_bandwidth;
+	struct sender_options sending;
 	enum verify verify;
 	bool disks_shared;
 };
@@ -54,7 +57,10 @@ struct migrate_times {
  * @memory: its memory back ends; block N of the stream is @memory[N]
  * @n_memory: how many
  * @tracker: the kernel's session, source N is block N
- * @channel: to the destination
+ * @secured: who may be the destination
+ * @id: of the migration
+ * @channel: to the destination, for control
+ * @link: the channels for memory
  * @peer: what the destination says
  * @relay: the VMM's own stream
  * @sender: moves the pages
@@ -84,7 +90,10 @@ struct migration {
 	struct vmm_memory *memory;
 	size_t n_memory;
 	struct tracker tracker;
+	struct secured secured;
+	uint8_t id[WIRE_ID_SIZE];
 	struct channel channel;
+	struct link link;
 	struct peer peer;
 	struct relay relay;
 	struct sender sender;

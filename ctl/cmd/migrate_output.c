@@ -33,10 +33,11 @@ void migrate_out_start(struct migration *m)
 
 	for (i = 0; i < m->n_memory; i++)
 		total += m->memory[i].size;
-	out_say(m->out, "Process %d (QEMU %s), session %llu: %s of memory in %zu block%s, to %s.\n",
+	out_say(m->out, "Process %d (QEMU %s), session %llu: %s of memory in %zu block%s, to %s by %u channel%s.\n",
 		m->vmm->pid, m->vmm->version,
 		(unsigned long long)m->tracker.id, format_bytes(size, total),
-		m->n_memory, m->n_memory == 1 ? "" : "s", m->channel.peer);
+		m->n_memory, m->n_memory == 1 ? "" : "s", m->channel.peer,
+		m->link.n, m->link.n == 1 ? "" : "s");
 	out_header(m->out, fields, FIELDS);
 }
 
@@ -47,7 +48,7 @@ static void note_numbers(struct migration *m)
 
 	run_note(run, "phase", json_string(phase_name(m->phase)));
 	run_note(run, "iterations", json_integer((json_int_t)m->sync.iteration));
-	run_note(run, "sent_bytes", json_integer((json_int_t)channel_sent(&m->channel)));
+	run_note(run, "sent_bytes", json_integer((json_int_t)link_sent(&m->link)));
 	run_note(run, "remaining_bytes",
 		 json_integer((json_int_t)sender_pending(&m->sender)));
 	run_note(run, "total_ns", json_integer((json_int_t)elapsed(m)));
@@ -68,7 +69,7 @@ void migrate_out_iteration(struct migration *m,
 	out_begin(out, OUT_ROW, "iteration");
 	out_uint(out, &fields[ITERATION], m->sync.iteration);
 	out_uint(out, &fields[ELAPSED], elapsed(m));
-	out_uint(out, &fields[SENT], channel_sent(&m->channel));
+	out_uint(out, &fields[SENT], link_sent(&m->link));
 	out_uint(out, &fields[REMAINING], sender_pending(&m->sender));
 	out_uint(out, &fields[RATE], per_second(dirty, interval_ns));
 	if (m->policy.bandwidth_source == POLICY_BANDWIDTH_UNKNOWN)
@@ -139,6 +140,7 @@ static void out_verified(struct migration *m)
 
 void migrate_out_summary(struct migration *m, const struct error *err)
 {
+	struct sender_stats sent = sender_stats(&m->sender);
 	struct output *out = m->out;
 
 	note_numbers(m);
@@ -149,9 +151,9 @@ void migrate_out_summary(struct migration *m, const struct error *err)
 	if (m->times.resumed)
 		out_downtime(m);
 	out_uint(out, &summary[ITERATIONS], m->sync.iteration);
-	out_uint(out, &summary[BYTES], channel_sent(&m->channel));
-	out_uint(out, &summary[PAGES], m->sender.stats.pages);
-	out_uint(out, &summary[ZEROS], m->sender.stats.zero_pages);
+	out_uint(out, &summary[BYTES], link_sent(&m->link));
+	out_uint(out, &summary[PAGES], sent.pages);
+	out_uint(out, &summary[ZEROS], sent.zero_pages);
 	out_uint(out, &summary[DEVICE_BYTES], m->device_bytes);
 	if (m->times.resumed)
 		out_verified(m);

@@ -47,6 +47,7 @@ static int set_limits(struct migration *m, const json_t *request, struct error *
 {
 	struct policy_limits limits = m->policy.limits;
 	uint64_t bandwidth = limits.bandwidth;
+	uint64_t max_bandwidth = m->sender.options.max_bandwidth;
 
 	if (json_object_get(request, "max_downtime_ns"))
 		return error_set(err, EXIT_USAGE,
@@ -54,11 +55,11 @@ static int set_limits(struct migration *m, const json_t *request, struct error *
 	control_number(request, "downtime_ns", &limits.downtime);
 	control_number(request, "timeout_ns", &limits.timeout);
 	control_number(request, "bandwidth_bytes_per_second", &bandwidth);
-	control_number(request, "max_bandwidth_bytes_per_second",
-		       &m->sender.max_bandwidth);
+	control_number(request, "max_bandwidth_bytes_per_second", &max_bandwidth);
 	if (limits.downtime <= limits.fixed_cost)
 		return error_set(err, EXIT_USAGE,
 				 "that leaves nothing of the downtime for the last copy");
+	sender_limit(&m->sender, max_bandwidth);
 	m->policy.limits = limits;
 	policy_set_bandwidth(&m->policy, bandwidth);
 	return 0;
@@ -103,12 +104,12 @@ static void publish_moved(struct migration *m)
 
 int migrate_send(struct migration *m, uint64_t bytes, struct error *err)
 {
-	uint64_t start = clock_ns(CLOCK_MONOTONIC), sent = channel_sent(&m->channel);
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), sent = link_sent(&m->link);
 	int ret;
 
 	ret = sender_send(&m->sender, bytes, err);
 	/* Only while there is more: an idle channel says nothing. */
-	m->sample.bytes += channel_sent(&m->channel) - sent;
+	m->sample.bytes += link_sent(&m->link) - sent;
 	m->sample.time += clock_ns(CLOCK_MONOTONIC) - start;
 	publish_moved(m);
 	return ret;

@@ -120,7 +120,7 @@ static int final_copy(struct migration *m, struct error *err)
 {
 	int left;
 
-	m->sender.max_bandwidth = 0;
+	sender_limit(&m->sender, 0);
 	if (same_memory(m, err) ||
 	    migrate_sync(m, MIGTRACK_SYNC_KIND_FINAL, err))
 		return -1;
@@ -130,7 +130,7 @@ static int final_copy(struct migration *m, struct error *err)
 			return -1;
 		left = migrate_send(m, SLICE_BYTES, err);
 	} while (left > 0);
-	if (left < 0 || peer_barrier(&m->peer, err) ||
+	if (left < 0 || peer_barrier(&m->peer, &m->sender, err) ||
 	    peer_wait(&m->peer, PEER_BARRIER, PEER_TIMEOUT, m->signals, err))
 		return -1;
 	m->times.copied = clock_ns(CLOCK_MONOTONIC);

@@ -45,6 +45,9 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 	case WIRE_FAILED:
 		peer_said(peer, payload, "the destination failed");
 		break;
+	case WIRE_JOINED:
+		peer->joined = true;
+		break;
 	case WIRE_BARRIER_DONE:
 		peer->barrier = frame->offset;
 		break;
@@ -155,14 +158,14 @@ void peer_end(struct peer *peer)
 	*peer = (struct peer){};
 }
 
-int peer_barrier(struct peer *peer, struct error *err)
+int peer_barrier(struct peer *peer, struct sender *sender, struct error *err)
 {
-	struct wire_frame frame = { .type = WIRE_BARRIER };
+	uint64_t number;
 
 	pthread_mutex_lock(&peer->lock);
-	frame.offset = ++peer->wanted;
+	number = ++peer->wanted;
 	pthread_mutex_unlock(&peer->lock);
-	return channel_send(peer->channel, &frame, NULL, err);
+	return sender_barrier(sender, number, err);
 }
 
 int peer_ask_hashes(struct peer *peer, uint32_t block, uint64_t offset,
@@ -185,12 +188,22 @@ static bool peer_has(const struct peer *peer, enum peer_news news)
 {
 	switch (news) {
 	case PEER_ACCEPTED:	return peer->accept;
+	case PEER_JOINED:	return peer->joined;
 	case PEER_BARRIER:	return peer->barrier == peer->wanted;
 	case PEER_LOADED:	return peer->loaded;
 	case PEER_RUNNING:	return peer->running;
 	case PEER_HASHES:	return peer->n_hashes;
 	}
 	return false;
+}
+
+/* Under the lock. What the peer said is worth more than that a channel broke. */
+static int failure(struct peer *peer, struct error *err)
+{
+	if (!peer->failed)
+		return peer->link ? link_check(peer->link, err) : 0;
+	*err = peer->err;
+	return -1;
 }
 
 static bool interrupted(int fd)
@@ -210,10 +223,8 @@ int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
 	pthread_mutex_lock(&peer->lock);
 	while (!peer_has(peer, news)) {
 		ret = -1;
-		if (peer->failed) {
-			*err = peer->err;
+		if (failure(peer, err))
 			break;
-		}
 		if (interrupted(interrupt)) {
 			error_set(err, EXIT_CANCELLED, "cancelled");
 			break;
@@ -257,13 +268,10 @@ void peer_explain(struct peer *peer, struct error *err)
 
 int peer_check(struct peer *peer, struct error *err)
 {
-	int ret = 0;
+	int ret;
 
 	pthread_mutex_lock(&peer->lock);
-	if (peer->failed) {
-		*err = peer->err;
-		ret = -1;
-	}
+	ret = failure(peer, err);
 	pthread_mutex_unlock(&peer->lock);
 	return ret;
 }

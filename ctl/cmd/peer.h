@@ -10,10 +10,13 @@
 
 #include "common/error.h"
 #include "stream/channel.h"
+#include "stream/link.h"
 #include "stream/relay.h"
+#include "stream/sender.h"
 
 enum peer_news {
 	PEER_ACCEPTED,		/* the description */
+	PEER_JOINED,		/* all data channels are there */
 	PEER_BARRIER,		/* the barrier that was asked for is passed */
 	PEER_LOADED,		/* the VMM's own stream */
 	PEER_RUNNING,		/* the guest */
@@ -24,11 +27,13 @@ enum peer_news {
  * struct peer - the destination
  * @channel: to it
  * @relay: takes the VMM's stream
+ * @link: the data channels to it, NULL until there are any
  * @thread: receives
  * @started: @thread is there
  * @lock: guards what follows
  * @changed: something of it did
  * @accept: what it accepted, NULL before
+ * @joined: it has all data channels
  * @barrier: number of the last barrier that it passed
  * @wanted: number of the last one that was sent
  * @loaded: its VMM has loaded the stream
@@ -41,11 +46,13 @@ enum peer_news {
 struct peer {
 	struct channel *channel;
 	struct relay *relay;
+	struct link *link;
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	json_t *accept;
+	bool joined;
 	uint64_t barrier;
 	uint64_t wanted;
 	bool loaded;
@@ -61,18 +68,18 @@ int peer_start(struct peer *peer, struct channel *channel, struct relay *relay,
 void peer_end(struct peer *peer);
 
 /* Send a barrier; peer_wait(PEER_BARRIER) waits until it is passed. */
-int peer_barrier(struct peer *peer, struct error *err);
+int peer_barrier(struct peer *peer, struct sender *sender, struct error *err);
 /* Ask for hashes of @bytes bytes; peer_wait(PEER_HASHES) waits for them. */
 int peer_ask_hashes(struct peer *peer, uint32_t block, uint64_t offset,
 		    uint64_t bytes, struct error *err);
 
 /*
- * Wait for news, or until the peer fails, the time is over, or @interrupt (a
+ * Wait for news, or until the peer or a data channel fails, the time is over, or @interrupt (a
  * descriptor, -1 for none) is readable: EXIT_CANCELLED.
  */
 int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
 	      int interrupt, struct error *err);
-/* Has it failed meanwhile? -1 with the reason. */
+/* Has it failed meanwhile, or a data channel to it? -1 with the reason. */
 int peer_check(struct peer *peer, struct error *err);
 /*
  * A connection that broke says less than what the peer said before it ended it:

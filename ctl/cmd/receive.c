@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cmd/privileges.h"
 #include "cmd/reason.h"
 #include "cmd/receive.h"
 
@@ -19,13 +20,13 @@ const char receive_usage[] =
 	"\n"
 	"  --listen ADDRESS  unix:PATH or HOST:PORT\n"
 	"  --qmp SOCKET      the destination QEMU's QMP socket\n"
-	"  --insecure        allow TCP, which is neither encrypted nor authenticated\n"
+	SECURITY_USAGE
 	"  -j, --json        one JSON object a line, in bytes and nanoseconds";
 
 /* How long the watching thread outlives the connection. */
 #define WATCH_MS	100
 
-enum { OPTION_QMP = 256, OPTION_LISTEN, OPTION_INSECURE };
+enum { OPTION_QMP = 256, OPTION_LISTEN };
 
 static int options_parse(struct receive_options *options, int argc, char **argv,
 			 struct error *err)
@@ -33,7 +34,7 @@ static int options_parse(struct receive_options *options, int argc, char **argv,
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
-		{ "insecure", no_argument, NULL, OPTION_INSECURE },
+		SECURITY_OPTIONS,
 		COMMON_OPTIONS
 	};
 	int option;
@@ -46,8 +47,8 @@ static int options_parse(struct receive_options *options, int argc, char **argv,
 			options->qmp = optarg;
 		else if (option == OPTION_LISTEN)
 			options->listen = optarg;
-		else if (option == OPTION_INSECURE)
-			options->insecure = true;
+		else if (security_option(&options->security, option, optarg, err))
+			return -1;
 	}
 	if (option_end(argc, argv, err))
 		return -1;
@@ -58,6 +59,15 @@ static int options_parse(struct receive_options *options, int argc, char **argv,
 	return error_advise(err, "give --listen ADDRESS and --qmp SOCKET; see migctl receive --help");
 }
 
+void receive_break_off(struct reception *r, const struct error *err)
+{
+	if (__atomic_exchange_n(&r->broken, true, __ATOMIC_RELAXED))
+		return;
+	r->why = *err;
+	reason_send(&r->channel, WIRE_FAILED, err);
+	channel_stop(&r->channel);
+}
+
 /* Ctrl-C, or the end of the VMM, end what waits for the source. */
 static void *watch_thread(void *data)
 {
@@ -66,18 +76,17 @@ static void *watch_thread(void *data)
 		{ .fd = r->signals, .events = POLLIN },
 		{ .fd = r->vmm_fd, .events = POLLIN },
 	};
+	struct error err;
 
 	while (poll(fds, ARRAY_SIZE(fds), WATCH_MS) <= 0) {
 		if (channel_stopped(&r->channel))
 			return NULL;
 	}
 	if (fds[0].revents)
-		error_set(&r->why, EXIT_CANCELLED, "interrupted at the destination");
+		error_set(&err, EXIT_CANCELLED, "interrupted at the destination");
 	else
-		error_set(&r->why, EXIT_GONE, "the destination's QEMU has ended");
-	r->broken = true;
-	reason_send(&r->channel, WIRE_FAILED, &r->why);
-	channel_stop(&r->channel);
+		error_set(&err, EXIT_GONE, "the destination's QEMU has ended");
+	receive_break_off(r, &err);
 	return NULL;
 }
 
@@ -100,10 +109,14 @@ static int open_destination(struct reception *r, struct error *err)
 	if (!r->payload)
 		return error_set(err, EXIT_FAILED, "out of memory");
 	r->signals = signals_open(err);
-	if (r->signals < 0 || open_vmm(r, err))
+	if (r->signals < 0 ||
+	    security_open(&r->secured, &r->options->security, NULL, err) ||
+	    open_vmm(r, err))
 		return -1;
-	return channel_listen(&r->listen_fd, r->options->listen,
-			      r->options->insecure, err);
+	if (receive_listen(r, err))
+		return -1;
+	/* All is open that needed a privilege; strangers come only now. */
+	return privileges_drop(err);
 }
 
 enum { RESULT, TOTAL, PAGES, ZEROS, BYTES, CHECKED };
@@ -126,7 +139,7 @@ static void out_summary(struct reception *r)
 	out_uint(out, &summary[TOTAL], clock_ns(CLOCK_MONOTONIC) - r->started);
 	out_uint(out, &summary[PAGES], r->receiver.pages);
 	out_uint(out, &summary[ZEROS], r->receiver.zero_pages);
-	out_uint(out, &summary[BYTES], r->receiver.bytes);
+	out_uint(out, &summary[BYTES], r->intake.bytes);
 	out_bool(out, &summary[CHECKED], r->done);
 	out_end(out);
 }
@@ -139,7 +152,7 @@ static int receive(struct reception *r, struct error *err)
 	out_say(r->out, "Process %d (QEMU %s) waits for a guest at %s.",
 		r->vmm->pid, r->vmm->version, r->options->listen);
 	fflush(r->out->stream);
-	if (channel_accept(&r->channel, r->listen_fd, r->signals, err))
+	if (receive_wait(r, err))
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
 	out_say(r->out, "Receiving from %s.", r->channel.peer);
@@ -155,6 +168,7 @@ static int receive(struct reception *r, struct error *err)
 			reason_send(&r->channel, WIRE_FAILED, err);
 	}
 	channel_stop(&r->channel);
+	link_close(&r->link);
 	pthread_join(thread, NULL);
 	if (ret && r->broken)
 		*err = r->why;
@@ -187,10 +201,11 @@ static int settle(struct reception *r, int ret, struct error *err)
 static void reception_close(struct reception *r)
 {
 	relay_close(&r->relay);
+	intake_free(&r->intake);
 	receiver_close(&r->receiver);
 	channel_close(&r->channel);
-	if (r->listen_fd >= 0)
-		channel_unlisten(r->listen_fd);
+	door_close(&r->door);
+	security_close(&r->secured);
 	vmm_memory_free(r->memory, r->n_memory);
 	json_decref(r->saved);
 	if (r->vmm)
@@ -210,7 +225,7 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 		.out = out,
 		.options = &options,
 		.ops = &vmm_qemu_migration,
-		.listen_fd = -1,
+		.door.fd = -1,
 		.channel.fd = -1,
 		.relay.fd = -1,
 		.relay.vmm_fd = -1,

@@ -4,7 +4,11 @@
 #define MIGCTL_RECEIVE_H
 
 #include "cmd/cmd.h"
+#include "cmd/security.h"
 #include "stream/channel.h"
+#include "stream/door.h"
+#include "stream/intake.h"
+#include "stream/link.h"
 #include "stream/receiver.h"
 #include "stream/relay.h"
 #include "vmm/migration.h"
@@ -12,7 +16,7 @@
 struct receive_options {
 	const char *qmp;
 	const char *listen;
-	bool insecure;
+	struct security_options security;
 };
 
 /**
@@ -24,16 +28,21 @@ struct receive_options {
  * @memory: its memory back ends
  * @n_memory: how many
  * @saved: the VMM's settings as they were
- * @listen_fd: where the source connects
- * @channel: to the source
+ * @secured: who may be at the other end
+ * @door: where the source connects
+ * @refused: visitors of it
+ * @channel: to the source, for control
+ * @hello: its first frame
+ * @link: the channels for memory
+ * @intake: takes what comes on them
  * @payload: of the frame that is being taken
  * @relay: the VMM's own stream
  * @receiver: writes the memory
  * @blocks: of @receiver, in the source's order
  * @signals: Ctrl-C
  * @vmm_fd: readable when the VMM has ended
- * @broken: the watching thread ended the connection
- * @why: and why
+ * @broken: another thread ended the connection
+ * @why: and why, once that thread has ended
  * @started: when the source connected
  * @resumed: the guest runs here
  * @done: the source has said that all is well
@@ -46,8 +55,13 @@ struct reception {
 	struct vmm_memory *memory;
 	size_t n_memory;
 	json_t *saved;
-	int listen_fd;
+	struct secured secured;
+	struct door door;
+	unsigned int refused;
 	struct channel channel;
+	struct wire_frame hello;
+	struct link link;
+	struct intake intake;
 	char *payload;
 	struct relay relay;
 	struct receiver receiver;
@@ -60,6 +74,12 @@ struct reception {
 	bool resumed;
 	bool done;
 };
+
+/* Of another thread: end the connection, and say why. Only the first one counts. */
+void receive_break_off(struct reception *r, const struct error *err);
+/* receive_door.c: wait for the source, whatever strangers do. */
+int receive_listen(struct reception *r, struct error *err);
+int receive_wait(struct reception *r, struct error *err);
 
 /* receive_run.c: agree with the source, then take its frames to the end. */
 int receive_agree(struct reception *r, struct error *err);

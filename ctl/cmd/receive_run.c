@@ -10,6 +10,10 @@
 #define LOAD_TIMEOUT	(60 * NS_PER_S)
 #define LOAD_WAIT_US	1000
 
+/* How long what the source said before it went can take to arrive. */
+#define EXPLAIN_MS	1000
+#define EXPLAIN_STEP_MS	10
+
 static struct vmm_memory *find_memory(struct reception *r, const char *id)
 {
 	size_t i;
@@ -70,15 +74,69 @@ static int take_blocks(struct reception *r, const json_t *wanted,
 	return receiver_open(&r->receiver, r->blocks, n, err);
 }
 
-static int check_version(const json_t *hello, struct error *err)
+static int serve_data(void *data, unsigned int index, struct channel *channel,
+		      struct error *err)
 {
-	json_int_t version = json_integer_value(json_object_get(hello, "version"));
+	struct reception *r = data;
 
-	if (version == WIRE_VERSION)
-		return 0;
-	error_set(err, EXIT_PEER, "the source speaks version %lld of the protocol, this side %d",
-		  (long long)version, WIRE_VERSION);
-	return error_advise(err, "use the same migctl on both hosts");
+	return intake_serve(&r->intake, index, channel, err);
+}
+
+/*
+ * A data channel has failed. If the source went away it may have said why on the
+ * control channel, which is worth more.
+ */
+static void data_failed(void *data, const struct error *err)
+{
+	struct reception *r = data;
+	int waited;
+
+	for (waited = 0; err->code == EXIT_PEER && waited < EXPLAIN_MS;
+	     waited += EXPLAIN_STEP_MS) {
+		if (channel_stopped(&r->channel))
+			return;
+		usleep(EXPLAIN_STEP_MS * 1000);
+	}
+	receive_break_off(r, err);
+}
+
+static int find_codec(const char *name, enum codec *codec)
+{
+	int i;
+
+	for (i = 0; i < CODECS; i++) {
+		if (!strcmp(name, codec_names[i])) {
+			*codec = (enum codec)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+/* The data channels that the source will make. */
+static int take_link(struct reception *r, const json_t *hello, struct error *err)
+{
+	const struct link_ops ops = {
+		.serve = serve_data,
+		.failed = data_failed,
+		.data = r,
+	};
+	uint8_t id[WIRE_ID_SIZE];
+	const char *text = NULL, *compress = NULL;
+	enum codec codec;
+	int n = 0;
+
+	if (json_unpack((json_t *)hello, "{s:s, s:i, s:s}", "id", &text,
+			"channels", &n, "compress", &compress) ||
+	    link_parse_id(text, id) || n < 1 || n > (int)WIRE_MAX_CHANNELS)
+		return error_set(err, EXIT_PEER, "the source's channels can't be understood");
+	if (find_codec(compress, &codec))
+		return error_set(err, EXIT_PEER, "the source compresses with %s, which this side does not know",
+				 compress);
+	if (link_open(&r->link, &r->channel, (unsigned int)n, id, &ops, err))
+		return -1;
+	intake_open(&r->intake, &r->link, &r->receiver, codec);
+	return 0;
 }
 
 static int compare_vm(struct reception *r, const json_t *hello,
@@ -96,7 +154,7 @@ static int compare_vm(struct reception *r, const json_t *hello,
 
 static int accept_source(struct reception *r, struct error *err)
 {
-	json_t *blocks = json_array(), *reply;
+	json_t *blocks = json_array(), *codecs = json_array(), *reply;
 	char *text;
 	size_t i;
 	int ret;
@@ -104,7 +162,10 @@ static int accept_source(struct reception *r, struct error *err)
 	for (i = 0; i < r->receiver.nblocks; i++)
 		json_array_append_new(blocks, json_pack("{s:b}", "empty",
 			receiver_is_empty(&r->receiver.blocks[i]) > 0));
-	reply = json_pack("{s:o}", "blocks", blocks);
+	for (i = 0; i < CODECS; i++)
+		json_array_append_new(codecs, json_string(codec_names[i]));
+	reply = json_pack("{s:i, s:o, s:o}", "version", WIRE_VERSION,
+			  "blocks", blocks, "compress", codecs);
 	text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 	json_decref(reply);
 	if (!text)
@@ -116,38 +177,32 @@ static int accept_source(struct reception *r, struct error *err)
 
 /**
  * receive_agree() - take the source's description, and compare
- * @r: connected
+ * @r: connected; its payload is the HELLO
  * @err: why it is refused; the caller tells the source
  *
  * Return: 0 or -1.
  */
 int receive_agree(struct reception *r, struct error *err)
 {
-	struct wire_frame frame;
-	json_t *hello;
+	json_t *hello = json_loads(r->payload, 0, NULL);
 	int ret;
 
-	if (channel_receive(&r->channel, &frame, r->payload, err))
-		return -1;
-	if (frame.type != WIRE_HELLO)
-		return error_set(err, EXIT_PEER, "%s is no migctl migrate",
-				 r->channel.peer);
-	hello = json_loads(r->payload, 0, NULL);
-	ret = check_version(hello, err);
-	if (!ret)
-		ret = compare_vm(r, hello, err);
+	ret = compare_vm(r, hello, err);
 	if (!ret)
 		ret = take_blocks(r, json_object_get(hello, "blocks"), err);
 	if (!ret)
+		ret = take_link(r, hello, err);
+	if (!ret)
 		ret = accept_source(r, err);
+	if (!ret)
+		ret = link_listen(&r->link, &r->door, err);
 	json_decref(hello);
 	return ret;
 }
 
-static int reply(struct reception *r, enum wire_type type, uint64_t offset,
-		 struct error *err)
+static int reply(struct reception *r, enum wire_type type, struct error *err)
 {
-	struct wire_frame frame = { .type = type, .offset = offset };
+	struct wire_frame frame = { .type = type };
 
 	return channel_send(&r->channel, &frame, NULL, err);
 }
@@ -176,7 +231,7 @@ static int vmm_end(struct reception *r, struct error *err)
 		if (r->ops->status(r->vmm, &status, err))
 			return -1;
 		if (status.phase == VMM_COMPLETED)
-			return reply(r, WIRE_LOADED, 0, err);
+			return reply(r, WIRE_LOADED, err);
 		if (status.phase == VMM_FAILED)
 			return error_set(err, EXIT_VMM,
 					 "the VMM could not load the state: %s",
@@ -192,10 +247,12 @@ static int vmm_end(struct reception *r, struct error *err)
 /* The guest is ours now. One that was paused stays so. */
 static int go(struct reception *r, bool run, struct error *err)
 {
+	if (intake_close(&r->intake, err))
+		return -1;
 	if (run && r->ops->run(r->vmm, err))
 		return -1;
 	r->resumed = true;
-	return reply(r, WIRE_RUNNING, 0, err);
+	return reply(r, WIRE_RUNNING, err);
 }
 
 static int send_hashes(struct reception *r, const struct wire_frame *asked,
@@ -209,6 +266,8 @@ static int send_hashes(struct reception *r, const struct wire_frame *asked,
 	const struct receiver_block *block;
 	uint64_t pages = asked->count / WIRE_PAGE_SIZE;
 
+	if (intake_rests(&r->intake, err))
+		return -1;
 	if (asked->block >= r->receiver.nblocks)
 		return error_set(err, EXIT_PEER, "the source asks for block %u", asked->block);
 	block = &r->receiver.blocks[asked->block];
@@ -221,24 +280,10 @@ static int send_hashes(struct reception *r, const struct wire_frame *asked,
 			    block->hashes + asked->offset / WIRE_PAGE_SIZE, err);
 }
 
-/* Memory that the guest of ours runs in is not written to any more. */
-static int take_memory(struct reception *r, const struct wire_frame *frame,
-		       struct error *err)
-{
-	if (r->resumed)
-		return error_set(err, EXIT_PEER, "the source sent memory after the handover");
-	return receiver_apply(&r->receiver, frame, r->payload, err);
-}
-
 static int take_frame(struct reception *r, const struct wire_frame *frame,
 		      struct error *err)
 {
 	switch (frame->type) {
-	case WIRE_PAGES:
-	case WIRE_ZERO:
-		return take_memory(r, frame, err);
-	case WIRE_BARRIER:
-		return reply(r, WIRE_BARRIER_DONE, frame->offset, err);
 	case WIRE_VMM_START:
 		return vmm_start(r, err);
 	case WIRE_VMM_DATA:
@@ -257,7 +302,7 @@ static int take_frame(struct reception *r, const struct wire_frame *frame,
 		return 0;
 	default:
 		return error_set(err, EXIT_PEER,
-				 "the source sent a frame of type %u, which only a destination sends",
+				 "the source sent a frame of type %u on the control channel",
 				 frame->type);
 	}
 }

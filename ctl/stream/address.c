@@ -122,7 +122,7 @@ int unix_bind(int *fd, const char *path, struct error *err)
 }
 
 /**
- * tcp_allowed() - is TCP what the user wants?
+ * tcp_allowed() - is TCP without TLS what the user wants?
  * @address: for the message
  * @insecure: the user said so
  * @err: why not
@@ -134,10 +134,10 @@ int tcp_allowed(const char *address, bool insecure, struct error *err)
 	if (insecure)
 		return 0;
 	error_set(err, EXIT_USAGE,
-		  "%s: TCP is neither encrypted nor authenticated: whoever is on the network can read and change the guest's memory",
+		  "%s: TCP without TLS is neither encrypted nor authenticated: whoever is on the network can read and change the guest's memory",
 		  address);
 	return error_advise(err,
-			    "use unix:PATH, carried to the other host by ssh -L or -R, or give --insecure where the network is trusted");
+			    "give both sides --tls-dir DIR and --peer NAME, or --tls-psk FILE; or use unix:PATH, carried to the other host by ssh -L or -R; or give --insecure where the network is trusted");
 }
 
 /* HOST:PORT or [HOST]:PORT into its parts. */
@@ -164,6 +164,15 @@ static int tcp_split(const char *address, char *host, size_t size,
 		return -EINVAL;
 	memcpy(host, address, len);
 	host[len] = '\0';
+	return 0;
+}
+
+int tcp_host(const char *address, char *host, size_t size)
+{
+	const char *port;
+
+	if (unix_path(address) || tcp_split(address, host, size, &port) || !*host)
+		return -EINVAL;
 	return 0;
 }
 

@@ -17,11 +17,13 @@ int unix_address(struct sockaddr_un *name, const char *path, struct error *err);
 /* A socket with that name and mode 0600, if nobody else has the name. */
 int unix_bind(int *fd, const char *path, struct error *err);
 
-/* TCP is refused unless @insecure. */
+/* TCP without TLS is refused unless @insecure. */
 int tcp_allowed(const char *address, bool insecure, struct error *err);
 /* To be freed by freeaddrinfo(); without a host all, for who listens. */
 int tcp_resolve(struct addrinfo **list, const char *address, bool listening,
 		struct error *err);
+/* The HOST of a TCP address; -EINVAL if it is none, or has none. */
+int tcp_host(const char *address, char *host, size_t size);
 int tcp_bind(int *fd, const char *address, struct error *err);
 /* Send at once, and notice within 30 s that the peer is gone. */
 int tcp_tune(int fd, const char *peer, struct error *err);

@@ -18,7 +18,17 @@ void channel_open(struct channel *channel, int fd, const char *peer)
 {
 	*channel = (struct channel){ .fd = fd };
 	snprintf(channel->peer, sizeof(channel->peer), "%s", peer);
+	snprintf(channel->label, sizeof(channel->label), "control channel");
 	pthread_mutex_init(&channel->lock, NULL);
+}
+
+void channel_move(struct channel *to, struct channel *from)
+{
+	pthread_mutex_destroy(&from->lock);
+	*to = *from;
+	pthread_mutex_init(&to->lock, NULL);
+	from->fd = -1;
+	from->tls = NULL;
 }
 
 /**
@@ -50,6 +60,8 @@ void channel_close(struct channel *channel)
 {
 	if (channel->fd < 0)
 		return;
+	tls_session_close(channel->tls, !channel->cut);
+	channel->tls = NULL;
 	close(channel->fd);
 	channel->fd = -1;
 	pthread_mutex_destroy(&channel->lock);
@@ -74,6 +86,10 @@ static int broken(const struct channel *channel, int errnum, bool in_frame,
 		  struct error *err)
 {
 	switch (errnum) {
+	case EPROTO:
+		if (channel->tls)
+			return tls_explain(channel->tls, channel->peer, err);
+		/* fall through */
 	case EPIPE:
 	case ECONNRESET:
 		return hung_up(channel, in_frame, err);
@@ -116,6 +132,28 @@ static bool iov_advance(struct msghdr *msg, size_t sent)
 	return true;
 }
 
+/* Bytes, or an errno. */
+static ssize_t transport_send(struct channel *channel, struct msghdr *msg)
+{
+	ssize_t len;
+
+	if (channel->tls)
+		return tls_send(channel->tls, msg->msg_iov, msg->msg_iovlen);
+	len = sendmsg(channel->fd, msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return len < 0 ? -errno : len;
+}
+
+/* The same; 0: the peer has closed. */
+static ssize_t transport_receive(struct channel *channel, void *data, size_t size)
+{
+	ssize_t len;
+
+	if (channel->tls)
+		return tls_receive(channel->tls, data, size);
+	len = recv(channel->fd, data, size, MSG_DONTWAIT);
+	return len < 0 ? -errno : len;
+}
+
 /* Never blocks in the kernel: a peer that trickles must not delay a stop. */
 static int send_all(struct channel *channel, struct msghdr *msg,
 		    struct error *err)
@@ -126,15 +164,16 @@ static int send_all(struct channel *channel, struct msghdr *msg,
 	while (more) {
 		if (channel_stopped(channel))
 			return stop_error(channel, err);
-		len = sendmsg(channel->fd, msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		len = transport_send(channel, msg);
 		if (len >= 0) {
-			channel->sent += (uint64_t)len;
+			__atomic_fetch_add(&channel->sent, (uint64_t)len,
+					   __ATOMIC_RELAXED);
 			more = iov_advance(msg, (size_t)len);
-		} else if (errno == EAGAIN) {
+		} else if (len == -EAGAIN) {
 			if (wait_ready(channel, POLLOUT, err))
 				return -1;
-		} else if (errno != EINTR) {
-			return broken(channel, errno, false, err);
+		} else if (len != -EINTR) {
+			return broken(channel, (int)-len, false, err);
 		}
 	}
 	return 0;
@@ -155,6 +194,7 @@ static int send_all(struct channel *channel, struct msghdr *msg,
 int channel_send(struct channel *channel, const struct wire_frame *frame,
 		 const void *payload, struct error *err)
 {
+	struct wire_frame sealed = *frame;
 	uint8_t header[WIRE_HEADER_SIZE];
 	struct iovec iov[] = {
 		{ .iov_base = header, .iov_len = sizeof(header) },
@@ -167,7 +207,8 @@ int channel_send(struct channel *channel, const struct wire_frame *frame,
 		return error_set(err, EXIT_FAILED,
 				 "%s: a frame of type %u can't have %u bytes",
 				 channel->peer, frame->type, frame->length);
-	wire_encode(header, frame);
+	sealed.checksum = wire_checksum(frame, payload);
+	wire_encode(header, &sealed);
 	pthread_mutex_lock(&channel->lock);
 	if (channel->cut && !channel_stopped(channel)) {
 		ret = hung_up(channel, false, err);
@@ -202,6 +243,20 @@ int channel_send_text(struct channel *channel, enum wire_type type,
 	return channel_send(channel, &frame, text, err);
 }
 
+ssize_t channel_receive_some(struct channel *channel, void *data, size_t size,
+			     bool in_frame, struct error *err)
+{
+	ssize_t len = transport_receive(channel, data, size);
+
+	if (len > 0)
+		return len;
+	if (!len)
+		return hung_up(channel, in_frame, err);
+	if (len == -EAGAIN || len == -EINTR)
+		return 0;
+	return broken(channel, (int)-len, in_frame, err);
+}
+
 /* @in_frame: a part of it has come before. */
 static int receive_all(struct channel *channel, void *data, size_t size,
 		       bool in_frame, struct error *err)
@@ -212,20 +267,102 @@ static int receive_all(struct channel *channel, void *data, size_t size,
 	while (done < size) {
 		if (channel_stopped(channel))
 			return stop_error(channel, err);
-		len = recv(channel->fd, (char *)data + done, size - done,
-			   MSG_DONTWAIT);
-		if (len > 0) {
-			done += (size_t)len;
-		} else if (!len) {
-			return hung_up(channel, in_frame || done, err);
-		} else if (errno == EAGAIN) {
-			if (wait_ready(channel, POLLIN, err))
-				return -1;
-		} else if (errno != EINTR) {
-			return broken(channel, errno, in_frame || done, err);
-		}
+		len = channel_receive_some(channel, (char *)data + done,
+					   size - done, in_frame || done, err);
+		if (len < 0)
+			return -1;
+		if (!len && wait_ready(channel, POLLIN, err))
+			return -1;
+		done += (size_t)len;
 	}
 	return 0;
+}
+
+int channel_check(const struct channel *channel, const struct wire_frame *frame,
+		  const void *payload, struct error *err)
+{
+	if (wire_checksum(frame, payload) == frame->checksum)
+		return 0;
+	error_set(err, EXIT_PEER,
+		  "%s: %s: a frame of type %s has a wrong checksum: it was changed on its way",
+		  channel->peer, channel->label, wire_type_name(frame->type));
+	return error_advise(err,
+			    "look for faulty memory or network hardware on the two hosts and between them");
+}
+
+/**
+ * channel_nonsense() - say what came instead of a header
+ * @channel: where from
+ * @header: what came
+ * @err: filled
+ *
+ * Return: -1.
+ */
+int channel_nonsense(const struct channel *channel,
+		     const uint8_t header[WIRE_HEADER_SIZE], struct error *err)
+{
+	unsigned int version;
+
+	if (!channel->tls && tls_is_tls(header)) {
+		error_set(err, EXIT_PEER,
+			  "%s: the peer speaks TLS, and this side does not",
+			  channel->peer);
+		return error_advise(err,
+				    "give both sides --tls-dir or --tls-psk, or both --insecure where the network is trusted");
+	}
+	version = wire_version(header);
+	if (version && version != WIRE_VERSION)
+		error_set(err, EXIT_PEER,
+			  "%s: the peer speaks version %u of the migration stream, this side version %u",
+			  channel->peer, version, WIRE_VERSION);
+	else
+		error_set(err, EXIT_PEER,
+			  "%s: what the peer sends is not a migration stream",
+			  channel->peer);
+	return error_advise(err,
+			    "see whether migctl of the same version is at the other end");
+}
+
+/**
+ * channel_receive_header() - wait for a frame
+ * @channel: where from
+ * @frame: its header
+ * @err: why it failed; EXIT_PEER if the peer is gone or talks nonsense
+ *
+ * Return: 0 or -1.
+ */
+int channel_receive_header(struct channel *channel, struct wire_frame *frame,
+			   struct error *err)
+{
+	uint8_t header[WIRE_HEADER_SIZE] = {};
+
+	if (receive_all(channel, header, sizeof(header), false, err)) {
+		/* An alert is shorter than a header. */
+		if (!channel->tls && tls_is_tls(header))
+			channel_nonsense(channel, header, err);
+		return -1;
+	}
+	return wire_decode(header, frame) ? channel_nonsense(channel, header, err) : 0;
+}
+
+/**
+ * channel_receive_payload() - wait for the rest of a frame
+ * @channel: where from
+ * @frame: its header
+ * @payload: filled with frame->length bytes; may be NULL if that is 0
+ * @err: why it failed
+ *
+ * The frame's header is not to be believed before this.
+ *
+ * Return: 0 or -1.
+ */
+int channel_receive_payload(struct channel *channel,
+			    const struct wire_frame *frame, void *payload,
+			    struct error *err)
+{
+	if (receive_all(channel, payload, frame->length, true, err))
+		return -1;
+	return channel_check(channel, frame, payload, err);
 }
 
 /**
@@ -241,18 +378,8 @@ static int receive_all(struct channel *channel, void *data, size_t size,
 int channel_receive(struct channel *channel, struct wire_frame *frame,
 		    void *payload, struct error *err)
 {
-	uint8_t header[WIRE_HEADER_SIZE];
-
-	if (receive_all(channel, header, sizeof(header), false, err))
-		return -1;
-	if (wire_decode(header, frame)) {
-		error_set(err, EXIT_PEER,
-			  "%s: what the peer sends is not a migration stream",
-			  channel->peer);
-		return error_advise(err,
-				    "see whether migctl of the same version is at the other end");
-	}
-	if (receive_all(channel, payload, frame->length, true, err))
+	if (channel_receive_header(channel, frame, err) ||
+	    channel_receive_payload(channel, frame, payload, err))
 		return -1;
 	((char *)payload)[frame->length] = '\0';
 	return 0;
@@ -260,16 +387,11 @@ int channel_receive(struct channel *channel, struct wire_frame *frame,
 
 /**
  * channel_sent() - how much was sent
- * @channel: the connection
+ * @channel: the connection; waits for no frame that is on its way
  *
  * Return: bytes, headers included.
  */
-uint64_t channel_sent(struct channel *channel)
+uint64_t channel_sent(const struct channel *channel)
 {
-	uint64_t sent;
-
-	pthread_mutex_lock(&channel->lock);
-	sent = channel->sent;
-	pthread_mutex_unlock(&channel->lock);
-	return sent;
+	return __atomic_load_n(&channel->sent, __ATOMIC_RELAXED);
 }

@@ -12,6 +12,8 @@
 #include "stream/channel.h"
 
 #define CONNECT_TIMEOUT_MS	10000
+/* Connections that wait to be taken: strangers' are taken, and dropped, too. */
+#define BACKLOG			128
 
 /* A unix socket's buffer: enough that both sides work at the same time. */
 #define UNIX_BUFFER		(4 << 20)
@@ -23,7 +25,7 @@ static int listen_unix(int *fd, const char *path, struct error *err)
 	ret = unix_bind(fd, path, err);
 	if (ret)
 		return ret;
-	if (!listen(*fd, 1))
+	if (!listen(*fd, BACKLOG))
 		return 0;
 	error_set(err, EXIT_FAILED, "unix:%s: %s", path, strerror(errno));
 	unlink(path);
@@ -38,7 +40,7 @@ static int listen_tcp(int *fd, const char *address, struct error *err)
 	ret = tcp_bind(fd, address, err);
 	if (ret)
 		return ret;
-	if (!listen(*fd, 1))
+	if (!listen(*fd, BACKLOG))
 		return 0;
 	error_set(err, EXIT_FAILED, "%s: %s", address, strerror(errno));
 	close(*fd);
@@ -50,28 +52,32 @@ static int listen_tcp(int *fd, const char *address, struct error *err)
  * @fd: the listening socket; end it with channel_unlisten()
  * @address: unix:PATH or HOST:PORT; a socket's file that nobody listens on is
  *	replaced
- * @insecure: TCP is allowed
+ * @security: what is allowed
  * @err: why it failed
  *
  * Return: 0 or -1.
  */
-int channel_listen(int *fd, const char *address, bool insecure, struct error *err)
+int channel_listen(int *fd, const char *address, const struct security *security,
+		   struct error *err)
 {
 	const char *path = unix_path(address);
 
 	*fd = -1;
 	if (path)
 		return listen_unix(fd, path, err);
-	if (tcp_allowed(address, insecure, err))
+	if (!security->tls && tcp_allowed(address, security->insecure, err))
 		return -1;
 	return listen_tcp(fd, address, err);
 }
 
-/*
+/**
+ * channel_hide() - no more peers are wanted
+ * @listen_fd: from channel_listen()
+ *
  * Of a unix socket, whose name goes with it: nobody can connect any more, and
  * what has the name later is not ours. TCP goes on listening.
  */
-static void unix_unlisten(int listen_fd)
+void channel_hide(int listen_fd)
 {
 	struct pollfd pfd = { .fd = listen_fd, .events = POLLRDHUP };
 	struct sockaddr_un address;
@@ -94,24 +100,24 @@ void channel_unlisten(int listen_fd)
 {
 	if (listen_fd < 0)
 		return;
-	unix_unlisten(listen_fd);
+	channel_hide(listen_fd);
 	close(listen_fd);
 }
 
 /* One of our own user, or root: who else could read or forge a guest's memory. */
-static int unix_peer_check(const struct channel *channel, struct error *err)
+static int unix_peer_check(struct channel *channel, struct error *err)
 {
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
+	struct ucred *peer = &channel->process;
+	socklen_t len = sizeof(*peer);
 
-	if (getsockopt(channel->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+	if (getsockopt(channel->fd, SOL_SOCKET, SO_PEERCRED, peer, &len))
 		return error_set(err, EXIT_FAILED, "%s: SO_PEERCRED: %s",
 				 channel->peer, strerror(errno));
-	if (!peer.uid || peer.uid == geteuid())
+	if (!peer->uid || peer->uid == geteuid())
 		return 0;
 	error_set(err, EXIT_PERMISSION,
 		  "%s: refused: process %d of user %u is at the other end, this one is of user %u",
-		  channel->peer, (int)peer.pid, (unsigned int)peer.uid,
+		  channel->peer, (int)peer->pid, (unsigned int)peer->uid,
 		  (unsigned int)geteuid());
 	return error_advise(err, "run both sides as the same user, or the other as root");
 }
@@ -134,30 +140,6 @@ static int channel_setup(struct channel *channel, int family, struct error *err)
 	return tcp_tune(channel->fd, channel->peer, err);
 }
 
-/* Wait until there is a connection to accept, or an error. */
-static int accept_wait(struct channel *channel, int listen_fd, int interrupt,
-		       struct error *err)
-{
-	struct pollfd pfd[] = {
-		{ .fd = listen_fd, .events = POLLIN },
-		{ .fd = interrupt, .events = POLLIN },
-	};
-
-	do {
-		if (poll(pfd, 2, CHANNEL_POLL_MS) < 0) {
-			if (errno != EINTR)
-				return error_set(err, EXIT_FAILED, "poll: %s",
-						 strerror(errno));
-			pfd[0].revents = 0;
-			pfd[1].revents = 0;
-		}
-		if (channel_stopped(channel) || pfd[1].revents)
-			return error_set(err, EXIT_FAILED,
-					 "stopped before a peer connected");
-	} while (!pfd[0].revents);
-	return 0;
-}
-
 static void accept_name(struct channel *channel,
 			const struct sockaddr_storage *address, int listen_fd)
 {
@@ -175,39 +157,47 @@ static void accept_name(struct channel *channel,
 }
 
 /**
- * channel_accept() - wait for a peer
- * @channel: filled; after a failure there is nothing to close
- * @listen_fd: from channel_listen(); after a failure it still listens
- * @interrupt: a descriptor that ends the wait when readable, or -1
+ * channel_accept() - take a connection
+ * @channel: filled, if there is one
+ * @listen_fd: from channel_listen(); it goes on listening
+ * @from: the address it came from
  * @err: why it failed; EXIT_PERMISSION if the peer was refused
  *
- * Return: 0 or -1.
+ * Return: 1, 0 if there is none, or -1.
  */
-int channel_accept(struct channel *channel, int listen_fd, int interrupt,
-		   struct error *err)
+int channel_accept(struct channel *channel, int listen_fd,
+		   struct sockaddr_storage *from, struct error *err)
 {
-	struct sockaddr_storage address = { .ss_family = AF_UNIX };
-	socklen_t len;
+	socklen_t len = sizeof(*from);
 
 	channel_open(channel, -1, "the peer");
-	do {
-		if (accept_wait(channel, listen_fd, interrupt, err))
-			return -1;
-		len = sizeof(address);
-		channel->fd = accept4(listen_fd, (struct sockaddr *)&address,
-				      &len, SOCK_CLOEXEC);
-	} while (channel->fd < 0 && (errno == EAGAIN || errno == EINTR ||
-				     errno == ECONNABORTED));
+	*from = (struct sockaddr_storage){ .ss_family = AF_UNIX };
+	channel->fd = accept4(listen_fd, (struct sockaddr *)from, &len, SOCK_CLOEXEC);
+	if (channel->fd < 0 && (errno == EAGAIN || errno == EINTR ||
+				errno == ECONNABORTED))
+		return 0;
 	if (channel->fd < 0)
-		return error_set(err, EXIT_FAILED, "accept: %s",
-				 strerror(errno));
-	accept_name(channel, &address, listen_fd);
-	if (channel_setup(channel, address.ss_family, err)) {
-		channel_close(channel);
-		return -1;
+		return error_set(err, EXIT_FAILED, "accept: %s", strerror(errno));
+	accept_name(channel, from, listen_fd);
+	if (!channel_setup(channel, from->ss_family, err))
+		return 1;
+	channel_close(channel);
+	return -1;
+}
+
+int channel_same_peer(const struct channel *control, const struct channel *data,
+		      struct error *err)
+{
+	if (control->tls || data->tls) {
+		if (control->tls && data->tls && tls_same_peer(control->tls, data->tls))
+			return 0;
+	} else if (control->process.uid == data->process.uid &&
+		   control->process.pid == data->process.pid) {
+		return 0;
 	}
-	unix_unlisten(listen_fd);
-	return 0;
+	return error_set(err, EXIT_PERMISSION,
+			 "%s: a data channel of another peer than the control channel's",
+			 data->peer);
 }
 
 static int connect_failed(const struct channel *channel, int errnum,
@@ -275,8 +265,42 @@ static int connect_to(struct channel *channel, const struct sockaddr *address,
 		connect_failed(channel, errnum, err);
 	else if (!channel_setup(channel, address->sa_family, err))
 		return 0;
-	close(channel->fd);
-	channel->fd = -1;
+	channel_close(channel);
+	return -1;
+}
+
+/* TLS, from the side that connected. */
+static int connect_tls(struct channel *channel, const struct tls *tls,
+		       struct error *err)
+{
+	struct pollfd pfd = { .fd = channel->fd };
+	int waited = 0, ret;
+
+	if (tls_session_open(&channel->tls, tls, channel->fd, false, err))
+		goto err_close;
+	while ((ret = tls_handshake(channel->tls, &pfd.events)) == -EAGAIN) {
+		if (channel_stopped(channel) || waited >= CONNECT_TIMEOUT_MS) {
+			error_set(err, EXIT_PEER, "%s: the peer does not answer with TLS",
+				  channel->peer);
+			error_advise(err, "see whether migctl receive is at the other end, and has --tls-dir or --tls-psk");
+			goto err_close;
+		}
+		if (!poll(&pfd, 1, CHANNEL_POLL_MS))
+			waited += CHANNEL_POLL_MS;
+	}
+	if (!ret)
+		return 0;
+	if (ret == -EPROTO) {
+		tls_explain(channel->tls, channel->peer, err);
+	} else {
+		error_set(err, EXIT_PEER, "%s: the peer closed the connection instead of answering with TLS",
+			  channel->peer);
+		error_advise(err, "see what migctl says on the other host");
+	}
+
+err_close:
+	channel->cut = true;
+	channel_close(channel);
 	return -1;
 }
 
@@ -299,29 +323,37 @@ static int connect_tcp(struct channel *channel, const char *address,
 	return ret;
 }
 
-/**
- * channel_connect() - connect to who listens
- * @channel: filled; after a failure there is nothing to close
- * @address: unix:PATH or HOST:PORT
- * @insecure: TCP is allowed
- * @err: why it failed; EXIT_PEER if nobody is there, EXIT_PERMISSION if it is
- *	the wrong one
- *
- * Return: 0 or -1.
- */
-int channel_connect(struct channel *channel, const char *address, bool insecure,
-		    struct error *err)
+static int connect_address(struct channel *channel, const char *address,
+			   const struct security *security, struct error *err)
 {
 	const char *path = unix_path(address);
 	struct sockaddr_un name;
 
-	channel_open(channel, -1, address);
 	if (!path) {
-		if (tcp_allowed(address, insecure, err))
+		if (!security->tls && tcp_allowed(address, security->insecure, err))
 			return -1;
 		return connect_tcp(channel, address, err);
 	}
 	if (unix_address(&name, path, err))
 		return -1;
 	return connect_to(channel, (struct sockaddr *)&name, sizeof(name), err);
+}
+
+/**
+ * channel_connect() - connect to who listens
+ * @channel: filled; after a failure there is nothing to close
+ * @address: unix:PATH or HOST:PORT
+ * @security: what is allowed
+ * @err: why it failed; EXIT_PEER if nobody is there, EXIT_PERMISSION if it is
+ *	the wrong one
+ *
+ * Return: 0 or -1.
+ */
+int channel_connect(struct channel *channel, const char *address,
+		    const struct security *security, struct error *err)
+{
+	channel_open(channel, -1, address);
+	if (connect_address(channel, address, security, err))
+		return -1;
+	return security->tls ? connect_tls(channel, security->tls, err) : 0;
 }

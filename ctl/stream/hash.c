@@ -9,6 +9,19 @@ static pthread_once_t zero_once = PTHREAD_ONCE_INIT;
 static uint64_t zero_hash;
 
 /**
+ * hash_bytes() - the hash of anything
+ * @data: may be NULL if there is nothing
+ * @size: bytes
+ * @seed: mixed in
+ *
+ * Return: the hash.
+ */
+uint64_t hash_bytes(const void *data, size_t size, uint64_t seed)
+{
+	return XXH3_64bits_withSeed(data, size, seed);
+}
+
+/**
  * hash_page() - the hash of a page
  * @page: WIRE_PAGE_SIZE bytes
  *

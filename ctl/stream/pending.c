@@ -2,11 +2,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "stream/pending.h"
 
 #define WORD_BITS	(CHAR_BIT * sizeof(unsigned long))
+#define CHUNK_PAGES	(WIRE_CHUNK / WIRE_PAGE_SIZE)
 
 static size_t block_words(const struct sender_block *block)
 {
@@ -105,10 +107,14 @@ int pending_first_pass(struct sender_block *block)
 	int ret = 0;
 
 	block->cursor = 0;
-	if (block->empty)
+	if (block->empty) {
+		/* The setup sync found all pages, holes too. */
+		memset(block->pending, 0,
+		       block_words(block) * sizeof(*block->pending));
 		ret = pending_set_data(block);
-	else
+	} else {
 		pending_set(block, 0, block_pages(block));
+	}
 	block->npending = pending_count(block);
 	block->moved += (block_pages(block) - block->npending) * WIRE_PAGE_SIZE;
 	return ret;
@@ -169,11 +175,7 @@ void pending_give_back(struct sender_block *block, unsigned long *bitmap)
 	block->npending = 0;
 }
 
-/*
- * The bits are cleared here, before the pages are read: what is written after
- * that comes back with the next harvest.
- */
-bool pending_take(struct sender_block *block, uint64_t max, struct run *run)
+bool pending_find(struct sender_block *block, uint64_t max, struct page_run *run)
 {
 	uint64_t pages = block_pages(block), end;
 
@@ -182,9 +184,23 @@ bool pending_take(struct sender_block *block, uint64_t max, struct run *run)
 	run->first = bit_find(block->pending, pages, block->cursor, true);
 	if (run->first == pages)
 		return false;
-	end = max < pages - run->first ? run->first + max : pages;
+	block->cursor = run->first;
+	/* Runs do not cross chunks: these are of different channels. */
+	end = (run->first / CHUNK_PAGES + 1) * CHUNK_PAGES;
+	if (end > pages)
+		end = pages;
+	if (max < end - run->first)
+		end = run->first + max;
 	run->n = bit_find(block->pending, end, run->first, false) - run->first;
+	return true;
+}
+
+/*
+ * The bits are cleared here, before the pages are read: what is written after
+ * that comes back with the next harvest.
+ */
+void pending_take(struct sender_block *block, const struct page_run *run)
+{
 	block->cursor = run->first + run->n;
 	pending_clear(block, run->first, run->n);
-	return true;
 }

@@ -8,13 +8,6 @@
 
 #include "stream/sender.h"
 
-/* Adjacent pages of a block. */
-struct run {
-	size_t block;
-	uint64_t first;
-	uint64_t n;
-};
-
 static inline uint64_t block_pages(const struct sender_block *block)
 {
 	return block->size / WIRE_PAGE_SIZE;
@@ -29,7 +22,9 @@ int pending_first_pass(struct sender_block *block);
 void pending_harvest(struct sender_block *block, unsigned long *bitmap);
 /* The other way round. */
 void pending_give_back(struct sender_block *block, unsigned long *bitmap);
-/* The next run from the block's cursor on; false if there is none. */
-bool pending_take(struct sender_block *block, uint64_t max, struct run *run);
+/* The next run of a chunk from the block's cursor on; false if there is none. */
+bool pending_find(struct sender_block *block, uint64_t max, struct page_run *run);
+/* What was found is going to be read and sent. */
+void pending_take(struct sender_block *block, const struct page_run *run);
 
 #endif /* MIGCTL_PENDING_H */

@@ -29,18 +29,20 @@ struct receiver_block {
 
 /**
  * struct receiver - writes the pages of some blocks
+ *
+ * The threads of several channels may use it, each for pages of its own. The
+ * counters are atomic.
+ *
  * @blocks: in the order of the description
  * @nblocks: how many
  * @pages: written with their data
  * @zero_pages: made zero
- * @bytes: on the wire
  */
 struct receiver {
 	struct receiver_block *blocks;
 	size_t nblocks;
 	uint64_t pages;
 	uint64_t zero_pages;
-	uint64_t bytes;
 };
 
 /*

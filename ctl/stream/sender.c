@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/units.h"
@@ -12,6 +13,7 @@
 #include "stream/sender.h"
 
 #define RUN_PAGES	(WIRE_MAX_PAYLOAD / WIRE_PAGE_SIZE)
+#define PATIENCE_NS	(100 * NS_PER_MS)
 
 static int block_error(const struct sender *sender, size_t index,
 		       const char *what, struct error *err)
@@ -45,33 +47,46 @@ static int block_open(struct sender *sender, size_t index, struct error *err)
 /**
  * sender_open() - get ready to send
  * @sender: filled; nothing is pending
- * @channel: where to
+ * @link: where to, all its data channels have joined
  * @blocks: the memory
  * @nblocks: how many
- * @max_bandwidth: bytes per second, 0 for no limit
+ * @options: copied
  * @err: why it failed
  *
  * Return: 0 or -1.
  */
-int sender_open(struct sender *sender, struct channel *channel,
+int sender_open(struct sender *sender, struct link *link,
 		struct sender_block *blocks, size_t nblocks,
-		uint64_t max_bandwidth, struct error *err)
+		const struct sender_options *options, struct error *err)
 {
+	pthread_condattr_t attr;
 	size_t i;
 
 	*sender = (struct sender){
-		.channel = channel,
+		.link = link,
 		.blocks = blocks,
 		.nblocks = nblocks,
-		.max_bandwidth = max_bandwidth,
+		.options = *options,
 	};
 	for (i = 0; i < nblocks; i++)
 		blocks[i].pending = NULL;
+	pthread_mutex_init(&sender->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&sender->progress, &attr);
+	pthread_condattr_destroy(&attr);
+
 	sender->buffer = aligned_alloc(WIRE_PAGE_SIZE, WIRE_MAX_PAYLOAD);
-	if (!sender->buffer)
-		return error_set(err, EXIT_FAILED, "out of memory");
+	if (!sender->buffer) {
+		error_set(err, EXIT_FAILED, "out of memory");
+		goto err_close;
+	}
 	for (i = 0; i < nblocks; i++) {
 		if (block_open(sender, i, err))
+			goto err_close;
+	}
+	for (i = 0; i < link->n; i++) {
+		if (feed_start(&sender->feeds[i], sender, link->channels[i], err))
 			goto err_close;
 	}
 	return 0;
@@ -82,18 +97,24 @@ err_close:
 }
 
 /**
- * sender_close() - free what sender_open() allocated
- * @sender: opened, or all 0
+ * sender_close() - end the threads, and free what sender_open() allocated
+ * @sender: opened, or all 0; nothing can be sent on its data channels any more
  */
 void sender_close(struct sender *sender)
 {
 	size_t i;
 
+	if (!sender->link)
+		return;
+	link_stop(sender->link);
+	for (i = 0; i < WIRE_MAX_CHANNELS; i++)
+		feed_end(&sender->feeds[i]);
 	for (i = 0; i < sender->nblocks; i++)
 		pending_close(&sender->blocks[i]);
 	free(sender->buffer);
-	sender->buffer = NULL;
-	sender->nblocks = 0;
+	pthread_cond_destroy(&sender->progress);
+	pthread_mutex_destroy(&sender->lock);
+	*sender = (struct sender) { .stats = sender->stats };
 }
 
 /**
@@ -180,103 +201,121 @@ static void block_next(struct sender *sender)
 	sender->current++;
 }
 
-/* Take the next run of at most @max pages; something is pending. */
-static void run_take(struct sender *sender, uint64_t max, struct run *run)
+/* Find the next run of at most @max pages; something is pending. */
+static void run_find(struct sender *sender, uint64_t max, struct page_run *run)
 {
-	while (!pending_take(&sender->blocks[sender->current], max, run))
+	while (!pending_find(&sender->blocks[sender->current], max, run))
 		block_next(sender);
 	run->block = sender->current;
+}
+
+static void run_take(struct sender *sender, const struct page_run *run)
+{
+	struct sender_block *block = &sender->blocks[run->block];
+
+	pending_take(block, run);
+	block->moved += run->n * WIRE_PAGE_SIZE;
 	if (!sender_pending(sender))
 		pass_end(sender);
 }
 
-/*
+/**
+ * sender_read() - read memory as it is now
+ * @sender: opened
+ * @run: which pages
+ * @buffer: filled with them
+ * @err: why it failed; a block whose file is too short is named
+ *
  * pread, not a mapping: reading a hole through one would give it memory.
- * @page: where in the block
+ *
+ * Return: 0 or -1.
  */
-static int pages_read(struct sender *sender, size_t index, uint64_t page,
-		      uint64_t n, struct error *err)
+int sender_read(const struct sender *sender, const struct page_run *run,
+		uint8_t *buffer, struct error *err)
 {
-	const struct sender_block *block = &sender->blocks[index];
-	size_t size = n * WIRE_PAGE_SIZE, done = 0;
-	off_t at = (off_t)(block->offset + page * WIRE_PAGE_SIZE);
+	const struct sender_block *block = &sender->blocks[run->block];
+	size_t size = run->n * WIRE_PAGE_SIZE, done = 0;
+	off_t at = (off_t)(block->offset + run->first * WIRE_PAGE_SIZE);
 	ssize_t len;
 
 	while (done < size) {
-		len = pread(block->fd, sender->buffer + done, size - done,
+		len = pread(block->fd, buffer + done, size - done,
 			    at + (off_t)done);
 		if (len > 0)
 			done += (size_t)len;
 		else if (!len)
-			return block_error(sender, index,
+			return block_error(sender, run->block,
 					   "its file ends before the block does",
 					   err);
 		else if (errno != EINTR)
-			return block_error(sender, index, strerror(errno), err);
-	}
-	return 0;
-}
-
-/* Pages of the buffer from its @skip-th on, all zero or none. */
-static int frame_send(struct sender *sender, const struct run *run,
-		      uint64_t skip, uint64_t n, bool zero, struct error *err)
-{
-	struct wire_frame frame = {
-		.type = zero ? WIRE_ZERO : WIRE_PAGES,
-		.length = zero ? 0 : (uint32_t)(n * WIRE_PAGE_SIZE),
-		.block = (uint32_t)run->block,
-		.offset = (run->first + skip) * WIRE_PAGE_SIZE,
-		.count = n * WIRE_PAGE_SIZE,
-	};
-	uint64_t bytes = WIRE_HEADER_SIZE + frame.length;
-
-	if (channel_send(sender->channel, &frame,
-			 sender->buffer + skip * WIRE_PAGE_SIZE, err))
-		return -1;
-	if (zero)
-		sender->stats.zero_pages += n;
-	else
-		sender->stats.pages += n;
-	sender->stats.bytes += bytes;
-	rate_charge(&sender->paid_until, sender->max_bandwidth, bytes);
-	return 0;
-}
-
-static int run_send(struct sender *sender, const struct run *run,
-		    struct error *err)
-{
-	uint64_t start = 0, end;
-	bool zero, next;
-
-	if (pages_read(sender, run->block, run->first, run->n, err))
-		return -1;
-	next = page_is_zero(sender->buffer);
-	while (start < run->n) {
-		zero = next;
-		for (end = start + 1; end < run->n; end++) {
-			next = page_is_zero(sender->buffer +
-					    end * WIRE_PAGE_SIZE);
-			if (next != zero)
-				break;
-		}
-		if (frame_send(sender, run, start, end - start, zero, err))
-			return -1;
-		start = end;
+			return block_error(sender, run->block, strerror(errno),
+					   err);
 	}
 	return 0;
 }
 
 /* At most @bytes, rounded up, and what the bandwidth limit lets go at once. */
-static uint64_t run_limit(const struct sender *sender, uint64_t bytes)
+static uint64_t run_limit(uint64_t rate, uint64_t bytes)
 {
-	uint64_t limit = rate_chunk(sender->max_bandwidth) / WIRE_PAGE_SIZE;
+	uint64_t limit = rate_chunk(rate) / WIRE_PAGE_SIZE;
 	uint64_t pages = bytes / WIRE_PAGE_SIZE + !!(bytes % WIRE_PAGE_SIZE);
 
-	if (pages > RUN_PAGES)
-		pages = RUN_PAGES;
 	if (pages > limit)
 		pages = limit;
 	return pages ? pages : 1;
+}
+
+/* Under the lock: can this be sent, so that the limit holds, and a queue too? */
+static bool has_place(const struct sender *sender, const struct feed *feed,
+		      const struct page_run *run)
+{
+	uint64_t size = run->n * WIRE_PAGE_SIZE;
+
+	if (!feed_has_place(feed))
+		return false;
+	/* What is on its way is not charged yet. */
+	return !sender->queued || size + sender->queued <=
+	       rate_chunk(sender->options.max_bandwidth);
+}
+
+/* Give a run to its channel; false if that has no place for it yet. */
+static bool run_push(struct sender *sender, const struct page_run *run,
+		     const struct timespec *until)
+{
+	unsigned int index = link_channel_of((uint32_t)run->block,
+					     run->first * WIRE_PAGE_SIZE,
+					     sender->link->n);
+	struct feed *feed = &sender->feeds[index];
+	struct feed_job job = { .run = *run };
+	bool place;
+
+	pthread_mutex_lock(&sender->lock);
+	while (!has_place(sender, feed, run)) {
+		if (pthread_cond_timedwait(&sender->progress, &sender->lock,
+					   until))
+			break;
+	}
+	place = has_place(sender, feed, run);
+	if (place) {
+		run_take(sender, run);
+		feed_push(feed, &job);
+	}
+	pthread_mutex_unlock(&sender->lock);
+	return place;
+}
+
+/* 100 ms from now. */
+static struct timespec soon(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_nsec += (long)PATIENCE_NS;
+	if (ts.tv_nsec >= (long)NS_PER_S) {
+		ts.tv_nsec -= (long)NS_PER_S;
+		ts.tv_sec++;
+	}
+	return ts;
 }
 
 /**
@@ -285,29 +324,88 @@ static uint64_t run_limit(const struct sender *sender, uint64_t bytes)
  * @bytes: about how much memory to go through, zero pages included
  * @err: why it failed; a block whose file is too short is named
  *
- * Waits as the bandwidth limit wants, 100 ms at most, and returns then even if
- * nothing could be sent.
+ * Waits for the channels and as the bandwidth limit wants, 100 ms at most, and
+ * returns then even if nothing could be sent. What it returns for is given to
+ * the channels; that it was written only a barrier tells.
  *
  * Return: 1 while something is left, 0 when nothing is, or -1.
  */
 int sender_send(struct sender *sender, uint64_t bytes, struct error *err)
 {
-	uint64_t patience = 100 * NS_PER_MS;
-	struct run run;
-	uint64_t done;
+	const struct timespec until = soon();
+	uint64_t patience = PATIENCE_NS, paid_until, rate, done;
+	struct page_run run;
 
 	for (done = 0; done < bytes; done += run.n * WIRE_PAGE_SIZE) {
+		if (link_check(sender->link, err))
+			return -1;
 		if (!sender_pending(sender))
 			return 0;
-		if (!rate_wait(sender->paid_until, sender->max_bandwidth,
-			       &patience))
+		pthread_mutex_lock(&sender->lock);
+		paid_until = sender->paid_until;
+		rate = sender->options.max_bandwidth;
+		pthread_mutex_unlock(&sender->lock);
+		if (!rate_wait(paid_until, rate, &patience))
 			return 1;
-		run_take(sender, run_limit(sender, bytes - done), &run);
-		if (run_send(sender, &run, err))
-			return -1;
-		sender->blocks[run.block].moved += run.n * WIRE_PAGE_SIZE;
+		run_find(sender, run_limit(rate, bytes - done), &run);
+		if (!run_push(sender, &run, &until))
+			return link_check(sender->link, err) ? -1 : 1;
 	}
 	return !!sender_pending(sender);
+}
+
+/**
+ * sender_barrier() - send a barrier on all channels
+ * @sender: opened
+ * @number: of the barrier: one more than the last, which the destination has
+ *	passed
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int sender_barrier(struct sender *sender, uint64_t number, struct error *err)
+{
+	struct feed_job job = { .barrier = number };
+	unsigned int i;
+
+	if (link_check(sender->link, err))
+		return -1;
+	/* The queues have a place for it. */
+	pthread_mutex_lock(&sender->lock);
+	for (i = 0; i < sender->link->n; i++)
+		feed_push(&sender->feeds[i], &job);
+	pthread_mutex_unlock(&sender->lock);
+	return 0;
+}
+
+/**
+ * sender_limit() - send no more than that
+ * @sender: opened
+ * @max_bandwidth: bytes per second, 0 for no limit
+ */
+void sender_limit(struct sender *sender, uint64_t max_bandwidth)
+{
+	pthread_mutex_lock(&sender->lock);
+	sender->options.max_bandwidth = max_bandwidth;
+	pthread_mutex_unlock(&sender->lock);
+}
+
+/**
+ * sender_stats() - what was sent so far
+ * @sender: opened, or closed again
+ *
+ * Return: a copy.
+ */
+struct sender_stats sender_stats(struct sender *sender)
+{
+	struct sender_stats stats;
+
+	if (!sender->link)
+		return sender->stats;
+	pthread_mutex_lock(&sender->lock);
+	stats = sender->stats;
+	pthread_mutex_unlock(&sender->lock);
+	return stats;
 }
 
 /**
@@ -335,7 +433,8 @@ int sender_hash(struct sender *sender, size_t block, uint64_t offset, size_t n,
 				   "these pages are not in the block", err);
 	for (; n; n -= step, page += step) {
 		step = n < RUN_PAGES ? n : RUN_PAGES;
-		if (pages_read(sender, block, page, step, err))
+		if (sender_read(sender, &(struct page_run){ block, page, step },
+				sender->buffer, err))
 			return -1;
 		for (i = 0; i < step; i++)
 			*hashes++ = hash_page(sender->buffer +

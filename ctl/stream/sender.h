@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source's half of moving memory: pages of files, in order, as frames. */
+/*
+ * The source's half of moving memory: pages of files, in order, as frames. One
+ * thread, the caller's, decides what is sent next; those of the data channels
+ * read and send it.
+ */
 #ifndef MIGCTL_SENDER_H
 #define MIGCTL_SENDER_H
 
@@ -7,7 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "stream/channel.h"
+#include "stream/feed.h"
+#include "stream/link.h"
 
 /**
  * struct sender_block - a block of guest memory
@@ -18,7 +23,7 @@
  * @pending: bits of pages to send; taken from the kernel's bitmap, and cleared
  *	as they are sent
  * @npending: how many
- * @moved: bytes that were sent, or need not be; only grows
+ * @moved: bytes that were given to the channels, or need not be sent; only grows
  * @cursor: where the pass is
  * @empty: the destination's file has no data: what is a hole here need not be
  *	sent in the first pass
@@ -43,23 +48,41 @@ struct sender_stats {
 };
 
 /**
+ * struct sender_options - how to send
+ * @max_bandwidth: bytes on the wire per second of all channels together, 0 for no
+ *	limit
+ * @codec: compress with
+ * @level: of zstd
+ */
+struct sender_options {
+	uint64_t max_bandwidth;
+	enum codec codec;
+	unsigned int level;
+};
+
+/**
  * struct sender - moves the pages of some blocks
- * @channel: where to
+ * @link: where to
  * @blocks: in the order of the description
  * @nblocks: how many
- * @max_bandwidth: bytes on the wire per second, 0 for no limit; may be changed
- *	between calls
+ * @options: of sender_open()
+ * @lock: guards the limit in @options, @stats, @paid_until, @queued and the feeds'
+ *	jobs
  * @stats: so far
  */
 struct sender {
-	struct channel *channel;
+	struct link *link;
 	struct sender_block *blocks;
 	size_t nblocks;
-	uint64_t max_bandwidth;
+	struct sender_options options;
+	pthread_mutex_t lock;
 	struct sender_stats stats;
 	/* the rest is the sender's own */
 	size_t current;			/* block that the pass is in */
 	uint64_t paid_until;		/* when what was sent fits the limit, ns */
+	uint64_t queued;		/* bytes of memory on their way to a channel */
+	pthread_cond_t progress;	/* a feed has finished something */
+	struct feed feeds[WIRE_MAX_CHANNELS];
 	uint8_t *buffer;
 };
 
@@ -67,9 +90,10 @@ struct sender {
  * Takes the blocks' name, fd, offset, size and empty; allocates the bitmaps.
  * The files stay the caller's.
  */
-int sender_open(struct sender *sender, struct channel *channel,
-		struct sender_block *blocks, size_t nblocks,
-		uint64_t max_bandwidth, struct error *err);
+int sender_open(struct sender *sender, struct link *link, struct sender_block *blocks,
+		size_t nblocks, const struct sender_options *options,
+		struct error *err);
+/* Ends the link's data channels, too. */
 void sender_close(struct sender *sender);
 
 /*
@@ -90,11 +114,25 @@ void sender_give_back(struct sender *sender, size_t block, unsigned long *bitmap
 uint64_t sender_pending(const struct sender *sender);
 
 /*
- * Send up to about @bytes of what is pending, going round the blocks; returns
- * 1 while something is left, 0 when nothing is, -1 on error. Waits as the
- * bandwidth limit wants, 100 ms at most a call.
+ * Give up to about @bytes of what is pending to the channels, going round the
+ * blocks; returns 1 while something is left, 0 when nothing is, -1 if a channel
+ * has failed. Waits for the channels, and as the bandwidth limit wants, 100 ms at
+ * most a call.
  */
 int sender_send(struct sender *sender, uint64_t bytes, struct error *err);
+
+/*
+ * Send a barrier on all channels, after what they were given before. The one
+ * before must have been passed.
+ */
+int sender_barrier(struct sender *sender, uint64_t number, struct error *err);
+
+void sender_limit(struct sender *sender, uint64_t max_bandwidth);
+struct sender_stats sender_stats(struct sender *sender);
+
+/* For the feeds: the pages of a run, into a buffer that has room for them. */
+int sender_read(const struct sender *sender, const struct page_run *run,
+		uint8_t *buffer, struct error *err);
 
 /* Hash @n pages of a block from @offset on, as they are now; see stream/hash.h. */
 int sender_hash(struct sender *sender, size_t block, uint64_t offset, size_t n,

@@ -6,6 +6,7 @@
 #define pending_first_pass	drop_first_pass
 #define pending_harvest		drop_harvest
 #define pending_give_back	drop_give_back
+#define pending_find		drop_find
 #define pending_take		drop_take
 #include "stream/pending.c"
 

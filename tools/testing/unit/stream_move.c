@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -38,49 +40,105 @@ void move_block(struct move *move, uint64_t offset, uint64_t pages)
 	move->bitmap[i] = calloc(pages / 64 + 1, sizeof(unsigned long));
 }
 
-static void *receive_thread(void *data)
+static void failed(void *data, const struct error *err)
 {
-	uint8_t *payload = malloc(WIRE_MAX_PAYLOAD + 1);
 	struct move *move = data;
-	struct wire_frame frame;
+
+	move->err = *err;
+	__atomic_store_n(&move->failed, true, __ATOMIC_RELEASE);
+}
+
+static int serve(void *data, unsigned int index, struct channel *channel,
+		 struct error *err)
+{
+	struct move *move = data;
+
+	return intake_serve(&move->intake, index, channel, err);
+}
+
+static void refused(void *data, struct channel *channel, const struct error *err)
+{
+	struct move *move = data;
+
+	(void)channel;
+	move->why = *err;
+	__atomic_add_fetch(&move->refused, 1, __ATOMIC_RELEASE);
+}
+
+static void listen_tcp(struct move *move, char *address, size_t size)
+{
+	struct door_ops ops = { .refused = refused, .refused_data = move };
+	struct sockaddr_in name;
+	socklen_t len = sizeof(name);
 	struct error err;
 
-	while (!channel_receive(&move->in, &frame, payload, &err)) {
-		if (frame.type == WIRE_BARRIER) {
-			frame.type = WIRE_BARRIER_DONE;
-			CHECK_EQ(channel_send(&move->in, &frame, NULL, &err), 0);
-		} else if (receiver_apply(&move->receiver, &frame, payload,
-					  &move->err)) {
-			move->failed = -1;
-		}
-	}
-	free(payload);
-	return NULL;
+	move->security.insecure = true;
+	CHECK_EQ(door_open(&move->door, "127.0.0.1:0", &move->security, &ops, &err), 0);
+	CHECK_EQ(getsockname(move->door.fd, (struct sockaddr *)&name, &len), 0);
+	snprintf(address, size, "127.0.0.1:%u", ntohs(name.sin_port));
+}
+
+void move_link(struct move *move)
+{
+	struct link_ops ops = { .serve = serve, .failed = failed, .data = move };
+	unsigned int n = move->channels ? move->channels : 1;
+	struct wire_frame frame = { };
+	uint8_t id[WIRE_ID_SIZE];
+	struct error err = { };
+	char address[64], none[1];
+	int fds[2];
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	channel_open(&move->control[0], fds[0], "destination");
+	channel_open(&move->control[1], fds[1], "source");
+	listen_tcp(move, address, sizeof(address));
+	CHECK_EQ(link_draw_id(id, &err), 0);
+	CHECK_EQ(link_open(&move->source, &move->control[0], n, id, NULL, &err), 0);
+	CHECK_EQ(link_open(&move->destination, &move->control[1], n, id, &ops,
+			   &err), 0);
+	intake_open(&move->intake, &move->destination, &move->receiver,
+		    move->codec);
+	CHECK_EQ(link_listen(&move->destination, &move->door, &err), 0);
+	CHECK_EQ(link_connect(&move->source, address, &move->security, &err), 0);
+	CHECK_EQ(channel_receive(&move->control[0], &frame, none, &err), 0);
+	CHECK_EQ(frame.type, WIRE_JOINED);
 }
 
 void move_open(struct move *move, uint64_t max_bandwidth)
 {
+	struct sender_options options = {
+		.max_bandwidth = max_bandwidth,
+		.codec = move->codec,
+		.level = 1,
+	};
 	struct error err = { };
-	int fds[2];
 	size_t i;
 
 	for (i = 0; i < move->nblocks; i++)
 		move->from[i].empty = receiver_is_empty(&move->to[i]);
-	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	channel_open(&move->out, fds[0], "destination");
-	channel_open(&move->in, fds[1], "source");
-	CHECK_EQ(sender_open(&move->sender, &move->out, move->from,
-			     move->nblocks, max_bandwidth, &err), 0);
 	CHECK_EQ(receiver_open(&move->receiver, move->to, move->nblocks, &err),
 		 0);
-	pthread_create(&move->thread, NULL, receive_thread, move);
+	move_link(move);
+	CHECK_EQ(sender_open(&move->sender, &move->source, move->from,
+			     move->nblocks, &options, &err), 0);
+}
+
+void move_drain(struct move *move)
+{
+	struct wire_frame frame = { };
+	struct error err = { };
+	char none[1];
+
+	CHECK_EQ(sender_barrier(&move->sender, ++move->barrier, &err), 0);
+	CHECK_EQ(channel_receive(&move->control[0], &frame, none, &err), 0);
+	CHECK_EQ(frame.type, WIRE_BARRIER_DONE);
+	CHECK_EQ(frame.offset, move->barrier);
+	CHECK_EQ(intake_rests(&move->intake, &err), 0);
 }
 
 void move_all(struct move *move)
 {
-	struct wire_frame frame = { .type = WIRE_BARRIER };
 	struct error err = { };
-	char none[1];
 	int ret;
 
 	do {
@@ -89,9 +147,16 @@ void move_all(struct move *move)
 	CHECK_EQ(ret, 0);
 	CHECK_STR(err.message, "");
 	CHECK_EQ(sender_pending(&move->sender), 0);
-	CHECK_EQ(channel_send(&move->out, &frame, NULL, &err), 0);
-	CHECK_EQ(channel_receive(&move->out, &frame, none, &err), 0);
-	CHECK_EQ(frame.type, WIRE_BARRIER_DONE);
+	move_drain(move);
+}
+
+void move_broken(struct move *move, struct error *err)
+{
+	int i;
+
+	for (i = 0; i < 2000 && !link_check(&move->source, err); i++)
+		usleep(5000);
+	CHECK_EQ(link_check(&move->source, err), -1);
 }
 
 static bool block_is_equal(struct move *move, size_t index)
@@ -135,10 +200,13 @@ void move_close(struct move *move)
 {
 	size_t i;
 
-	channel_close(&move->out);
-	pthread_join(move->thread, NULL);
-	channel_close(&move->in);
 	sender_close(&move->sender);
+	link_close(&move->destination);
+	link_close(&move->source);
+	intake_free(&move->intake);
+	channel_close(&move->control[0]);
+	channel_close(&move->control[1]);
+	door_close(&move->door);
 	receiver_close(&move->receiver);
 	for (i = 0; i < move->nblocks; i++) {
 		free(move->bitmap[i]);

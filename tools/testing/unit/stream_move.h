@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A sender and a receiver in one process, and memory for both. */
+/* A sender and a receiver in one process, and memory for both; over TCP. */
 #ifndef MIGTRACK_STREAM_MOVE_H
 #define MIGTRACK_STREAM_MOVE_H
 
@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include "stream/channel.h"
+#include "stream/intake.h"
+#include "stream/link.h"
 #include "stream/receiver.h"
 #include "stream/sender.h"
 
@@ -18,32 +20,57 @@
  * @nblocks: how many
  * @from: the source's, memfds
  * @to: the destination's, memfds
+ * @channels: that memory goes over; 0: one
+ * @codec: that it is compressed with
+ * @control: the control channel's two ends
+ * @security: what they are allowed
+ * @door: where the data channels join
+ * @refused: how many did not
+ * @why: and why the last of them
+ * @source: the source's end of the link
+ * @destination: and the other one
  * @sender: sends @from
- * @receiver: writes @to, in @thread
+ * @intake: takes it
+ * @receiver: writes it to @to
  * @bitmap: as the kernel's, one per block
- * @err: of the receiver
- * @failed: what receiver_apply() returned last
+ * @barrier: number of the last one
+ * @failed: @destination has failed, @err says why
+ * @err: see there
  */
 struct move {
 	size_t nblocks;
 	struct sender_block from[MOVE_BLOCKS];
 	struct receiver_block to[MOVE_BLOCKS];
-	struct channel out;
-	struct channel in;
+	unsigned int channels;
+	enum codec codec;
+	struct channel control[2];
+	struct security security;
+	struct door door;
+	int refused;
+	struct error why;
+	struct link source;
+	struct link destination;
 	struct sender sender;
+	struct intake intake;
 	struct receiver receiver;
-	pthread_t thread;
 	unsigned long *bitmap[MOVE_BLOCKS];
+	uint64_t barrier;
+	bool failed;
 	struct error err;
-	int failed;
 };
 
 /* Add a block of @pages, which starts in its file at page @offset. */
 void move_block(struct move *move, uint64_t offset, uint64_t pages);
-/* Find out what is empty, connect, start the receiver. */
+/* Find out what is empty, connect, let the data channels join. */
 void move_open(struct move *move, uint64_t max_bandwidth);
+/* The two ends of a link, without the memory. */
+void move_link(struct move *move);
 /* Send all that is pending, and wait until it is written. */
 void move_all(struct move *move);
+/* Wait until all that was given to the channels is written. */
+void move_drain(struct move *move);
+/* Wait for the first failure of the source's channels. */
+void move_broken(struct move *move, struct error *err);
 /* The same memory and the same hashes on both sides? */
 bool move_is_equal(struct move *move);
 void move_close(struct move *move);

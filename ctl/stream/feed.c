@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <stdlib.h>
+#include <string.h>
+
+#include "stream/feed.h"
+#include "stream/hash.h"
+#include "stream/link.h"
+#include "stream/rate.h"
+#include "stream/sender.h"
+
+#define PLACES	(FEED_RUNS + 1)
+
+/* Pages of the buffer from its @skip-th on, all zero or none. */
+static int frame_send(struct feed *feed, const struct page_run *run, uint64_t skip,
+		      uint64_t n, bool zero, struct sender_stats *sent,
+		      struct error *err)
+{
+	const uint8_t *data = feed->buffer + skip * WIRE_PAGE_SIZE;
+	struct compressor *c = &feed->compressor;
+	struct wire_frame frame = {
+		.type = zero ? WIRE_ZERO : WIRE_PAGES,
+		.block = (uint32_t)run->block,
+		.offset = (run->first + skip) * WIRE_PAGE_SIZE,
+		.count = n * WIRE_PAGE_SIZE,
+	};
+
+	if (!zero)
+		frame.length = (uint32_t)compressor_run(c, data, frame.count);
+	if (frame.length) {
+		frame.type = codec_type(c->codec);
+		data = c->buffer;
+	} else if (!zero) {
+		frame.length = (uint32_t)frame.count;
+	}
+	if (channel_send(feed->channel, &frame, data, err))
+		return -1;
+	if (zero)
+		sent->zero_pages += n;
+	else
+		sent->pages += n;
+	sent->bytes += WIRE_HEADER_SIZE + frame.length;
+	return 0;
+}
+
+static int run_send(struct feed *feed, const struct page_run *run,
+		    struct sender_stats *sent, struct error *err)
+{
+	uint64_t start = 0, end;
+	bool zero, next;
+
+	if (sender_read(feed->sender, run, feed->buffer, err))
+		return -1;
+	next = page_is_zero(feed->buffer);
+	while (start < run->n) {
+		zero = next;
+		for (end = start + 1; end < run->n; end++) {
+			next = page_is_zero(feed->buffer +
+					    end * WIRE_PAGE_SIZE);
+			if (next != zero)
+				break;
+		}
+		if (frame_send(feed, run, start, end - start, zero, sent, err))
+			return -1;
+		start = end;
+	}
+	return 0;
+}
+
+#ifdef MIGCTL_TEST_SWAP
+/*
+ * A mover that is broken on purpose, for the verification to find out: of one page
+ * in so many the copy that was sent first is sent again after a newer one.
+ */
+static struct feed_old *old_find(struct feed *feed, size_t block, uint64_t page)
+{
+	struct feed_old *old;
+
+	for (old = feed->old; old; old = old->next) {
+		if (old->block == block && old->page == page)
+			return old;
+	}
+	return NULL;
+}
+
+static void old_keep(struct feed *feed, size_t block, uint64_t page,
+		     const uint8_t *data)
+{
+	struct feed_old *old = malloc(sizeof(*old));
+
+	if (!old)
+		return;
+	old->next = feed->old;
+	old->block = block;
+	old->page = page;
+	memcpy(old->copy, data, WIRE_PAGE_SIZE);
+	feed->old = old;
+}
+
+static int old_send(struct feed *feed, const struct feed_old *old,
+		    struct error *err)
+{
+	struct wire_frame frame = {
+		.type = WIRE_PAGES,
+		.length = WIRE_PAGE_SIZE,
+		.block = (uint32_t)old->block,
+		.offset = old->page * WIRE_PAGE_SIZE,
+	};
+
+	return channel_send(feed->channel, &frame, old->copy, err);
+}
+
+static int test_swap(struct feed *feed, const struct page_run *run,
+		     struct error *err)
+{
+	const struct feed_old *old;
+	const uint8_t *data = feed->buffer;
+	uint64_t page;
+
+	for (page = run->first; page < run->first + run->n;
+	     page++, data += WIRE_PAGE_SIZE) {
+		if (page % MIGCTL_TEST_SWAP != MIGCTL_TEST_SWAP / 2)
+			continue;
+		old = old_find(feed, run->block, page);
+		if (!old)
+			old_keep(feed, run->block, page, data);
+		else if (memcmp(old->copy, data, WIRE_PAGE_SIZE) &&
+			 old_send(feed, old, err))
+			return -1;
+	}
+	return 0;
+}
+
+static void test_swap_end(struct feed *feed)
+{
+	struct feed_old *old;
+
+	while ((old = feed->old)) {
+		feed->old = old->next;
+		free(old);
+	}
+}
+#else
+static int test_swap(struct feed *feed, const struct page_run *run,
+		     struct error *err)
+{
+	(void)feed;
+	(void)run;
+	(void)err;
+	return 0;
+}
+
+static void test_swap_end(struct feed *feed)
+{
+	(void)feed;
+}
+#endif
+
+static int barrier_send(struct feed *feed, uint64_t number, struct error *err)
+{
+	struct wire_frame frame = { .type = WIRE_BARRIER, .offset = number };
+
+	return channel_send(feed->channel, &frame, NULL, err);
+}
+
+/* Under the lock: wait for something to do; false if there won't be any. */
+static bool job_wait(struct feed *feed)
+{
+	while (!feed->n && !feed->quit)
+		pthread_cond_wait(&feed->work, &feed->sender->lock);
+	return !feed->quit;
+}
+
+/* Under the lock. */
+static void job_done(struct feed *feed, const struct sender_stats *sent)
+{
+	struct sender *sender = feed->sender;
+
+	sender->queued -= feed->jobs[feed->first].run.n * WIRE_PAGE_SIZE;
+	feed->first = (feed->first + 1) % PLACES;
+	feed->n--;
+	sender->stats.pages += sent->pages;
+	sender->stats.zero_pages += sent->zero_pages;
+	sender->stats.bytes += sent->bytes;
+	rate_charge(&sender->paid_until, sender->options.max_bandwidth, sent->bytes);
+	pthread_cond_signal(&sender->progress);
+}
+
+static void *feed_thread(void *data)
+{
+	struct feed *feed = data;
+	struct sender *sender = feed->sender;
+	struct feed_job job;
+	struct error err;
+	int ret = 0;
+
+	pthread_mutex_lock(&sender->lock);
+	while (!ret && job_wait(feed)) {
+		struct sender_stats sent = {};
+
+		job = feed->jobs[feed->first];
+		pthread_mutex_unlock(&sender->lock);
+		if (job.barrier)
+			ret = barrier_send(feed, job.barrier, &err);
+		else
+			ret = run_send(feed, &job.run, &sent, &err) ||
+			      test_swap(feed, &job.run, &err);
+		pthread_mutex_lock(&sender->lock);
+		job_done(feed, &sent);
+	}
+	pthread_mutex_unlock(&sender->lock);
+	if (ret)
+		link_fail(sender->link, &err);
+	return NULL;
+}
+
+/**
+ * feed_start() - begin to send
+ * @feed: filled; to be ended also after a failure
+ * @sender: opened so far that memory can be read
+ * @channel: where to
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int feed_start(struct feed *feed, struct sender *sender,
+	       struct channel *channel, struct error *err)
+{
+	int ret;
+
+	*feed = (struct feed) { .sender = sender, .channel = channel };
+	feed->buffer = aligned_alloc(WIRE_PAGE_SIZE, WIRE_CHUNK);
+	if (!feed->buffer)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	if (compressor_open(&feed->compressor, sender->options.codec,
+			    sender->options.level, err))
+		return -1;
+	pthread_cond_init(&feed->work, NULL);
+	ret = pthread_create(&feed->thread, NULL, feed_thread, feed);
+	if (ret)
+		return error_set(err, EXIT_FAILED, "can't make a thread: %s",
+				 strerror(ret));
+	feed->started = true;
+	return 0;
+}
+
+bool feed_has_place(const struct feed *feed)
+{
+	return feed->n < FEED_RUNS;
+}
+
+void feed_push(struct feed *feed, const struct feed_job *job)
+{
+	feed->jobs[(feed->first + feed->n) % PLACES] = *job;
+	feed->n++;
+	feed->sender->queued += job->run.n * WIRE_PAGE_SIZE;
+	pthread_cond_signal(&feed->work);
+}
+
+/**
+ * feed_end() - end the thread
+ * @feed: started, or all 0
+ */
+void feed_end(struct feed *feed)
+{
+	if (feed->started) {
+		pthread_mutex_lock(&feed->sender->lock);
+		feed->quit = true;
+		pthread_cond_signal(&feed->work);
+		pthread_mutex_unlock(&feed->sender->lock);
+		pthread_join(feed->thread, NULL);
+		pthread_cond_destroy(&feed->work);
+	}
+	test_swap_end(feed);
+	compressor_close(&feed->compressor);
+	free(feed->buffer);
+	*feed = (struct feed){};
+}
