@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "stream/address.h"
@@ -269,24 +270,32 @@ static int connect_to(struct channel *channel, const struct sockaddr *address,
 	return -1;
 }
 
+static time_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
 /* TLS, from the side that connected. */
 static int connect_tls(struct channel *channel, const struct tls *tls,
 		       struct error *err)
 {
 	struct pollfd pfd = { .fd = channel->fd };
-	int waited = 0, ret;
+	time_t end = now_s() + CONNECT_TIMEOUT_MS / 1000;
+	int ret;
 
 	if (tls_session_open(&channel->tls, tls, channel->fd, false, err))
 		goto err_close;
 	while ((ret = tls_handshake(channel->tls, &pfd.events)) == -EAGAIN) {
-		if (channel_stopped(channel) || waited >= CONNECT_TIMEOUT_MS) {
+		if (channel_stopped(channel) || now_s() > end) {
 			error_set(err, EXIT_PEER, "%s: the peer does not answer with TLS",
 				  channel->peer);
 			error_advise(err, "see whether migctl receive is at the other end, and has --tls-dir or --tls-psk");
 			goto err_close;
 		}
-		if (!poll(&pfd, 1, CHANNEL_POLL_MS))
-			waited += CHANNEL_POLL_MS;
+		poll(&pfd, 1, CHANNEL_POLL_MS);
 	}
 	if (!ret)
 		return 0;

@@ -273,29 +273,32 @@ TEST(tls_refuses_wildcards)
 	pair_remove(&pair);
 }
 
-static void check_authority(const char *name)
+/* One side has a certificate that the other can't know, but trusts the other's. */
+static void check_authority(const char *name, bool of_server)
 {
 	struct wanted wanted = { .dns = "b.example.org" };
+	struct side known, unknown;
 	struct authority other;
-	struct side server, client;
 	char dir[64], ca[80];
 	struct pair pair;
 
 	pair_make(&pair);
 	authority_make(&other, name);
 	certs_make(dir, &other, &wanted);
-	/* It trusts ours, but is not known to us. */
-	side_open(&server, pair.a, "b.example.org");
-	side_open(&client, dir, "a.example.org");
-	tls_close(&client.tls);
+	side_open(&known, pair.a, "b.example.org");
+	side_open(&unknown, dir, "a.example.org");
+	tls_close(&unknown.tls);
 	snprintf(ca, sizeof(ca), "%s/ca-cert.pem", pair.a);
-	client.options.ca = ca;
-	CHECK_EQ(tls_open(&client.tls, &client.options, &client.err), 0);
-	meet(&server, &client);
-	check_refused(&server, "not of an authority that is trusted here", "ca-cert.pem",
-		      &client, "not of an authority that the peer trusts", "ca-cert.pem");
-	side_close(&server);
-	side_close(&client);
+	unknown.options.ca = ca;
+	CHECK_EQ(tls_open(&unknown.tls, &unknown.options, &unknown.err), 0);
+	if (of_server)
+		meet(&unknown, &known);
+	else
+		meet(&known, &unknown);
+	check_refused(&known, "not of an authority that is trusted here", "ca-cert.pem",
+		      &unknown, "not of an authority that the peer trusts", "ca-cert.pem");
+	side_close(&known);
+	side_close(&unknown);
 	certs_remove(dir);
 	authority_free(&other);
 	pair_remove(&pair);
@@ -304,45 +307,54 @@ static void check_authority(const char *name)
 /* Also one that says that it is ours. */
 TEST(tls_refuses_another_authority)
 {
-	check_authority("another authority");
-	check_authority("an authority");
+	check_authority("another authority", false);
+	check_authority("an authority", false);
+	check_authority("another authority", true);
+	check_authority("an authority", true);
 }
 
-static void check_peer_date(const struct wanted *wanted, const char *says)
+/* As if the one side's clock were wrong: it looks at its own certificate first. */
+static void check_peer_date(const struct wanted *wanted, bool of_server, const char *says)
 {
-	struct side server, client;
+	struct side checks, late;
 	struct pair pair;
 	char dir[64];
 
 	pair_make(&pair);
 	certs_make(dir, &pair.authority, wanted);
-	side_open(&server, pair.a, "b.example.org");
-	/* As if its clock were wrong: ours is checked before. */
-	side_open(&client, pair.b, "a.example.org");
-	tls_close(&client.tls);
-	client.options.dir = dir;
-	if (tls_open(&client.tls, &client.options, &client.err)) {
-		CHECK_HAS(client.err.message, dir);
-		CHECK_HAS(client.err.advice, "clock");
-		CHECK_EQ(gnutls_priority_init(&client.tls.priority,
-					      "NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL), 0);
-	}
-	meet(&server, &client);
-	check_refused(&server, says, "clock", &client, "has expired, or is not valid yet",
+	side_open(&checks, pair.a, "b.example.org");
+	side_open(&late, pair.b, "a.example.org");
+	tls_close(&late.tls);
+	late.options.dir = dir;
+	CHECK_EQ(tls_open(&late.tls, &late.options, &late.err), -1);
+	CHECK_HAS(late.err.message, dir);
+	CHECK_HAS(late.err.message, wanted->ends < 0 ? "has expired" : "is not valid yet");
+	CHECK_HAS(late.err.advice, "clock");
+	CHECK_EQ(gnutls_priority_init(&late.tls.priority, "NORMAL:-VERS-ALL:+VERS-TLS1.3",
+				      NULL), 0);
+	if (of_server)
+		meet(&late, &checks);
+	else
+		meet(&checks, &late);
+	check_refused(&checks, says, "clock", &late, "has expired, or is not valid yet",
 		      "clock");
-	side_close(&server);
-	side_close(&client);
+	side_close(&checks);
+	side_close(&late);
 	certs_remove(dir);
 	pair_remove(&pair);
 }
 
 TEST(tls_refuses_certificates_out_of_date)
 {
-	check_peer_date(&(struct wanted){ .dns = "b.example.org", .ends = -60 },
-			"has expired");
-	check_peer_date(&(struct wanted){ .dns = "b.example.org", .starts = 90000,
-					  .ends = 900000 },
-			"is not valid yet");
+	static const struct wanted old = { .dns = "b.example.org", .ends = -60 };
+	static const struct wanted new = {
+		.dns = "b.example.org", .starts = 90000, .ends = 900000,
+	};
+
+	check_peer_date(&old, false, "has expired");
+	check_peer_date(&new, false, "is not valid yet");
+	check_peer_date(&old, true, "has expired");
+	check_peer_date(&new, true, "is not valid yet");
 }
 
 TEST(tls_refuses_a_certificate_for_another_purpose)
