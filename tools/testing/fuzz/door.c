@@ -23,6 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		ret = visitor_read(&visitor, &frame, &err);
 	}
 	FUZZ_ASSERT(visitor.got <= sizeof(visitor.bytes));
+	/* It waits for no more than there is room for. */
+	if (!ret && visitor.got >= WIRE_HEADER_SIZE)
+		FUZZ_ASSERT(frame.length <= DOOR_MAX_FRAME);
 	if (ret > 0)
 		FUZZ_ASSERT(visitor.got == WIRE_HEADER_SIZE + frame.length);
 	channel_close(&visitor.channel);
