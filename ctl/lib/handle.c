@@ -160,7 +160,7 @@ static int event_next(struct migtrack *mt, struct migtrack_event *event)
 	const struct nlmsghdr *nlh;
 	int ret;
 
-	while (mt->event && mnl_nlmsg_ok(mt->event, mt->event_bytes)) {
+	while (mt->event && message_ok(mt->event, mt->event_bytes)) {
 		nlh = mt->event;
 		mt->event = mnl_nlmsg_next(nlh, &mt->event_bytes);
 		ret = event_parse(mt, nlh, event);

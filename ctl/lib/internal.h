@@ -4,6 +4,7 @@
 #define LIBMIGTRACK_INTERNAL_H
 
 #include <libmnl/libmnl.h>
+#include <stdbool.h>
 
 #include "migtrack.h"
 
@@ -65,6 +66,13 @@ struct layout {
 	size_t n;
 	void (*init)(void *object);
 };
+
+/* Is there a whole message? mnl_nlmsg_ok() takes one of 2 GiB and more for one. */
+static inline bool message_ok(const struct nlmsghdr *nlh, int len)
+{
+	return len >= (int)sizeof(*nlh) && nlh->nlmsg_len >= sizeof(*nlh) &&
+	       nlh->nlmsg_len <= (uint32_t)len;
+}
 
 extern const struct layout migtrack_session_layout;
 extern const struct layout migtrack_source_layout;

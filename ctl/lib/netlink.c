@@ -245,7 +245,7 @@ static int reply_read(struct migtrack *mt, struct reply *reply)
 		if (len < 0)
 			return len;
 		nlh = (const struct nlmsghdr *)mt->buffer;
-		while (mnl_nlmsg_ok(nlh, len)) {
+		while (message_ok(nlh, len)) {
 			ret = reply_message(mt, nlh, reply);
 			if (ret <= 0)
 				return ret;
@@ -361,10 +361,12 @@ static void group_parse(struct migtrack *mt, const struct nlattr *nest)
 	mnl_attr_for_each_nested(attr, nest) {
 		switch (mnl_attr_get_type(attr)) {
 		case CTRL_ATTR_MCAST_GRP_NAME:
-			name = mnl_attr_get_str(attr);
+			if (mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
+				name = mnl_attr_get_str(attr);
 			break;
 		case CTRL_ATTR_MCAST_GRP_ID:
-			id = mnl_attr_get_u32(attr);
+			if (mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+				id = mnl_attr_get_u32(attr);
 			break;
 		}
 	}
@@ -380,7 +382,8 @@ static int family_parse(const struct nlmsghdr *nlh, void *data)
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
 		switch (mnl_attr_get_type(attr)) {
 		case CTRL_ATTR_FAMILY_ID:
-			mt->family = mnl_attr_get_u16(attr);
+			if (mnl_attr_validate(attr, MNL_TYPE_U16) >= 0)
+				mt->family = mnl_attr_get_u16(attr);
 			break;
 		case CTRL_ATTR_MCAST_GROUPS:
 			mnl_attr_for_each_nested(nest, attr)

@@ -10,7 +10,7 @@ static void reply(struct migtrack *mt, size_t size,
 	const struct nlmsghdr *nlh = (const struct nlmsghdr *)mt->buffer;
 	int len = (int)size;
 
-	while (mnl_nlmsg_ok(nlh, len)) {
+	while (message_ok(nlh, len)) {
 		mt->seq = nlh->nlmsg_seq;
 		if (reply_message(mt, nlh, &reply) <= 0)
 			break;
