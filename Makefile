@@ -16,7 +16,7 @@ installed := $(updates)/kmod/migtrack.ko $(updates)/vfio-bridge/migtrack_vfio.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full bench bench-netlink sim demo demo-track checkpatch netlink clean distclean help
+	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full fuzz bench bench-netlink sim demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -38,6 +38,8 @@ help:
 	@echo '                   locks and page tables; compiles it once, 10 to 30 min'
 	@echo '  check-fuzz       only: a million hostile messages, on that kernel'
 	@echo '  check-full       all of these, some hours; goes on where it was'
+	@echo '  fuzz             libFuzzer on all that decodes what others say; FUZZ_SECONDS=60 or'
+	@echo '                   FUZZ_RUNS=10000000 for each of its targets, TARGETS="qmp door"'
 	@echo '  bench            what a sync costs, beside what the kernel has for it. KERNEL=6.12|7.2'
 	@echo '  bench-netlink    what a get costs, beside CTRL_CMD_GETFAMILY; 1 min. KERNEL=6.12|7.2'
 	@echo '  sim              the policy beside other ways to decide: a table, and pictures'
@@ -107,6 +109,11 @@ check-fuzz: debug-kernel
 
 check-full:
 	@tools/testing/lab/check-full
+
+fuzz:
+	@$(LAB) enter make -s --no-print-directory -j2 -C /src/tools/testing/fuzz O=/build/fuzz \
+		FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) FUZZ_RUNS=$(FUZZ_RUNS) \
+		$(if $(TARGETS),TARGETS="$(TARGETS)") check
 
 bench:
 	@tools/testing/bench/sync/run $(KERNEL)

@@ -18,10 +18,10 @@ const char receive_usage[] =
 	"defer -S, and the same machine and memory as at the source. If it fails before\n"
 	"the guest is handed over, this QEMU is ended: what it has is half a guest.\n"
 	"\n"
-	"  --listen ADDRESS  unix:PATH or HOST:PORT\n"
-	"  --qmp SOCKET      the destination QEMU's QMP socket\n"
+	"  --listen ADDRESS     unix:PATH or HOST:PORT\n"
+	"  --qmp SOCKET         the destination QEMU's QMP socket\n"
 	SECURITY_USAGE
-	"  -j, --json        one JSON object a line, in bytes and nanoseconds";
+	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 /* How long the watching thread outlives the connection. */
 #define WATCH_MS	100

@@ -23,12 +23,13 @@ enum {
 	{ "tls-psk", required_argument, NULL, OPTION_TLS_PSK }, \
 	{ "peer", required_argument, NULL, OPTION_PEER }
 
+/* Of both commands' help, whose columns are the same. */
 #define SECURITY_USAGE \
-	"  --tls-dir DIR     TLS with the certificates ca-cert.pem, cert.pem and key.pem\n" \
-	"                    there, or of --tls-ca, --tls-cert, --tls-key FILE\n" \
-	"  --peer NAME,...   names, of which the peer's certificate must have one\n" \
-	"  --tls-psk FILE    TLS with a key that both sides have, not certificates\n" \
-	"  --insecure        allow TCP without TLS: neither encrypted nor authenticated\n"
+	"  --tls-dir DIR        TLS with ca-cert.pem, cert.pem and key.pem of that directory;\n" \
+	"                       or with --tls-ca, --tls-cert and --tls-key FILE\n" \
+	"  --peer NAME,...      the peer's certificate must have one of these names\n" \
+	"  --tls-psk FILE       TLS with a key that both sides have, not certificates\n" \
+	"  --insecure           allow TCP without TLS: neither encrypted nor authenticated\n"
 
 struct security_options {
 	bool insecure;
