@@ -153,7 +153,7 @@ static void *greeter_thread(void *data)
  *
  * Returns at once. Connections that do not know the id are sent away. When all
  * data channels have joined, WIRE_JOINED is sent on the control channel; if they
- * do not within LINK_JOIN_TIMEOUT_S, or the source makes a mistake, the link
+ * do not within its time for that, or the source makes a mistake, the link
  * fails.
  *
  * Return: 0 or -1.
@@ -164,7 +164,7 @@ int link_listen(struct link *link, struct door *door, struct error *err)
 
 	door->ops.check = check_join;
 	door->ops.check_data = link;
-	door->until = now_ns() + LINK_JOIN_TIMEOUT_S * NS_PER_S;
+	door->until = now_ns() + link->join_timeout_ns;
 	link->door = door;
 	ret = pthread_create(&link->greeter, NULL, greeter_thread, link);
 	if (ret)
