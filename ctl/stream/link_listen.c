@@ -100,6 +100,14 @@ static int serve(struct link *link, unsigned int index, struct error *err)
 	return 0;
 }
 
+static int some_missing(const struct link *link, struct error *err)
+{
+	struct error why = *err;
+
+	return error_set(err, why.code, "%u of %u data channels have joined: %.900s",
+			 link->joined, link->n, why.message);
+}
+
 /* One that was let in; 1 if there can be no more. */
 static int greet(struct link *link, char *payload, struct error *err)
 {
@@ -112,7 +120,7 @@ static int greet(struct link *link, char *payload, struct error *err)
 		pthread_mutex_lock(&link->lock);
 		stopped = link->stopped;
 		pthread_mutex_unlock(&link->lock);
-		return stopped ? 1 : -1;
+		return stopped ? 1 : some_missing(link, err);
 	}
 	ret = let_in(link, &channel, frame.block, err);
 	return ret ? ret : serve(link, frame.block, err);

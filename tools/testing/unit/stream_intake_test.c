@@ -99,7 +99,7 @@ TEST(intake_refuses_what_is_not_in_its_place)
 		{ { .type = WIRE_GO }, "a frame of the control channel" },
 		{ { .type = WIRE_VMM_DATA, .length = 10 },
 		  "a frame of the control channel" },
-		{ { .type = WIRE_JOIN, .length = WIRE_ID_SIZE },
+		{ { .type = WIRE_JOIN, .length = WIRE_JOIN_SIZE },
 		  "a frame of the control channel" },
 		{ { .type = WIRE_BARRIER, .offset = 0 }, "not the next" },
 		{ { .type = WIRE_BARRIER, .offset = 2 }, "not the next" },

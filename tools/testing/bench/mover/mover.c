@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "stream/door.h"
 #include "stream/hash.h"
 #include "stream/intake.h"
 #include "stream/link.h"
@@ -82,7 +83,7 @@ static int create_file(const char *path, uint64_t size)
  * @from: the source's file
  * @to: the destination's
  * @size: of both
- * @listen_fd: the destination's
+ * @door: the destination's
  * @address: of that
  */
 struct job {
@@ -90,19 +91,42 @@ struct job {
 	int from;
 	int to;
 	uint64_t size;
-	int listen_fd;
+	struct door door;
 	char address[64];
 };
 
+static const struct security security = { .insecure = true };
+
+/* Whoever comes first is the source: nobody else is here. */
+static int check_any(void *data, struct channel *channel,
+		     const struct wire_frame *frame, const char *payload,
+		     struct error *err)
+{
+	(void)data;
+	(void)channel;
+	(void)frame;
+	(void)payload;
+	(void)err;
+	return 0;
+}
+
+static void refused(void *data, struct channel *channel, const struct error *err)
+{
+	(void)data;
+	(void)channel;
+	die_of(err);
+}
+
 static void job_listen(struct job *job)
 {
+	const struct door_ops ops = { .check = check_any, .refused = refused };
 	struct sockaddr_in name;
 	socklen_t len = sizeof(name);
 	struct error err;
 
-	if (channel_listen(&job->listen_fd, "127.0.0.1:0", true, &err))
+	if (door_open(&job->door, "127.0.0.1:0", &security, &ops, &err))
 		die_of(&err);
-	if (getsockname(job->listen_fd, (struct sockaddr *)&name, &len))
+	if (getsockname(job->door.fd, (struct sockaddr *)&name, &len))
 		die("getsockname");
 	snprintf(job->address, sizeof(job->address), "127.0.0.1:%u",
 		 ntohs(name.sin_port));
@@ -133,22 +157,23 @@ static void failed(void *data, const struct error *err)
 
 static const uint8_t id[WIRE_ID_SIZE] = "a benchmark";
 
-static void migctl_destination(const struct job *job)
+static void migctl_destination(struct job *job)
 {
 	struct receiver_block block = { .fd = job->to, .size = job->size };
 	static struct destination d;
 	const struct link_ops ops = { .serve = serve, .failed = failed, .data = &d };
+	static char hello[DOOR_MAX_FRAME + 1];
 	struct wire_frame frame;
 	struct error err;
-	char text[2];
+	char none[1];
 
-	if (channel_accept(&d.control, job->listen_fd, -1, &err) ||
+	if (door_wait(&job->door, &d.control, &frame, hello, -1, &err) ||
 	    receiver_open(&d.receiver, &block, 1, &err) ||
 	    link_open(&d.link, &d.control, job->n, id, &ops, &err))
 		die_of(&err);
 	intake_open(&d.intake, &d.link, &d.receiver, CODEC_NONE);
-	if (link_listen(&d.link, job->listen_fd, &err) ||
-	    channel_receive(&d.control, &frame, text, &err) ||
+	if (link_listen(&d.link, &job->door, &err) ||
+	    channel_receive(&d.control, &frame, none, &err) ||
 	    intake_close(&d.intake, &err))
 		die_of(&err);
 	_exit(0);
@@ -169,9 +194,10 @@ static double migctl_source(const struct job *job)
 	char none[1];
 	int left;
 
-	if (channel_connect(&control, job->address, true, &err) ||
+	if (channel_connect(&control, job->address, &security, &err) ||
+	    channel_send_text(&control, WIRE_HELLO, "{}", &err) ||
 	    link_open(&link, &control, job->n, id, NULL, &err) ||
-	    link_connect(&link, job->address, true, &err) ||
+	    link_connect(&link, job->address, &security, &err) ||
 	    channel_receive(&control, &frame, none, &err) ||
 	    sender_open(&sender, &link, &block, 1, &options, &err))
 		die_of(&err);
@@ -268,15 +294,15 @@ static void floor_run(const struct job *job, struct lane *lanes,
 		pthread_join(lanes[i].thread, NULL);
 }
 
-static void floor_destination(const struct job *job)
+static void floor_destination(struct job *job)
 {
 	struct lane lanes[WIRE_MAX_CHANNELS];
 	unsigned int i;
 
-	fcntl(job->listen_fd, F_SETFL, 0);
+	fcntl(job->door.fd, F_SETFL, 0);
 	for (i = 0; i < job->n; i++) {
 		lanes[i] = (struct lane){ .job = job, .index = i };
-		lanes[i].fd = accept(job->listen_fd, NULL, NULL);
+		lanes[i].fd = accept(job->door.fd, NULL, NULL);
 		if (lanes[i].fd < 0)
 			die("accept");
 	}
@@ -292,7 +318,7 @@ static double floor_source(const struct job *job)
 	double start;
 	unsigned int i;
 
-	if (getsockname(job->listen_fd, (struct sockaddr *)&name, &len))
+	if (getsockname(job->door.fd, (struct sockaddr *)&name, &len))
 		die("getsockname");
 	for (i = 0; i < job->n; i++) {
 		lanes[i] = (struct lane){ .job = job, .index = i };
@@ -306,7 +332,7 @@ static double floor_source(const struct job *job)
 }
 
 static double move(char **args, double (*source)(const struct job *job),
-		   void (*destination)(const struct job *job))
+		   void (*destination)(struct job *job))
 {
 	struct job job = { .n = (unsigned int)atoi(args[0]) };
 	double seconds;
