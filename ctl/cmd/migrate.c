@@ -5,6 +5,7 @@
 
 #include "cmd/migrate.h"
 #include "cmd/session.h"
+#include "common/fault.h"
 #include "stream/door.h"
 
 const char migrate_usage[] =
@@ -324,8 +325,8 @@ static int migrate(struct migration *m, struct error *err)
 		return -1;
 	policy_init(&m->policy, &m->options->limits, m->times.started);
 	if (migrate_set_phase(m, MIGTRACK_PHASE_SETUP, err) ||
-	    open_destination(m, err) || open_link(m, err) ||
-	    open_sender(m, err))
+	    open_destination(m, err) || fault("connected", err) ||
+	    open_link(m, err) || fault("joined", err) || open_sender(m, err))
 		return -1;
 	migrate_out_start(m);
 	run_begin(&m->run, NULL, "migrate", m->options->qmp, m->options->to);
@@ -342,6 +343,7 @@ static int finish(struct migration *m, struct error *err)
 
 	if (m->options->verify == VERIFY_AFTER) {
 		if (migrate_set_phase(m, MIGTRACK_PHASE_VERIFY, err) ||
+		    fault("verify", err) ||
 		    migrate_verify(m, err))
 			return -1;
 	}

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cmd/migrate.h"
+#include "common/fault.h"
 #include "cmd/session.h"
 
 /* Between two looks at what else happened. */
@@ -165,6 +166,8 @@ static int iterate(struct migration *m, struct policy_decision *decision,
 		m->sample = (struct policy_sample){};
 	migrate_out_iteration(m, decision, m->sync.sync_time_ns - before);
 	set_verdict(m, decision->verdict);
+	if (fault("precopy", err))
+		return -1;
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
 }
 

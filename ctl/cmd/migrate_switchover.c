@@ -10,6 +10,7 @@
 
 #include "cmd/migrate.h"
 #include "cmd/reason.h"
+#include "common/fault.h"
 
 #define STATUS_WAIT_US		1000
 #define STOP_TIMEOUT		(60 * NS_PER_S)
@@ -176,7 +177,8 @@ static int hand_over(struct migration *m, struct error *err)
 		return -1;
 	m->handed_over = true;
 	guard_handed_over(m->guard);
-	if (channel_send(&m->channel, &frame, NULL, err) ||
+	if (fault("handed-over", err) ||
+	    channel_send(&m->channel, &frame, NULL, err) || fault("go", err) ||
 	    peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err))
 		return in_doubt(m, err);
 	m->times.resumed = clock_ns(CLOCK_MONOTONIC);
@@ -187,17 +189,18 @@ int migrate_switchover(struct migration *m, struct error *err)
 {
 	if (same_machine(m, err) ||
 	    migrate_set_phase(m, MIGTRACK_PHASE_SWITCHOVER, err) ||
-	    start_vmm(m, err) ||
-	    wait_phase(m, VMM_PRE_SWITCHOVER, keep_up, err))
+	    fault("switchover", err) || start_vmm(m, err) ||
+	    fault("vmm-started", err) ||
+	    wait_phase(m, VMM_PRE_SWITCHOVER, keep_up, err) || fault("stopped", err))
 		return -1;
 	if (m->vmm->stopped_ns > m->times.running)
 		m->times.running = m->vmm->stopped_ns;
 	m->times.stopped = clock_ns(CLOCK_MONOTONIC);
-	if (final_copy(m, err))
+	if (final_copy(m, err) || fault("copied", err))
 		return -1;
 	if (m->options->verify == VERIFY_BEFORE && migrate_verify(m, err))
 		return -1;
-	if (vmm_state(m, err))
+	if (vmm_state(m, err) || fault("loaded", err))
 		return -1;
 	return hand_over(m, err);
 }

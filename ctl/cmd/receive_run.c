@@ -6,6 +6,7 @@
 
 #include "cmd/reason.h"
 #include "cmd/receive.h"
+#include "common/fault.h"
 
 #define LOAD_TIMEOUT	(60 * NS_PER_S)
 #define LOAD_WAIT_US	1000
@@ -196,6 +197,8 @@ int receive_agree(struct reception *r, struct error *err)
 		ret = accept_source(r, err);
 	if (!ret)
 		ret = link_listen(&r->link, &r->door, err);
+	if (!ret)
+		ret = fault("accepted", err);
 	json_decref(hello);
 	return ret;
 }
@@ -211,7 +214,7 @@ static int vmm_start(struct reception *r, struct error *err)
 {
 	if (r->saved)
 		return error_set(err, EXIT_PEER, "the source started its VMM's stream twice");
-	if (r->ops->save(r->vmm, &r->saved, err) ||
+	if (fault("vmm-start", err) || r->ops->save(r->vmm, &r->saved, err) ||
 	    r->ops->prepare_destination(r->vmm, err) ||
 	    relay_open(&r->relay, &r->channel, err) ||
 	    r->ops->incoming(r->vmm, r->relay.vmm_fd, err))
@@ -231,7 +234,8 @@ static int vmm_end(struct reception *r, struct error *err)
 		if (r->ops->status(r->vmm, &status, err))
 			return -1;
 		if (status.phase == VMM_COMPLETED)
-			return reply(r, WIRE_LOADED, err);
+			return fault("loading", err) || reply(r, WIRE_LOADED, err) ||
+			       fault("loaded-there", err) ? -1 : 0;
 		if (status.phase == VMM_FAILED)
 			return error_set(err, EXIT_VMM,
 					 "the VMM could not load the state: %s",
@@ -247,11 +251,13 @@ static int vmm_end(struct reception *r, struct error *err)
 /* The guest is ours now. One that was paused stays so. */
 static int go(struct reception *r, bool run, struct error *err)
 {
-	if (intake_close(&r->intake, err))
+	if (intake_close(&r->intake, err) || fault("go-taken", err))
 		return -1;
 	if (run && r->ops->run(r->vmm, err))
 		return -1;
 	r->resumed = true;
+	if (fault("running", err))
+		return -1;
 	return reply(r, WIRE_RUNNING, err);
 }
 

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Points of a migration at which a test build (make TEST_FAULTS=1) fails on demand,
+ * as MIGCTL_FAULT=POINT=ACTION says:
+ *
+ *	kill	the process is killed
+ *	stop	it stops, as a host that hangs, until somebody has it go on
+ *	cut	its TCP connections die, without a word
+ *	fail	what it does there fails
+ *
+ * In any other build there is nothing of it. The points are, in the order in which they
+ * are reached, of migctl migrate: connected joined precopy switchover vmm-started
+ * stopped copied loaded handed-over go verify; of migctl receive: accepted vmm-start
+ * loading loaded-there go-taken running.
+ */
+#ifndef MIGCTL_FAULT_H
+#define MIGCTL_FAULT_H
+
+#include "common/error.h"
+
+#ifdef MIGCTL_TEST_FAULTS
+int fault(const char *point, struct error *err);
+#else
+static inline int fault(const char *point, struct error *err)
+{
+	(void)point;
+	(void)err;
+	return 0;
+}
+#endif
+
+#endif /* MIGCTL_FAULT_H */
