@@ -16,7 +16,7 @@ installed := $(updates)/kmod/migtrack.ko $(updates)/vfio-bridge/migtrack_vfio.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full fuzz bench bench-netlink sim demo demo-track checkpatch netlink clean distclean help
+	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full fuzz bench bench-mover bench-netlink sim demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -42,6 +42,7 @@ help:
 	@echo '                   FUZZ_RUNS=10000000 for each of its targets, TARGETS="qmp door"'
 	@echo '  bench            what a sync costs, beside what the kernel has for it. KERNEL=6.12|7.2'
 	@echo '  bench-netlink    what a get costs, beside CTRL_CMD_GETFAMILY; 1 min. KERNEL=6.12|7.2'
+	@echo '  bench-mover      how fast memory moves here, beside a floor and QEMU; no VM, 3 min'
 	@echo '  sim              the policy beside other ways to decide: a table, and pictures'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
 	@echo 'For development:'
@@ -117,6 +118,9 @@ fuzz:
 
 bench:
 	@tools/testing/bench/sync/run $(KERNEL)
+
+bench-mover:
+	@tools/testing/bench/mover/run
 
 bench-netlink:
 	@tools/testing/bench/netlink/run $(KERNEL)

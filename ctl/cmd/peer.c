@@ -63,8 +63,8 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 		break;
 	default:
 		error_set(&err, EXIT_PEER,
-			  "the destination sent a frame of type %u, which only a source sends",
-			  frame->type);
+			  "the destination sent a frame of type %s, which only a source sends",
+			  wire_type_name(frame->type));
 		peer_fail(peer, &err);
 	}
 }

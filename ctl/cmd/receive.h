@@ -44,6 +44,7 @@ struct receive_options {
  * @broken: another thread ended the connection
  * @why: and why, once that thread has ended
  * @started: when the source connected
+ * @loaded: the VMM has its state
  * @resumed: the guest runs here
  * @done: the source has said that all is well
  */
@@ -71,6 +72,7 @@ struct reception {
 	bool broken;
 	struct error why;
 	uint64_t started;
+	bool loaded;
 	bool resumed;
 	bool done;
 };

@@ -233,7 +233,8 @@ static int vmm_end(struct reception *r, struct error *err)
 	for (;;) {
 		if (r->ops->status(r->vmm, &status, err))
 			return -1;
-		if (status.phase == VMM_COMPLETED)
+		r->loaded = status.phase == VMM_COMPLETED;
+		if (r->loaded)
 			return fault("loading", err) || reply(r, WIRE_LOADED, err) ||
 			       fault("loaded-there", err) ? -1 : 0;
 		if (status.phase == VMM_FAILED)
@@ -286,9 +287,27 @@ static int send_hashes(struct reception *r, const struct wire_frame *asked,
 			    block->hashes + asked->offset / WIRE_PAGE_SIZE, err);
 }
 
+/* A guest is run once, and when there is one; see Documentation/stream.rst. */
+static int check_order(const struct reception *r, const struct wire_frame *frame,
+		       struct error *err)
+{
+	bool due = true;
+
+	if (frame->type == WIRE_GO)
+		due = r->loaded && !r->resumed;
+	else if (frame->type == WIRE_DONE)
+		due = r->resumed;
+	else if (frame->type == WIRE_VMM_DATA || frame->type == WIRE_VMM_END)
+		due = r->saved && !r->loaded;
+	return due ? 0 : error_set(err, EXIT_PEER, "the source sent %s when it was not due",
+				   wire_type_name(frame->type));
+}
+
 static int take_frame(struct reception *r, const struct wire_frame *frame,
 		      struct error *err)
 {
+	if (check_order(r, frame, err))
+		return -1;
 	switch (frame->type) {
 	case WIRE_VMM_START:
 		return vmm_start(r, err);
@@ -308,8 +327,8 @@ static int take_frame(struct reception *r, const struct wire_frame *frame,
 		return 0;
 	default:
 		return error_set(err, EXIT_PEER,
-				 "the source sent a frame of type %u on the control channel",
-				 frame->type);
+				 "the source sent a frame of type %s on the control channel",
+				 wire_type_name(frame->type));
 	}
 }
 

@@ -71,73 +71,88 @@ static int run_send(struct feed *feed, const struct page_run *run,
  * A mover that is broken on purpose, for the verification to find out: of one page
  * in so many the copy that was sent first is sent again after a newer one.
  */
-static struct feed_old *old_find(struct feed *feed, size_t block, uint64_t page)
-{
-	struct feed_old *old;
+struct old_copy {
+	struct old_copy *next;
+	size_t block;
+	uint64_t page;
+	uint8_t data[WIRE_PAGE_SIZE];
+};
 
-	for (old = feed->old; old; old = old->next) {
+static pthread_mutex_t old_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct old_copy *old_copies;
+
+/* Under the lock. */
+static const struct old_copy *old_find(size_t block, uint64_t page)
+{
+	const struct old_copy *old;
+
+	for (old = old_copies; old; old = old->next) {
 		if (old->block == block && old->page == page)
 			return old;
 	}
 	return NULL;
 }
 
-static void old_keep(struct feed *feed, size_t block, uint64_t page,
-		     const uint8_t *data)
+static void old_keep(size_t block, uint64_t page, const uint8_t *data)
 {
-	struct feed_old *old = malloc(sizeof(*old));
+	struct old_copy *old = malloc(sizeof(*old));
 
 	if (!old)
 		return;
-	old->next = feed->old;
+	old->next = old_copies;
 	old->block = block;
 	old->page = page;
-	memcpy(old->copy, data, WIRE_PAGE_SIZE);
-	feed->old = old;
+	memcpy(old->data, data, WIRE_PAGE_SIZE);
+	old_copies = old;
 }
 
-static int old_send(struct feed *feed, const struct feed_old *old,
-		    struct error *err)
+static int old_send(struct feed *feed, size_t block, uint64_t page,
+		    const uint8_t *data, struct error *err)
 {
 	struct wire_frame frame = {
 		.type = WIRE_PAGES,
 		.length = WIRE_PAGE_SIZE,
-		.block = (uint32_t)old->block,
-		.offset = old->page * WIRE_PAGE_SIZE,
+		.block = (uint32_t)block,
+		.offset = page * WIRE_PAGE_SIZE,
 	};
+	const struct old_copy *old;
+	int ret = 0;
 
-	return channel_send(feed->channel, &frame, old->copy, err);
+	pthread_mutex_lock(&old_lock);
+	old = old_find(block, page);
+	if (!old)
+		old_keep(block, page, data);
+	else if (memcmp(old->data, data, WIRE_PAGE_SIZE))
+		ret = channel_send(feed->channel, &frame, old->data, err);
+	pthread_mutex_unlock(&old_lock);
+	return ret;
 }
 
 static int test_swap(struct feed *feed, const struct page_run *run,
 		     struct error *err)
 {
-	const struct feed_old *old;
-	const uint8_t *data = feed->buffer;
-	uint64_t page;
+	uint64_t i, page;
 
-	for (page = run->first; page < run->first + run->n;
-	     page++, data += WIRE_PAGE_SIZE) {
-		if (page % MIGCTL_TEST_SWAP != MIGCTL_TEST_SWAP / 2)
-			continue;
-		old = old_find(feed, run->block, page);
-		if (!old)
-			old_keep(feed, run->block, page, data);
-		else if (memcmp(old->copy, data, WIRE_PAGE_SIZE) &&
-			 old_send(feed, old, err))
+	for (i = 0; i < run->n; i++) {
+		page = run->first + i;
+		if (page % MIGCTL_TEST_SWAP == MIGCTL_TEST_SWAP / 2 &&
+		    old_send(feed, run->block, page,
+			     feed->buffer + i * WIRE_PAGE_SIZE, err))
 			return -1;
 	}
 	return 0;
 }
 
-static void test_swap_end(struct feed *feed)
+static void test_swap_end(void)
 {
-	struct feed_old *old;
+	struct old_copy *old;
 
-	while ((old = feed->old)) {
-		feed->old = old->next;
+	pthread_mutex_lock(&old_lock);
+	while ((old = old_copies)) {
+		old_copies = old->next;
 		free(old);
 	}
+	pthread_mutex_unlock(&old_lock);
 }
 #else
 static int test_swap(struct feed *feed, const struct page_run *run,
@@ -149,9 +164,8 @@ static int test_swap(struct feed *feed, const struct page_run *run,
 	return 0;
 }
 
-static void test_swap_end(struct feed *feed)
+static void test_swap_end(void)
 {
-	(void)feed;
 }
 #endif
 
@@ -270,7 +284,7 @@ void feed_end(struct feed *feed)
 		pthread_join(feed->thread, NULL);
 		pthread_cond_destroy(&feed->work);
 	}
-	test_swap_end(feed);
+	test_swap_end();
 	compressor_close(&feed->compressor);
 	free(feed->buffer);
 	*feed = (struct feed){};

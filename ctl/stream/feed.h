@@ -35,16 +35,6 @@ struct feed_job {
 	struct page_run run;
 };
 
-#ifdef MIGCTL_TEST_SWAP
-/* Copies of pages that were sent, one for each that is to be sent once more. */
-struct feed_old {
-	struct feed_old *next;
-	size_t block;
-	uint64_t page;
-	uint8_t copy[WIRE_PAGE_SIZE];
-};
-#endif
-
 /**
  * struct feed - a data channel of the source
  * @sender: whose lock guards @jobs, @first, @n and @quit
@@ -71,9 +61,6 @@ struct feed {
 	bool quit;
 	struct compressor compressor;
 	uint8_t *buffer;
-#ifdef MIGCTL_TEST_SWAP
-	struct feed_old *old;
-#endif
 };
 
 int feed_start(struct feed *feed, struct sender *sender,

@@ -126,11 +126,12 @@ static int take_compressed(struct intake *intake, unsigned int index,
 	return take_memory(intake, index, frame, d->buffer, err);
 }
 
-/* What a thread takes its frames with. */
+/* What a thread takes its frames with; @silent: no more of them come. */
 struct intake_tools {
 	struct channel *channel;
 	struct decompressor decompressor;
 	uint8_t *payload;
+	bool silent;
 };
 
 static int take_frame(struct intake *intake, unsigned int index,
@@ -139,7 +140,8 @@ static int take_frame(struct intake *intake, unsigned int index,
 	struct wire_frame frame;
 	bool memory;
 
-	if (channel_receive_header(tools->channel, &frame, err))
+	tools->silent = channel_receive_header(tools->channel, &frame, err);
+	if (tools->silent)
 		return -1;
 	memory = frame.type >= WIRE_PAGES && frame.type <= WIRE_ZERO;
 	if (!memory && frame.type != WIRE_BARRIER)
@@ -185,7 +187,7 @@ int intake_serve(void *data, unsigned int index, struct channel *channel,
 		ret = take_frame(intake, index, &tools, err);
 	decompressor_close(&tools.decompressor);
 	free(tools.payload);
-	return is_closed(intake, index) && err->code == EXIT_PEER ? 0 : ret;
+	return tools.silent && is_closed(intake, index) ? 0 : ret;
 }
 
 /* All of the lanes' locks are held, so that no frame is half applied. */

@@ -85,6 +85,7 @@ int link_open(struct link *link, struct channel *control, unsigned int n,
 	*link = (struct link) {
 		.control = control,
 		.n = n,
+		.join_timeout_ns = LINK_JOIN_TIMEOUT_NS,
 	};
 	if (ops)
 		link->ops = *ops;

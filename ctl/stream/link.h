@@ -22,7 +22,7 @@
 #include "stream/door.h"
 
 /* For all data channels. */
-#define LINK_JOIN_TIMEOUT_S	10u
+#define LINK_JOIN_TIMEOUT_NS	(10 * 1000000000ull)
 
 struct link;
 
@@ -67,6 +67,7 @@ struct link_server {
  * @greeter: lets them in
  * @greeting: @greeter is there
  * @door: where they come in; the caller's
+ * @join_timeout_ns: how long that may take
  * @wake: readable when @greeter shall end
  * @lock: guards what follows
  * @joined: how many data channels have
@@ -85,6 +86,7 @@ struct link {
 	pthread_t greeter;
 	bool greeting;
 	struct door *door;
+	uint64_t join_timeout_ns;
 	int wake;
 	pthread_mutex_t lock;
 	unsigned int joined;

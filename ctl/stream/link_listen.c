@@ -100,6 +100,14 @@ static int serve(struct link *link, unsigned int index, struct error *err)
 	return 0;
 }
 
+static int some_missing(const struct link *link, struct error *err)
+{
+	struct error why = *err;
+
+	return error_set(err, why.code, "%u of %u data channels have joined: %.900s",
+			 link->joined, link->n, why.message);
+}
+
 /* One that was let in; 1 if there can be no more. */
 static int greet(struct link *link, char *payload, struct error *err)
 {
@@ -112,7 +120,7 @@ static int greet(struct link *link, char *payload, struct error *err)
 		pthread_mutex_lock(&link->lock);
 		stopped = link->stopped;
 		pthread_mutex_unlock(&link->lock);
-		return stopped ? 1 : -1;
+		return stopped ? 1 : some_missing(link, err);
 	}
 	ret = let_in(link, &channel, frame.block, err);
 	return ret ? ret : serve(link, frame.block, err);
@@ -153,7 +161,7 @@ static void *greeter_thread(void *data)
  *
  * Returns at once. Connections that do not know the id are sent away. When all
  * data channels have joined, WIRE_JOINED is sent on the control channel; if they
- * do not within LINK_JOIN_TIMEOUT_S, or the source makes a mistake, the link
+ * do not within its time for that, or the source makes a mistake, the link
  * fails.
  *
  * Return: 0 or -1.
@@ -164,7 +172,7 @@ int link_listen(struct link *link, struct door *door, struct error *err)
 
 	door->ops.check = check_join;
 	door->ops.check_data = link;
-	door->until = now_ns() + LINK_JOIN_TIMEOUT_S * NS_PER_S;
+	door->until = now_ns() + link->join_timeout_ns;
 	link->door = door;
 	ret = pthread_create(&link->greeter, NULL, greeter_thread, link);
 	if (ret)

@@ -65,7 +65,7 @@ static void refused(void *data, struct channel *channel, const struct error *err
 	__atomic_add_fetch(&move->refused, 1, __ATOMIC_RELEASE);
 }
 
-static void listen_tcp(struct move *move, char *address, size_t size)
+static void listen_tcp(struct move *move)
 {
 	struct door_ops ops = { .refused = refused, .refused_data = move };
 	struct sockaddr_in name;
@@ -75,31 +75,42 @@ static void listen_tcp(struct move *move, char *address, size_t size)
 	move->security.insecure = true;
 	CHECK_EQ(door_open(&move->door, "127.0.0.1:0", &move->security, &ops, &err), 0);
 	CHECK_EQ(getsockname(move->door.fd, (struct sockaddr *)&name, &len), 0);
-	snprintf(address, size, "127.0.0.1:%u", ntohs(name.sin_port));
+	snprintf(move->address, sizeof(move->address), "127.0.0.1:%u",
+		 ntohs(name.sin_port));
 }
 
-void move_link(struct move *move)
+void move_listen(struct move *move)
 {
 	struct link_ops ops = { .serve = serve, .failed = failed, .data = move };
 	unsigned int n = move->channels ? move->channels : 1;
-	struct wire_frame frame = { };
 	uint8_t id[WIRE_ID_SIZE];
 	struct error err = { };
-	char address[64], none[1];
 	int fds[2];
 
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	channel_open(&move->control[0], fds[0], "destination");
 	channel_open(&move->control[1], fds[1], "source");
-	listen_tcp(move, address, sizeof(address));
+	listen_tcp(move);
 	CHECK_EQ(link_draw_id(id, &err), 0);
 	CHECK_EQ(link_open(&move->source, &move->control[0], n, id, NULL, &err), 0);
 	CHECK_EQ(link_open(&move->destination, &move->control[1], n, id, &ops,
 			   &err), 0);
 	intake_open(&move->intake, &move->destination, &move->receiver,
 		    move->codec);
+	if (move->join_timeout_ns)
+		move->destination.join_timeout_ns = move->join_timeout_ns;
 	CHECK_EQ(link_listen(&move->destination, &move->door, &err), 0);
-	CHECK_EQ(link_connect(&move->source, address, &move->security, &err), 0);
+}
+
+void move_link(struct move *move)
+{
+	struct wire_frame frame = { };
+	struct error err = { };
+	char none[1];
+
+	move_listen(move);
+	CHECK_EQ(link_connect(&move->source, move->address, &move->security,
+			      &err), 0);
 	CHECK_EQ(channel_receive(&move->control[0], &frame, none, &err), 0);
 	CHECK_EQ(frame.type, WIRE_JOINED);
 }
@@ -123,17 +134,24 @@ void move_open(struct move *move, uint64_t max_bandwidth)
 			     move->nblocks, &options, &err), 0);
 }
 
-void move_drain(struct move *move)
+void move_passed(struct move *move, uint64_t number)
 {
 	struct wire_frame frame = { };
 	struct error err = { };
 	char none[1];
 
-	CHECK_EQ(sender_barrier(&move->sender, ++move->barrier, &err), 0);
 	CHECK_EQ(channel_receive(&move->control[0], &frame, none, &err), 0);
 	CHECK_EQ(frame.type, WIRE_BARRIER_DONE);
-	CHECK_EQ(frame.offset, move->barrier);
+	CHECK_EQ(frame.offset, number);
 	CHECK_EQ(intake_rests(&move->intake, &err), 0);
+}
+
+void move_drain(struct move *move)
+{
+	struct error err = { };
+
+	CHECK_EQ(sender_barrier(&move->sender, ++move->barrier, &err), 0);
+	move_passed(move, move->barrier);
 }
 
 void move_all(struct move *move)
@@ -150,13 +168,13 @@ void move_all(struct move *move)
 	move_drain(move);
 }
 
-void move_broken(struct move *move, struct error *err)
+void move_broken(struct link *link, struct error *err)
 {
 	int i;
 
-	for (i = 0; i < 2000 && !link_check(&move->source, err); i++)
+	for (i = 0; i < 2000 && !link_check(link, err); i++)
 		usleep(5000);
-	CHECK_EQ(link_check(&move->source, err), -1);
+	CHECK_EQ(link_check(link, err), -1);
 }
 
 static bool block_is_equal(struct move *move, size_t index)

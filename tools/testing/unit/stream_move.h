@@ -25,6 +25,8 @@
  * @control: the control channel's two ends
  * @security: what they are allowed
  * @door: where the data channels join
+ * @address: of that
+ * @join_timeout_ns: how long they may take for that, 0: as it is
  * @refused: how many did not
  * @why: and why the last of them
  * @source: the source's end of the link
@@ -46,6 +48,8 @@ struct move {
 	struct channel control[2];
 	struct security security;
 	struct door door;
+	char address[64];
+	uint64_t join_timeout_ns;
 	int refused;
 	struct error why;
 	struct link source;
@@ -63,14 +67,18 @@ struct move {
 void move_block(struct move *move, uint64_t offset, uint64_t pages);
 /* Find out what is empty, connect, let the data channels join. */
 void move_open(struct move *move, uint64_t max_bandwidth);
-/* The two ends of a link, without the memory. */
+/* The two ends of a link, without a sender. */
 void move_link(struct move *move);
+/* The same, but the source has not connected yet to move->address. */
+void move_listen(struct move *move);
 /* Send all that is pending, and wait until it is written. */
 void move_all(struct move *move);
 /* Wait until all that was given to the channels is written. */
 void move_drain(struct move *move);
-/* Wait for the first failure of the source's channels. */
-void move_broken(struct move *move, struct error *err);
+/* Wait until the destination says that it has passed this barrier. */
+void move_passed(struct move *move, uint64_t number);
+/* Wait for the first failure of the source's or the destination's channels. */
+void move_broken(struct link *link, struct error *err);
 /* The same memory and the same hashes on both sides? */
 bool move_is_equal(struct move *move);
 void move_close(struct move *move);

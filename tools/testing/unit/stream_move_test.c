@@ -93,6 +93,26 @@ TEST(move_holes_of_an_empty_destination_are_skipped)
 	move_close(&move);
 }
 
+/* The setup sync finds all pages: of these, too, only what has data is pending. */
+TEST(move_holes_that_the_setup_sync_found_are_skipped)
+{
+	struct move move = { };
+	struct error err;
+
+	move_block(&move, 0, 1000);
+	page_fill(move.from[0].fd, 777, 3, 1);
+	move_open(&move, 0);
+	bitmap_mark(move.bitmap[0], 0, 1000);
+	harvest(&move);
+	CHECK_EQ(sender_first_pass(&move.sender, &err), 0);
+	CHECK_EQ(sender_pending(&move.sender), 3 * PAGE);
+	CHECK_EQ(move.sender.blocks[0].moved, 997 * PAGE);
+	move_all(&move);
+	CHECK_EQ(move.sender.stats.zero_pages, 0);
+	CHECK(move_is_equal(&move));
+	move_close(&move);
+}
+
 /* What the destination had before is gone, in holes, too. */
 TEST(move_holes_to_a_destination_with_data_are_zeros)
 {
@@ -263,6 +283,14 @@ TEST(move_goes_round_the_blocks_in_small_steps)
 	move_close(&move);
 }
 
+static void send_all(struct move *move)
+{
+	struct error err;
+
+	while (sender_send(&move->sender, 5 << 20, &err) > 0)
+		;
+}
+
 struct writer {
 	struct move *move;
 	uint8_t *memory;
@@ -289,10 +317,11 @@ static void *writer_thread(void *data)
 	return NULL;
 }
 
-TEST(move_with_a_writer_is_equal_after_the_last_pass)
+/* The last copy of each page is the one that is there, over many channels. */
+static void with_a_writer(unsigned int channels, enum codec codec)
 {
+	struct move move = { .channels = channels, .codec = codec };
 	struct writer w = { };
-	struct move move = { };
 	pthread_t thread;
 	int i;
 
@@ -307,7 +336,11 @@ TEST(move_with_a_writer_is_equal_after_the_last_pass)
 	first_pass(&move);
 	for (i = 0; i < 30; i++) {
 		harvest(&move);
-		move_all(&move);
+		/* Several copies of a page may be on their way at a time. */
+		if (i % 3)
+			send_all(&move);
+		else
+			move_all(&move);
 	}
 	__atomic_store_n(&w.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
@@ -316,8 +349,47 @@ TEST(move_with_a_writer_is_equal_after_the_last_pass)
 	CHECK(move_is_equal(&move));
 	CHECK(move.sender.stats.pages > 2000);
 	CHECK(move.sender.stats.zero_pages);
+	CHECK(!move.failed);
 	munmap(w.memory, 2000 * PAGE);
 	move_close(&move);
+}
+
+TEST(move_with_a_writer_is_equal_after_the_last_pass)
+{
+	with_a_writer(1, CODEC_NONE);
+	with_a_writer(2, CODEC_NONE);
+	with_a_writer(5, CODEC_LZ4);
+	with_a_writer(16, CODEC_NONE);
+	with_a_writer(3, CODEC_ZSTD);
+}
+
+/* What can be made smaller is, what can't goes as it is, and all arrives. */
+static void compressed(enum codec codec)
+{
+	struct move move = { .channels = 2, .codec = codec };
+	uint8_t text[PAGE];
+	uint64_t page;
+
+	move_block(&move, 0, 1000);
+	for (page = 0; page < 500; page++) {
+		memset(text, (int)page | 1, sizeof(text));
+		memcpy(text, &page, sizeof(page));
+		CHECK_EQ(pwrite(move.from[0].fd, text, PAGE, (off_t)(page * PAGE)), PAGE);
+	}
+	page_fill(move.from[0].fd, 500, 500, 1);
+	move_open(&move, 0);
+	first_pass(&move);
+	CHECK(move_is_equal(&move));
+	CHECK_EQ(move.sender.stats.pages, 1000);
+	CHECK(move.sender.stats.bytes > 500 * PAGE);
+	CHECK(move.sender.stats.bytes < 520 * PAGE);
+	move_close(&move);
+}
+
+TEST(move_compresses_what_gets_smaller)
+{
+	compressed(CODEC_LZ4);
+	compressed(CODEC_ZSTD);
 }
 
 /* Seconds to send @pages at @rate, in calls that return soon. */
@@ -382,7 +454,7 @@ TEST(move_names_the_block_whose_file_is_too_short)
 	bitmap_mark(move.bitmap[1], 290, 10);
 	harvest(&move);
 	CHECK(sender_send(&move.sender, 1 << 20, &err) <= 0);
-	move_broken(&move, &err);
+	move_broken(&move.source, &err);
 	CHECK_STR(err.message,
 		  "memory block 1 ram: its file ends before the block does");
 	CHECK_EQ(sender_hash(&move.sender, 1, 299 * PAGE, 1, &hash, &err), -1);
@@ -443,5 +515,33 @@ TEST(sender_fails_when_the_connection_does)
 	while (!sender_send(&move.sender, UINT64_MAX, &err))
 		bitmap_mark(move.bitmap[0], 0, 10000), harvest(&move);
 	CHECK_EQ(err.code, EXIT_PEER);
+	move_close(&move);
+}
+
+/* The destination takes nothing: whoever sends can look at other things, and end. */
+TEST(sender_does_not_hang_on_a_stalled_channel)
+{
+	struct move move = { .channels = 2 };
+	double start, call;
+	struct error err;
+	int ret, stuck = 0;
+
+	move_block(&move, 0, 50000);
+	page_fill(move.from[0].fd, 0, 50000, 1);
+	move_open(&move, 0);
+	CHECK_EQ(sender_first_pass(&move.sender, &err), 0);
+	pthread_mutex_lock(&move.intake.lanes[1].lock);
+	do {
+		call = now();
+		ret = sender_send(&move.sender, UINT64_MAX, &err);
+		CHECK(now() - call < 1);
+		stuck++;
+	} while (ret > 0 && stuck < 10);
+	CHECK_EQ(ret, 1);
+	CHECK(sender_pending(&move.sender));
+	start = now();
+	sender_close(&move.sender);
+	CHECK(now() - start < 1);
+	pthread_mutex_unlock(&move.intake.lanes[1].lock);
 	move_close(&move);
 }
