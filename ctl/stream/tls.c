@@ -204,6 +204,7 @@ int tls_handshake(struct tls_session *session, short *events)
 	*events = gnutls_record_get_direction(session->gnutls) ? POLLOUT : POLLIN;
 	if (!ret)
 		ret = identify(session);
+	session->ready = !ret;
 	if (!ret)
 		return 0;
 	if (gnutls_error_is_fatal(ret) && ret != GNUTLS_E_FATAL_ALERT_RECEIVED)
@@ -227,6 +228,8 @@ ssize_t tls_send(struct tls_session *session, const struct iovec *iov, size_t n)
 	size_t more;
 	ssize_t ret;
 
+	if (!session->ready)
+		return -EPROTO;
 	/* A header and the beginning of its payload are one record. */
 	if (size < RECORD_BYTES && n > 1 && iov[1].iov_len) {
 		more = RECORD_BYTES - size;

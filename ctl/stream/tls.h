@@ -65,6 +65,7 @@ struct tls {
  * @gnutls: the library's part
  * @fd: the socket
  * @server: the peer connected to us
+ * @ready: the peer is authenticated, so that there can be data
  * @lock: guards @gnutls: GnuTLS lets a sender and a receiver work at the same
  *	time, but not when the keys are renewed, as TLS 1.3 does after 2^24 records
  * @limit: how many bytes it takes from the peer, 0: any
@@ -80,6 +81,7 @@ struct tls_session {
 	gnutls_session_t gnutls;
 	int fd;
 	bool server;
+	bool ready;
 	pthread_mutex_t lock;
 	uint64_t limit;
 	uint64_t received;
