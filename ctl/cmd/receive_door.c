@@ -19,6 +19,19 @@ static int check_version(const json_t *hello, struct error *err)
 	return error_advise(err, "use the same migctl on both hosts");
 }
 
+static int check_form(const json_t *hello, const char *peer, struct error *err)
+{
+	const char *id = json_string_value(json_object_get(hello, "id"));
+	uint8_t parsed[WIRE_ID_SIZE];
+
+	if (!link_parse_id(id, parsed) &&
+	    json_is_integer(json_object_get(hello, "channels")) &&
+	    json_is_object(json_object_get(hello, "vm")) &&
+	    json_is_array(json_object_get(hello, "blocks")))
+		return 0;
+	return error_set(err, EXIT_PEER, "%s: its greeting can't be understood", peer);
+}
+
 /* Is this a migctl migrate that can be talked to? */
 static int check_hello(void *data, struct channel *channel,
 		       const struct wire_frame *frame, const char *payload,
@@ -37,6 +50,8 @@ static int check_hello(void *data, struct channel *channel,
 				channel->peer);
 	else
 		ret = check_version(hello, err);
+	if (!ret)
+		ret = check_form(hello, channel->peer, err);
 	json_decref(hello);
 	return ret;
 }
