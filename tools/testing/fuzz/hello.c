@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../../ctl/cmd/receive_door.c"
 #include "../../../ctl/cmd/receive_run.c"
 #include "fuzz.h"
 
@@ -40,12 +41,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct vmm_migration_ops ops = { .describe = describe };
 	struct reception r = { .ops = &ops, .memory = memory, .n_memory = 1 };
 	char *text = fuzz_text(data, size);
+	struct channel channel = { .peer = "fuzz" };
+	struct wire_frame frame = {};
 	struct error err;
 	json_t *hello;
 
 	if (!here)
 		setup();
 	hello = json_loads(text, 0, NULL);
+	frame.type = WIRE_HELLO;
+	check_hello(NULL, &channel, &frame, text, &err);
 	/* Each by itself: a description that fits is hard to come by. */
 	compare_vm(&r, hello, &err);
 	take_link(&r, hello, &err);
