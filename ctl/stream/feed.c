@@ -184,6 +184,18 @@ static bool job_wait(struct feed *feed)
 	return !feed->quit;
 }
 
+/*
+ * Does the caller wait for this? Not for the first place of a queue that is full: being
+ * woken for each costs more than it brings.
+ */
+static bool is_awaited(const struct feed *feed)
+{
+	const struct sender *sender = feed->sender;
+
+	return sender->options.max_bandwidth ||
+	       (sender->awaited == feed && feed->n <= FEED_RUNS / 2);
+}
+
 /* Under the lock. */
 static void job_done(struct feed *feed, const struct sender_stats *sent)
 {
@@ -196,7 +208,8 @@ static void job_done(struct feed *feed, const struct sender_stats *sent)
 	sender->stats.zero_pages += sent->zero_pages;
 	sender->stats.bytes += sent->bytes;
 	rate_charge(&sender->paid_until, sender->options.max_bandwidth, sent->bytes);
-	pthread_cond_signal(&sender->progress);
+	if (is_awaited(feed))
+		pthread_cond_signal(&sender->progress);
 }
 
 static void *feed_thread(void *data)

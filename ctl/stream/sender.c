@@ -290,11 +290,13 @@ static bool run_push(struct sender *sender, const struct page_run *run,
 	bool place;
 
 	pthread_mutex_lock(&sender->lock);
+	sender->awaited = feed;
 	while (!has_place(sender, feed, run)) {
 		if (pthread_cond_timedwait(&sender->progress, &sender->lock,
 					   until))
 			break;
 	}
+	sender->awaited = NULL;
 	place = has_place(sender, feed, run);
 	if (place) {
 		run_take(sender, run);

@@ -81,7 +81,8 @@ struct sender {
 	size_t current;			/* block that the pass is in */
 	uint64_t paid_until;		/* when what was sent fits the limit, ns */
 	uint64_t queued;		/* bytes of memory on their way to a channel */
-	pthread_cond_t progress;	/* a feed has finished something */
+	pthread_cond_t progress;	/* what the caller waits for may be there */
+	const struct feed *awaited;	/* a place in its queue */
 	struct feed feeds[WIRE_MAX_CHANNELS];
 	uint8_t *buffer;
 };

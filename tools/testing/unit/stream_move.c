@@ -170,11 +170,15 @@ void move_all(struct move *move)
 
 void move_broken(struct link *link, struct error *err)
 {
+	struct move *move = link->ops.data;
 	int i;
 
 	for (i = 0; i < 2000 && !link_check(link, err); i++)
 		usleep(5000);
 	CHECK_EQ(link_check(link, err), -1);
+	/* The destination is told after that. */
+	while (move && !__atomic_load_n(&move->failed, __ATOMIC_ACQUIRE))
+		usleep(1000);
 }
 
 static bool block_is_equal(struct move *move, size_t index)

@@ -62,10 +62,10 @@ TEST(move_data_holes_and_zeros)
 	move_open(&move, 0);
 	first_pass(&move);
 	CHECK(move_is_equal(&move));
-	CHECK_EQ(move.sender.stats.pages, data + 1 + 700);
+	CHECK_EQ(sender_stats(&move.sender).pages, data + 1 + 700);
 	CHECK_EQ(move.receiver.pages, data + 1 + 700);
-	CHECK_EQ(move.intake.bytes, move.sender.stats.bytes + WIRE_HEADER_SIZE);
-	CHECK_EQ(move.sender.stats.passes, 1);
+	CHECK_EQ(move.intake.bytes, sender_stats(&move.sender).bytes + WIRE_HEADER_SIZE);
+	CHECK_EQ(sender_stats(&move.sender).passes, 1);
 	CHECK_EQ(file_pages(move.to[0].fd), data);
 	CHECK_EQ(file_pages(move.to[2].fd), 700);
 	move_close(&move);
@@ -86,7 +86,7 @@ TEST(move_holes_of_an_empty_destination_are_skipped)
 	CHECK_EQ(sender_first_pass(&move.sender, &err), 0);
 	CHECK_EQ(sender_pending(&move.sender), 4 * PAGE);
 	move_all(&move);
-	CHECK_EQ(move.sender.stats.bytes, 4 * PAGE + 2 * WIRE_HEADER_SIZE);
+	CHECK_EQ(sender_stats(&move.sender).bytes, 4 * PAGE + 2 * WIRE_HEADER_SIZE);
 	CHECK(move_is_equal(&move));
 	CHECK_EQ(file_pages(move.from[0].fd), 4);
 	CHECK_EQ(file_pages(move.to[0].fd), 4);
@@ -108,7 +108,7 @@ TEST(move_holes_that_the_setup_sync_found_are_skipped)
 	CHECK_EQ(sender_pending(&move.sender), 3 * PAGE);
 	CHECK_EQ(move.sender.blocks[0].moved, 997 * PAGE);
 	move_all(&move);
-	CHECK_EQ(move.sender.stats.zero_pages, 0);
+	CHECK_EQ(sender_stats(&move.sender).zero_pages, 0);
 	CHECK(move_is_equal(&move));
 	move_close(&move);
 }
@@ -125,10 +125,10 @@ TEST(move_holes_to_a_destination_with_data_are_zeros)
 	CHECK(!move.from[0].empty);
 	first_pass(&move);
 	CHECK(move_is_equal(&move));
-	CHECK_EQ(move.sender.stats.pages, 10);
-	CHECK_EQ(move.sender.stats.zero_pages, 2990);
+	CHECK_EQ(sender_stats(&move.sender).pages, 10);
+	CHECK_EQ(sender_stats(&move.sender).zero_pages, 2990);
 	/* In runs of a chunk: zeros cost next to nothing. */
-	CHECK(move.sender.stats.bytes < 10 * PAGE + 60 * WIRE_HEADER_SIZE);
+	CHECK(sender_stats(&move.sender).bytes < 10 * PAGE + 60 * WIRE_HEADER_SIZE);
 	CHECK_EQ(file_pages(move.from[0].fd), 10);
 	CHECK_EQ(file_pages(move.to[0].fd), 10);
 	move_close(&move);
@@ -174,7 +174,7 @@ TEST(move_page_that_becomes_zero_or_a_hole)
 	CHECK_EQ(sender_pending(&move.sender), 12 * PAGE);
 	move_all(&move);
 	CHECK(move_is_equal(&move));
-	CHECK_EQ(move.sender.stats.zero_pages, 12);
+	CHECK_EQ(sender_stats(&move.sender).zero_pages, 12);
 	CHECK_EQ(file_pages(move.to[0].fd), 988);
 	move_close(&move);
 }
@@ -189,7 +189,7 @@ TEST(move_sends_what_was_harvested)
 	move_block(&move, 0, 64);
 	move_open(&move, 0);
 	first_pass(&move);
-	CHECK_EQ(move.sender.stats.bytes, 0);
+	CHECK_EQ(sender_stats(&move.sender).bytes, 0);
 	page_fill(move.from[0].fd, 60, 400, 1);
 	bitmap_mark(move.bitmap[0], 60, 400);
 	page_fill(move.from[1].fd, 63, 1, 1);
@@ -204,7 +204,7 @@ TEST(move_sends_what_was_harvested)
 	CHECK_EQ(sender_pending(&move.sender), 401 * PAGE);
 	move_all(&move);
 	bytes = 401 * PAGE + 9 * WIRE_HEADER_SIZE;
-	CHECK_EQ(move.sender.stats.bytes, bytes);
+	CHECK_EQ(sender_stats(&move.sender).bytes, bytes);
 	CHECK(move_is_equal(&move));
 	harvest(&move);
 	CHECK_EQ(sender_pending(&move.sender), 0);
@@ -277,8 +277,8 @@ TEST(move_goes_round_the_blocks_in_small_steps)
 	CHECK_EQ(ret, 0);
 	CHECK_EQ(steps, 12);
 	move_all(&move);
-	CHECK_EQ(move.sender.stats.pages, 601);
-	CHECK_EQ(move.sender.stats.passes, 2);
+	CHECK_EQ(sender_stats(&move.sender).pages, 601);
+	CHECK_EQ(sender_stats(&move.sender).passes, 2);
 	CHECK(move_is_equal(&move));
 	move_close(&move);
 }
@@ -347,8 +347,8 @@ static void with_a_writer(unsigned int channels, enum codec codec)
 	harvest(&move);
 	move_all(&move);
 	CHECK(move_is_equal(&move));
-	CHECK(move.sender.stats.pages > 2000);
-	CHECK(move.sender.stats.zero_pages);
+	CHECK(sender_stats(&move.sender).pages > 2000);
+	CHECK(sender_stats(&move.sender).zero_pages);
 	CHECK(!move.failed);
 	munmap(w.memory, 2000 * PAGE);
 	move_close(&move);
@@ -380,9 +380,9 @@ static void compressed(enum codec codec)
 	move_open(&move, 0);
 	first_pass(&move);
 	CHECK(move_is_equal(&move));
-	CHECK_EQ(move.sender.stats.pages, 1000);
-	CHECK(move.sender.stats.bytes > 500 * PAGE);
-	CHECK(move.sender.stats.bytes < 520 * PAGE);
+	CHECK_EQ(sender_stats(&move.sender).pages, 1000);
+	CHECK(sender_stats(&move.sender).bytes > 500 * PAGE);
+	CHECK(sender_stats(&move.sender).bytes < 520 * PAGE);
 	move_close(&move);
 }
 
@@ -534,14 +534,14 @@ TEST(sender_does_not_hang_on_a_stalled_channel)
 	do {
 		call = now();
 		ret = sender_send(&move.sender, UINT64_MAX, &err);
-		CHECK(now() - call < 1);
+		CHECK(now() - call < 5);
 		stuck++;
 	} while (ret > 0 && stuck < 10);
 	CHECK_EQ(ret, 1);
 	CHECK(sender_pending(&move.sender));
 	start = now();
 	sender_close(&move.sender);
-	CHECK(now() - start < 1);
+	CHECK(now() - start < 5);
 	pthread_mutex_unlock(&move.intake.lanes[1].lock);
 	move_close(&move);
 }
