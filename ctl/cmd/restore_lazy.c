@@ -126,7 +126,8 @@ static void handler_main(struct serving *s)
 	prctl(PR_SET_NAME, "migctl-uffd");
 	if (!restore_handle(s, &err))
 		_exit(0);
-	if (!s->result->failed || err.code == EXIT_GONE)
+	/* What came first is the cause. */
+	if (!s->result->failed)
 		s->result->err = err;
 	s->result->failed = true;
 	_exit(EXIT_FAILED);

@@ -284,8 +284,10 @@ int uffd_release(struct uffd *uffd, struct error *err)
 		struct uffdio_range range = { .start = uffd->regions[i].start,
 					      .len = uffd->regions[i].size };
 
+		/* The kernel's word for an address space that is no more. */
 		if (ioctl(uffd->fd, UFFDIO_UNREGISTER, &range))
-			return uffd_ioctl_error(errno, "releasing the memory", err);
+			return uffd_ioctl_error(errno == ENOMEM ? ESRCH : errno,
+						"releasing the memory", err);
 	}
 	uffd->registered = 0;
 	return 0;

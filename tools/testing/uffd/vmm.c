@@ -10,7 +10,7 @@
  * first touches took. Fails if a page is wrong.
  *
  * -n: touch so many pages and no more; -w: wait before that, and after it look at all.
- * -m: balloon (gives pages back, and looks for zeros there), flood (gives back and
+ * -m: mmap (SOCKET is a file of memory, which is mapped: nobody is asked), balloon (gives pages back, and looks for zeros there), flood (gives back and
  * touches the same ones for a second), die (ends in the middle), move (mremap), fork;
  * or what it sends is wrong: garbage, silent, no-fd, no-uffd, two-fds, overlap, size,
  * page-size, wrap, unregistered, untold, closed.
@@ -92,6 +92,18 @@ static void memory_map(void)
 		/* As it is in a VM: a fault is for a page of this size. */
 		madvise(region_at[i], region_size, MADV_NOHUGEPAGE);
 	}
+}
+
+static void file_map(void)
+{
+	int fd = open(options.socket, O_RDONLY);
+
+	region_size = options.size;
+	region_at[0] = mmap(NULL, region_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (region_at[0] == MAP_FAILED)
+		die("mmap");
+	/* A guest is not read ahead for: it comes back somewhere. */
+	madvise(region_at[0], region_size, MADV_RANDOM);
 }
 
 static void memory_register(void)
@@ -283,9 +295,20 @@ static void misbehave(void)
 		       mmap(NULL, region_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	if (mode_is("fork") && !fork())
 		_exit(0);
-	/* Who can't be helped is ended: that is awaited. */
-	if (mode_is("move") || mode_is("fork") || mode_is("untold"))
-		sleep(10);
+}
+
+/* A guest runs on. Its peer closes the connection when all is loaded, or it has failed. */
+static void end_await(int sock)
+{
+	struct timeval limit = { .tv_sec = 20 };
+	char byte;
+
+	fflush(stdout);
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (recv(sock, &byte, 1, 0))
+		die("it is not released");
+	/* Ended by it, perhaps. */
+	usleep(100000);
 }
 
 /* Once its peer has closed the connection there is nobody to ask. */
@@ -361,6 +384,13 @@ int main(int argc, char **argv)
 
 	options_take(argc, argv);
 	order_make();
+	if (mode_is("mmap")) {
+		file_map();
+		start = now_ns();
+		touch();
+		report(now_ns() - start);
+		return wrong ? 1 : 0;
+	}
 	memory_map();
 	memory_register();
 	start = now_ns();
@@ -380,5 +410,6 @@ int main(int argc, char **argv)
 		}
 	}
 	report(start);
+	end_await(sock);
 	return wrong ? 1 : 0;
 }
