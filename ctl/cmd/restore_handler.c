@@ -15,6 +15,8 @@
 
 #define RUN_BYTES	(256u << 10)
 #define THREADS		2
+/* Between two looks at what else happened, one by one. */
+#define LOOK_PAGES	64
 /* Who has begun to give memory back before the release is read of until then. */
 #define LINGER_MS	100
 #define EAGER_NICE	10
@@ -84,9 +86,7 @@ static int load_or_note(struct serving *s, struct uffd *uffd,
 			struct uffd_channel *channel, uint64_t page, uint64_t n,
 			struct error *err)
 {
-	if (uffd_load(uffd, channel, page, n, err) && !can_go_on(s, err))
-		return -1;
-	return look(s, uffd, 0, err);
+	return uffd_load(uffd, channel, page, n, err) && !can_go_on(s, err) ? -1 : 0;
 }
 
 /* The claims number pages by region, the supply by where they are. */
@@ -113,7 +113,12 @@ static int set_load(struct serving *s, struct uffd *uffd, struct uffd_channel *c
 {
 	size_t i;
 
+	/* Of a disk, all at once: it has better ways through them than one by one. */
+	for (i = 0; i < s->n_set; i++)
+		supply_will_need(s->supply, s->set[i] * SNAPSHOT_PAGE_SIZE);
 	for (i = 0; i < s->n_set; i++) {
+		if (i % LOOK_PAGES == 0 && look(s, uffd, 0, err))
+			return -1;
 		if (set_page_load(s, uffd, channel, s->set[i] * SNAPSHOT_PAGE_SIZE, err))
 			return -1;
 	}
@@ -135,6 +140,8 @@ static int region_load(struct serving *s, struct uffd *uffd,
 	for (at = 0; at < region->size; at += size) {
 		size = region->size - at < most ? region->size - at : most;
 		size = supply_run(s->supply, region->offset + at, size, &zero);
+		if (look(s, uffd, 0, err))
+			return -1;
 		/* A huge page is of zeros only if all of it is. */
 		if (size % region->page_size) {
 			zero = false;

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/privileges.h"
 #include "cmd/restore.h"
 
 #define OFFER_TIMEOUT_MS	10000
@@ -124,7 +125,8 @@ static void handler_main(struct serving *s)
 
 	/* It goes on without its supervisor: the VMM needs its pages. */
 	prctl(PR_SET_NAME, "migctl-uffd");
-	if (!restore_handle(s, &err))
+	/* All is open: a VMM that gets the better of it gains no privilege. */
+	if (!privileges_drop(&err) && !restore_handle(s, &err))
 		_exit(0);
 	/* What came first is the cause. */
 	if (!s->result->failed)

@@ -256,19 +256,32 @@ static int start_vmm(struct taking *t, struct error *err)
 }
 
 /* Hot-plug is possible as long as the guest runs. */
-static int same_memory(struct taking *t, struct error *err)
+static int same_machine(struct taking *t, struct error *err)
 {
 	json_t *now;
-	int equal;
+	int ret;
 
-	if (t->ops->memory_blocks(t->vmm, &now, err))
+	if (t->ops->describe(t->vmm, &now, err))
 		return -1;
-	equal = json_equal(now, json_object_get(t->snapshot.vm, "blocks"));
+	ret = vmm_compare(t->snapshot.vm, now, err);
 	json_decref(now);
-	if (equal)
+	if (!ret)
 		return 0;
 	error_set(err, EXIT_VMM, "the machine was changed while it was saved");
 	return error_advise(err, "the guest runs on: start again");
+}
+
+/* And until the guest has stopped: a block that we do not know is not saved. */
+static int same_memory(struct taking *t, struct error *err)
+{
+	json_t *now;
+	int ret;
+
+	if (t->ops->memory_blocks(t->vmm, &now, err))
+		return -1;
+	ret = vmm_blocks_changed(json_object_get(t->snapshot.vm, "blocks"), now, err);
+	json_decref(now);
+	return ret;
 }
 
 static int last_copy(struct taking *t, struct error *err)
@@ -291,7 +304,8 @@ static int last_copy(struct taking *t, struct error *err)
 
 int snapshot_stop(struct taking *t, struct error *err)
 {
-	if (snapshot_phase(t, MIGTRACK_PHASE_SWITCHOVER, err) ||
+	if (same_machine(t, err) ||
+	    snapshot_phase(t, MIGTRACK_PHASE_SWITCHOVER, err) ||
 	    start_vmm(t, err) ||
 	    wait_phase(t, VMM_PRE_SWITCHOVER, keep_up, err))
 		return -1;

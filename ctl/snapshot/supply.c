@@ -122,6 +122,15 @@ size_t supply_run(const struct supply *supply, uint64_t offset, size_t size, boo
 	return run * SNAPSHOT_PAGE_SIZE;
 }
 
+void supply_will_need(const struct supply *supply, uint64_t offset)
+{
+	const struct snapshot_block *block = block_of(supply, &offset);
+
+	if (block)
+		posix_fadvise(block->fd, (off_t)offset, SNAPSHOT_PAGE_SIZE,
+			      POSIX_FADV_WILLNEED);
+}
+
 static int file_read(const struct snapshot_block *block, uint64_t offset, size_t size,
 		     char *buffer, bool *zero, struct error *err)
 {

@@ -33,6 +33,8 @@ void supply_close(struct supply *supply);
  */
 int supply_read(const struct supply *supply, uint64_t offset, size_t size,
 		void *buffer, bool *zero, struct error *err);
+/* A page that is read soon, from the disk. */
+void supply_will_need(const struct supply *supply, uint64_t offset);
 /* How many bytes from @offset on, @size at most, are known to be zeros, or not to be. */
 size_t supply_run(const struct supply *supply, uint64_t offset, size_t size, bool *zero);
 
