@@ -64,11 +64,13 @@ static int look(struct serving *s, struct uffd *uffd, int timeout_ms, struct err
 
 	if (poll(fds, ARRAY_SIZE(fds), timeout_ms) <= 0)
 		return 0;
+	/* First: it may be why the VMM has ended. */
+	if (read(fds[0].fd, &count, sizeof(count)) > 0 && uffd_failed(uffd, err) &&
+	    !can_go_on(s, err))
+		return -1;
 	if (fds[1].revents || fds[2].revents)
 		return error_set(err, EXIT_GONE, "the VMM has ended");
-	if (read(fds[0].fd, &count, sizeof(count)) < 0 || !uffd_failed(uffd, err))
-		return 0;
-	return can_go_on(s, err) ? 0 : -1;
+	return 0;
 }
 
 static int wait_for(struct serving *s, struct uffd *uffd, uint64_t ns, struct error *err)

@@ -22,7 +22,7 @@ void uffd_fail(struct uffd *uffd, const struct error *err)
 }
 
 /**
- * uffd_failed() - whether a fault could not be handled
+ * uffd_failed() - whether a page could not be loaded, or a fault not be handled
  * @uffd: set up
  * @err: filled with the first failure, if there was one
  *

@@ -346,6 +346,8 @@ static int run_load_apart(struct uffd *uffd, struct uffd_channel *channel,
 	int ret = 0;
 
 	if (n == 1) {
+		/* Noted first: it may be the end of who touches it. */
+		uffd_fail(uffd, err);
 		uffd_poison(uffd, region, page, 1);
 		return -1;
 	}

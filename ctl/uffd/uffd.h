@@ -130,7 +130,7 @@ int uffd_load(struct uffd *uffd, struct uffd_channel *channel, uint64_t page,
 	      uint64_t n, struct error *err);
 int uffd_protect(struct uffd *uffd, struct error *err);
 bool uffd_failed(struct uffd *uffd, struct error *err);
-/* Readable once a fault could not be handled. */
+/* Readable once something has failed. */
 int uffd_failed_fd(const struct uffd *uffd);
 
 /* handshake.c */

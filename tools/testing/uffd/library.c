@@ -398,7 +398,7 @@ static void test_poisoned(void)
 		CHECK(!page_is_right(guest + 100 * PAGE, 100));
 		CHECK(false);
 	}
-	CHECK(uffd_failed(uffd, &err) && strstr(err.message, "page 100 is bad"));
+	CHECK(uffd_failed(uffd, &err) && strstr(err.message, "page 17 is bad"));
 	CHECK(page_is_right(guest + 101 * PAGE, 101));
 	signal(SIGBUS, SIG_DFL);
 	uffd_stop(uffd);
