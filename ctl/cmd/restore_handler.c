@@ -14,7 +14,7 @@
 #include "cmd/restore.h"
 
 #define RUN_BYTES	(256u << 10)
-#define THREADS		2
+#define THREADS		4
 /* Between two looks at what else happened, one by one. */
 #define LOOK_PAGES	64
 /* Who has begun to give memory back before the release is read of until then. */

@@ -122,6 +122,20 @@ void uffd_claims_recover(struct uffd_claims *claims)
 		claims->claimed[i] = claims->done[i];
 }
 
+bool uffd_claims_busy(const struct uffd_claims *claims)
+{
+	size_t i, words = (claims->pages + WORD_BITS - 1) / WORD_BITS;
+
+	for (i = 0; i < words; i++) {
+		/* In this order: one that is claimed in between is not missed. */
+		unsigned long done = __atomic_load_n(&claims->done[i], __ATOMIC_SEQ_CST);
+
+		if (__atomic_load_n(&claims->claimed[i], __ATOMIC_SEQ_CST) & ~done)
+			return true;
+	}
+	return false;
+}
+
 uint64_t uffd_claims_left(const struct uffd_claims *claims)
 {
 	size_t i, words = (claims->pages + WORD_BITS - 1) / WORD_BITS;

@@ -21,8 +21,9 @@ struct uffd_stats {
 	uint64_t loaded;		/* pages */
 	uint64_t removed;		/* pages that the VMM has given back */
 	uint64_t poisoned;		/* pages that could not be loaded: SIGBUS */
-	uint64_t stuck;			/* and that the kernel can't poison */
+	uint64_t stuck;			/* and that the kernel can't poison, or put in place */
 	uint64_t recorded;		/* entries of the order */
+	uint64_t released;		/* 1: the memory is the kernel's again */
 };
 
 /**
@@ -60,6 +61,8 @@ bool uffd_claim_is_removed(const struct uffd_claims *claims, uint64_t page);
 void uffd_claim_record(struct uffd_claims *claims, uint64_t page);
 /* Nobody works with them any more: what was claimed and is not there is free. */
 void uffd_claims_recover(struct uffd_claims *claims);
+/* Somebody is loading a page. */
+bool uffd_claims_busy(const struct uffd_claims *claims);
 uint64_t uffd_claims_left(const struct uffd_claims *claims);
 
 static inline void uffd_count(uint64_t *counter, uint64_t n)

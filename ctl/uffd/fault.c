@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The threads that handle faults. */
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "uffd/internal.h"
 
-#define MESSAGES	16
+/* One: with more, a thread would let others wait while its page is read from a disk. */
+#define MESSAGES	1
 
 void uffd_fail(struct uffd *uffd, const struct error *err)
 {
@@ -214,29 +215,51 @@ static int messages_handle(struct uffd_thread *thread, struct error *err)
 	return 0;
 }
 
+/* Of all threads one is woken for a fault. */
+static int wait_open(struct uffd *uffd, struct error *err)
+{
+	struct epoll_event fault = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = uffd->fd };
+	struct epoll_event quit = { .events = EPOLLIN, .data.fd = uffd->quit_fd };
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	if (fd >= 0 && !epoll_ctl(fd, EPOLL_CTL_ADD, uffd->fd, &fault) &&
+	    !epoll_ctl(fd, EPOLL_CTL_ADD, uffd->quit_fd, &quit))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return error_set(err, EXIT_FAILED, "epoll: %s", strerror(errno));
+}
+
+/* Whether to go on. */
+static bool event_handle(struct uffd_thread *thread, const struct epoll_event *event,
+			 struct error *err)
+{
+	if (event->data.fd == thread->uffd->quit_fd)
+		return false;
+	if (!(event->events & (EPOLLERR | EPOLLHUP)))
+		return !messages_handle(thread, err);
+	error_set(err, EXIT_PEER, "the userfaultfd can't be waited for");
+	error_advise(err, "the VMM has to do its handshake before it sends it");
+	uffd_fail(thread->uffd, err);
+	return false;
+}
+
 void *uffd_fault_thread(void *data)
 {
 	struct uffd_thread *thread = data;
-	struct pollfd fds[] = {
-		{ .fd = thread->uffd->fd, .events = POLLIN },
-		{ .fd = thread->uffd->quit_fd, .events = POLLIN },
-	};
+	struct epoll_event event;
 	struct error err;
+	int fd, n;
 
-	for (;;) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			break;
-		if (fds[1].revents)
-			break;
-		if (fds[0].revents & (POLLERR | POLLNVAL)) {
-			error_set(&err, EXIT_PEER,
-				  "the userfaultfd can't be waited for");
-			error_advise(&err, "the VMM has to do its handshake before it sends it");
-			uffd_fail(thread->uffd, &err);
-			break;
-		}
-		if (fds[0].revents && messages_handle(thread, &err))
-			break;
+	fd = wait_open(thread->uffd, &err);
+	if (fd < 0) {
+		uffd_fail(thread->uffd, &err);
+		return NULL;
 	}
+	do {
+		n = epoll_wait(fd, &event, 1, -1);
+	} while ((n < 0 && errno == EINTR) ||
+		 (n > 0 && event_handle(thread, &event, &err)));
+	close(fd);
 	return NULL;
 }

@@ -33,6 +33,11 @@ int uffd_ioctl_error(int error, const char *what, struct error *err)
 	return error_advise(err, "the VMM is broken, or has another guest than the snapshot");
 }
 
+static bool is_released(const struct uffd *uffd)
+{
+	return __atomic_load_n(&uffd->claims->stats->released, __ATOMIC_SEQ_CST);
+}
+
 int uffd_wake(struct uffd *uffd, uint64_t start, uint64_t size, struct error *err)
 {
 	struct uffdio_range range = { .start = start, .len = size };
@@ -145,6 +150,9 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 				return -1;
 			ret = (int64_t)size;
 		}
+		/* Of zeros, or it would have been awaited: the kernel has made it. */
+		if (ret == -ENOENT && is_released(uffd))
+			ret = (int64_t)(put * size);
 		if (ret <= 0)
 			return uffd_ioctl_error((int)-ret, "loading a page", err);
 		put = (uint64_t)ret / size;
@@ -195,7 +203,7 @@ int uffd_place_zero(struct uffd *uffd, const struct uffd_region *region,
 		if (ret == -EAGAIN)
 			return uffd_wake(uffd, to, region->page_size, err);
 	} while (ret == -EINTR);
-	if (ret > 0)
+	if (ret > 0 || (ret == -ENOENT && is_released(uffd)))
 		return 0;
 	return uffd_ioctl_error((int)-ret, "a page of zeros", err);
 }

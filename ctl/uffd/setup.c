@@ -9,6 +9,8 @@
 
 #include "uffd/internal.h"
 
+#define RELEASE_WAIT_US	200
+
 int uffd_channel_open(struct uffd_channel *channel, size_t size, struct error *err)
 {
 	*channel = (struct uffd_channel){};
@@ -271,8 +273,9 @@ void uffd_stop(struct uffd *uffd)
  * @uffd: set up; every page that is not of zeros is loaded
  * @err: why it failed: the VMM has ended
  *
- * What was not loaded is of zeros from now on. The threads still run: who has begun
- * to give memory back waits for them to read of it.
+ * What was not loaded is of zeros from now on; what a thread is just loading is
+ * awaited. The threads still run: who has begun to give memory back waits for them to
+ * read of it.
  *
  * Return: 0 or -1.
  */
@@ -280,6 +283,11 @@ int uffd_release(struct uffd *uffd, struct error *err)
 {
 	size_t i;
 
+	while (uffd_claims_busy(uffd->claims) && !uffd->claims->stats->stuck)
+		usleep(RELEASE_WAIT_US);
+	if (uffd->claims->stats->stuck)
+		return error_set(err, EXIT_FAILED, "a page could not be loaded");
+	__atomic_store_n(&uffd->claims->stats->released, 1, __ATOMIC_SEQ_CST);
 	for (i = 0; i < uffd->n; i++) {
 		struct uffdio_range range = { .start = uffd->regions[i].start,
 					      .len = uffd->regions[i].size };
@@ -374,7 +382,11 @@ static int run_load(struct uffd *uffd, struct uffd_channel *channel,
 		memset(buffer, 0, n * region->page_size);
 		kind = UFFD_DATA;
 	}
-	return uffd_place(uffd, region, page, n, kind, buffer, err);
+	if (!uffd_place(uffd, region, page, n, kind, buffer, err))
+		return 0;
+	/* Nobody else will: who waits for it does for ever. */
+	uffd_count(&uffd->claims->stats->stuck, 1);
+	return -1;
 }
 
 /**

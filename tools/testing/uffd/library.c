@@ -24,7 +24,7 @@
 static bool failed;
 static int tests, failures;
 static unsigned int loads[PAGES], saves[PAGES];
-static uint64_t bad_page = UINT64_MAX;
+static uint64_t bad_page = UINT64_MAX, slow_page = UINT64_MAX;
 static size_t load_page = PAGE;
 static char *saved;
 
@@ -67,6 +67,8 @@ static int load(void *data, uint64_t offset, size_t size, void *buffer,
 	if (bad_page >= page && bad_page < page + n)
 		return error_set(err, EXIT_DIFFERS, "page %llu is bad",
 				 (unsigned long long)bad_page);
+	if (page == slow_page)
+		usleep(300000);
 	if (n == 1 && page_is_hole(page)) {
 		*kind = UFFD_ZERO;
 		return 0;
@@ -206,6 +208,44 @@ static void test_eager(void)
 	uffd_stop(uffd);
 	munmap(guest, SIZE);
 	report("faults beside a thread that loads all: each page is loaded once");
+}
+
+static void *touch_slow(void *data)
+{
+	struct toucher *t = data;
+
+	t->wrong = !page_is_right(guest + slow_page * PAGE, slow_page);
+	return NULL;
+}
+
+/* A page that a fault is just being answered with is not left out. */
+static void test_released(void)
+{
+	struct uffd_channel channel;
+	struct toucher t = {};
+	struct uffd *uffd;
+	unsigned int i;
+
+	guest = map(MAP_PRIVATE | MAP_ANONYMOUS, -1, SIZE);
+	slow_page = 8;
+	uffd = setup(guest, UFFD_MISSING, NULL, 0, NULL);
+	pthread_create(&t.thread, NULL, touch_slow, &t);
+	usleep(100000);
+	OK(uffd_channel_open(&channel, PAGE, &err));
+	for (i = 0; i < PAGES; i++) {
+		if (!page_is_hole(i))
+			OK(uffd_load(uffd, &channel, i, 1, &err));
+	}
+	OK(uffd_release(uffd, &err));
+	pthread_join(t.thread, NULL);
+	CHECK(!t.wrong);
+	CHECK(!loads[6]);
+	slow_page = UINT64_MAX;
+	touch_all();
+	uffd_channel_close(&channel);
+	uffd_stop(uffd);
+	munmap(guest, SIZE);
+	report("the release waits for what is being loaded; what is left is zeros");
 }
 
 static void test_minor(void)
@@ -529,6 +569,7 @@ int main(void)
 	printf("TAP version 13\n");
 	test_missing();
 	test_eager();
+	test_released();
 	test_minor();
 	test_huge();
 	test_written();

@@ -265,8 +265,6 @@ static void balloon(void)
 	for (page = 0; page < last; page += 10) {
 		if (page_is_zeros(page_at(page)))
 			continue;
-		fprintf(stderr, "vmm: page %llu was given back and is not zeros\n",
-			(unsigned long long)page);
 		__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
 	}
 }

@@ -183,6 +183,9 @@ TEST(uffd_claims_removed)
 	CHECK(uffd_claim(&claims, 8));
 	uffd_claim_remove(&claims, 8);
 	CHECK(!uffd_claim_is_done(&claims, 8) && uffd_claim_is_removed(&claims, 8));
+	CHECK(uffd_claims_busy(&claims));
+	uffd_claim_done(&claims, 8);
+	CHECK(!uffd_claims_busy(&claims));
 	/* Without an order nothing is recorded; with one, no more than there is. */
 	uffd_claim_record(&claims, 3);
 	CHECK_EQ(claims.stats->recorded, 0);
