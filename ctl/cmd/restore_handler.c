@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +18,6 @@
 #define LOOK_PAGES	64
 /* Who has begun to give memory back before the release is read of until then. */
 #define LINGER_MS	100
-#define EAGER_NICE	10
 
 static int load(void *data, uint64_t offset, size_t size, void *buffer,
 		enum uffd_kind *kind, struct error *err)
@@ -181,8 +179,6 @@ static int serve(struct serving *s, struct uffd *uffd, struct uffd_channel *chan
 	if (s->options->record_ns > since &&
 	    wait_for(s, uffd, s->options->record_ns - since, err))
 		return -1;
-	/* Of what there is to compute, the faults come first. */
-	setpriority(PRIO_PROCESS, 0, EAGER_NICE);
 	if (set_load(s, uffd, channel, err) || rest_load(s, uffd, channel, err))
 		return -1;
 	s->result->loaded_ns = clock_ns(CLOCK_MONOTONIC);

@@ -298,7 +298,7 @@ static void misbehave(void)
 /* A guest runs on. Its peer closes the connection when all is loaded, or it has failed. */
 static void end_await(int sock)
 {
-	struct timeval limit = { .tv_sec = 20 };
+	struct timeval limit = { .tv_sec = 60 };
 	char byte;
 
 	fflush(stdout);
