@@ -150,9 +150,15 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 				return -1;
 			ret = (int64_t)size;
 		}
-		/* Of zeros, or it would have been awaited: the kernel has made it. */
-		if (ret == -ENOENT && is_released(uffd))
+		/*
+		 * Of zeros, or it would have been awaited: the kernel makes it. Who had
+		 * begun to wait just before the release is not woken by it.
+		 */
+		if (ret == -ENOENT && is_released(uffd)) {
+			if (uffd_wake(uffd, region->start + page * size, put * size, err))
+				return -1;
 			ret = (int64_t)(put * size);
+		}
 		if (ret <= 0)
 			return uffd_ioctl_error((int)-ret, "loading a page", err);
 		put = (uint64_t)ret / size;
@@ -203,8 +209,10 @@ int uffd_place_zero(struct uffd *uffd, const struct uffd_region *region,
 		if (ret == -EAGAIN)
 			return uffd_wake(uffd, to, region->page_size, err);
 	} while (ret == -EINTR);
-	if (ret > 0 || (ret == -ENOENT && is_released(uffd)))
+	if (ret > 0)
 		return 0;
+	if (ret == -ENOENT && is_released(uffd))
+		return uffd_wake(uffd, to, region->page_size, err);
 	return uffd_ioctl_error((int)-ret, "a page of zeros", err);
 }
 

@@ -250,9 +250,14 @@ static void threads_stop(struct uffd *uffd)
  */
 void uffd_stop(struct uffd *uffd)
 {
+	struct error ignored;
+
 	if (!uffd)
 		return;
 	threads_stop(uffd);
+	/* Who had begun to wait just before the release, and was not read of. */
+	if (uffd->claims && uffd->claims->stats && uffd->claims->stats->released)
+		wake_all(uffd, &ignored);
 	regions_unregister(uffd);
 	if (uffd->fd >= 0)
 		close(uffd->fd);
