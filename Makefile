@@ -16,7 +16,7 @@ installed := $(updates)/kmod/migtrack.ko $(updates)/vfio-bridge/migtrack_vfio.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full fuzz bench bench-mover bench-netlink sim demo demo-track checkpatch netlink clean distclean help
+	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full fuzz bench bench-mover bench-netlink bench-uffd sim demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -43,6 +43,7 @@ help:
 	@echo '  bench            what a sync costs, beside what the kernel has for it. KERNEL=6.12|7.2'
 	@echo '  bench-netlink    what a get costs, beside CTRL_CMD_GETFAMILY; 1 min. KERNEL=6.12|7.2'
 	@echo '  bench-mover      how fast memory moves here, beside a floor and QEMU; no VM, 3 min'
+	@echo '  bench-uffd       what a page costs that is loaded when it is touched; natively, 5 min'
 	@echo '  sim              the policy beside other ways to decide: a table, and pictures'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
 	@echo 'For development:'
@@ -124,6 +125,9 @@ bench-mover:
 
 bench-netlink:
 	@tools/testing/bench/netlink/run $(KERNEL)
+
+bench-uffd:
+	@tools/testing/bench/uffd/run
 
 sim:
 	@$(LAB) enter make -s --no-print-directory -C /src/tools/testing/sim O=/build/sim table

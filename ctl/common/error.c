@@ -19,6 +19,7 @@ static const char * const exit_code_names[] = {
 	[EXIT_CANCELLED] = "cancelled",
 	[EXIT_IN_DOUBT] = "in-doubt",
 	[EXIT_DIFFERS] = "differs",
+	[EXIT_SNAPSHOT] = "snapshot",
 	[EXIT_PEER] = "peer",
 };
 

@@ -18,7 +18,9 @@ enum exit_code {
 				   forecast: it would not converge */
 	EXIT_CANCELLED = 11,	/* called off; the guest runs on here */
 	EXIT_IN_DOUBT = 12,	/* handed over, no answer; see the record */
-	EXIT_DIFFERS = 13,	/* migrate: the two memories are not equal */
+	EXIT_DIFFERS = 13,	/* migrate: the two memories are not equal; restore:
+				   the snapshot is not what was saved */
+	EXIT_SNAPSHOT = 14,	/* no snapshot, or one that can't be used */
 };
 
 /* The code's name in JSON. */

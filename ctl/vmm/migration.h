@@ -62,6 +62,8 @@ struct vmm_status {
  * @save: read the capabilities and parameters that @prepare_* change, for @restore
  * @prepare_source: capabilities and parameters for our kind of migration
  * @prepare_destination: likewise
+ * @prepare_save: as @prepare_source, for a stream that goes to a file
+ * @prepare_load: as @prepare_destination, for one that comes from there
  * @restore: put back what @save read
  * @start: begin the migration, the VMM's stream goes to @fd (a socket; the VMM
  *	gets a duplicate)
@@ -86,6 +88,8 @@ struct vmm_migration_ops {
 	int (*save)(struct vmm *vmm, json_t **saved, struct error *err);
 	int (*prepare_source)(struct vmm *vmm, struct error *err);
 	int (*prepare_destination)(struct vmm *vmm, struct error *err);
+	int (*prepare_save)(struct vmm *vmm, struct error *err);
+	int (*prepare_load)(struct vmm *vmm, struct error *err);
 	int (*restore)(struct vmm *vmm, json_t *saved, struct error *err);
 	int (*start)(struct vmm *vmm, int fd, struct error *err);
 	int (*incoming)(struct vmm *vmm, int fd, struct error *err);

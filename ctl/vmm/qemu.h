@@ -72,6 +72,8 @@ int qemu_check_destination(struct vmm *vmm, struct error *err);
 int qemu_save(struct vmm *vmm, json_t **saved, struct error *err);
 int qemu_prepare_source(struct vmm *vmm, struct error *err);
 int qemu_prepare_destination(struct vmm *vmm, struct error *err);
+int qemu_prepare_save(struct vmm *vmm, struct error *err);
+int qemu_prepare_load(struct vmm *vmm, struct error *err);
 int qemu_restore(struct vmm *vmm, json_t *saved, struct error *err);
 
 /*

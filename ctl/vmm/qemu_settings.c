@@ -189,7 +189,9 @@ static json_t *kind_wanted(const struct kind *kind, enum side side)
 	return wanted;
 }
 
-static int qemu_prepare(struct qemu *qemu, enum side side, struct error *err)
+/* @alone: the other side is a file, which answers nothing */
+static int qemu_prepare(struct qemu *qemu, enum side side, bool alone,
+			struct error *err)
 {
 	json_t *wanted;
 	size_t i;
@@ -197,6 +199,8 @@ static int qemu_prepare(struct qemu *qemu, enum side side, struct error *err)
 
 	for (i = 0; i < N(kinds) && !ret; i++) {
 		wanted = kind_wanted(&kinds[i], side);
+		if (alone && json_object_get(wanted, "return-path"))
+			json_object_set_new(wanted, "return-path", json_false());
 		ret = kind_apply(qemu, &kinds[i], wanted, err);
 		json_decref(wanted);
 	}
@@ -205,20 +209,35 @@ static int qemu_prepare(struct qemu *qemu, enum side side, struct error *err)
 
 int qemu_prepare_source(struct vmm *vmm, struct error *err)
 {
-	return qemu_prepare(to_qemu(vmm), SOURCE, err);
+	return qemu_prepare(to_qemu(vmm), SOURCE, false, err);
+}
+
+int qemu_prepare_save(struct vmm *vmm, struct error *err)
+{
+	return qemu_prepare(to_qemu(vmm), SOURCE, true, err);
 }
 
 /*
  * After -S a cont from somebody else would have QEMU start the guest as soon as
  * it is loaded; a stop while it waits for the migration takes that back.
  */
-int qemu_prepare_destination(struct vmm *vmm, struct error *err)
+static int prepare_waiting(struct vmm *vmm, bool alone, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
 
 	if (qmp_execute(qemu->qmp, "stop", NULL, NULL, err))
 		return -1;
-	return qemu_prepare(qemu, DESTINATION, err);
+	return qemu_prepare(qemu, DESTINATION, alone, err);
+}
+
+int qemu_prepare_destination(struct vmm *vmm, struct error *err)
+{
+	return prepare_waiting(vmm, false, err);
+}
+
+int qemu_prepare_load(struct vmm *vmm, struct error *err)
+{
+	return prepare_waiting(vmm, true, err);
 }
 
 /* The settings of one kind that a migration may change. */

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/lock.h"
+#include "cmd/restore.h"
+#include "vmm/migration.h"
+
+#define LOAD_TIMEOUT	(60 * NS_PER_S)
+#define LOAD_WAIT_US	1000
+
+/**
+ * struct restoring - a guest on its way back
+ * @out: what the user sees
+ * @options: what the user asked for
+ * @ops: the driver's part
+ * @snapshot: where it comes from
+ * @vmm: that gets it
+ * @memory: its memory back ends
+ * @n_memory: how many
+ * @saved: the VMM's settings as they were
+ * @state: the VMM's own stream
+ * @lock: no other controller has the VMM
+ * @signals: Ctrl-C
+ * @bytes: read from the snapshot
+ * @started: CLOCK_MONOTONIC in ns
+ * @filled: when the memory was there
+ * @loaded: when the VMM had its own state
+ * @resumed: when the guest ran
+ * @touched: the VMM's guest is half a guest from here on
+ */
+struct restoring {
+	struct output *out;
+	const struct restore_options *options;
+	const struct vmm_migration_ops *ops;
+	struct snapshot snapshot;
+	struct vmm *vmm;
+	struct vmm_memory *memory;
+	size_t n_memory;
+	json_t *saved;
+	struct snapshot_state *state;
+	struct lock lock;
+	int signals;
+	uint64_t bytes;
+	uint64_t started;
+	uint64_t filled;
+	uint64_t loaded;
+	uint64_t resumed;
+	bool touched;
+};
+
+static struct vmm_memory *memory_find(const struct restoring *r, const char *id)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_memory; i++) {
+		if (!strcmp(r->memory[i].id, id))
+			return &r->memory[i];
+	}
+	return NULL;
+}
+
+/* All of the memory has a place here, before any of it is written. */
+static int memory_match(const struct restoring *r, struct error *err)
+{
+	const struct vmm_memory *memory;
+	size_t i;
+
+	if (r->snapshot.n != r->n_memory)
+		return error_set(err, EXIT_VMM,
+				 "the snapshot has %zu memory blocks, and this VM %zu",
+				 r->snapshot.n, r->n_memory);
+	for (i = 0; i < r->snapshot.n; i++) {
+		const struct snapshot_block *block = &r->snapshot.blocks[i];
+
+		memory = memory_find(r, block->id);
+		if (!memory)
+			return error_set(err, EXIT_VMM, "there is no memory %s here",
+					 block->id);
+		if (memory->fd < 0) {
+			error_set(err, EXIT_UNTRACKABLE,
+				  "memory %s can't be filled: %s", block->id,
+				  memory->reason);
+			return error_advise(err, "%s", memory->advice);
+		}
+		if (memory->size != block->size)
+			return error_set(err, EXIT_VMM,
+					 "memory %s has %llu bytes here, and %llu in the snapshot",
+					 block->id,
+					 (unsigned long long)memory->size,
+					 (unsigned long long)block->size);
+	}
+	return 0;
+}
+
+static int compare_vm(struct restoring *r, struct error *err)
+{
+	json_t *here;
+	int ret;
+
+	if (r->ops->describe(r->vmm, &here, err))
+		return -1;
+	/* It speaks of a source, which is the snapshot. */
+	ret = vmm_compare(r->snapshot.vm, here, err);
+	json_decref(here);
+	return ret;
+}
+
+static int open_all(struct restoring *r, struct error *err)
+{
+	r->signals = signals_open(err);
+	if (r->signals < 0 ||
+	    snapshot_open(&r->snapshot, r->options->dir, NULL, err) ||
+	    vmm_qemu.open(&r->vmm, r->options->qmp, 0, err) ||
+	    lock_take(&r->lock, r->vmm->pid, err) ||
+	    r->ops->check_destination(r->vmm, err) || compare_vm(r, err) ||
+	    r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err) ||
+	    memory_match(r, err))
+		return -1;
+	return snapshot_state_load(&r->state, &r->snapshot, err);
+}
+
+static int fill(struct restoring *r, struct error *err)
+{
+	const struct vmm_memory *memory;
+	size_t i;
+
+	r->touched = true;
+	for (i = 0; i < r->snapshot.n; i++) {
+		memory = memory_find(r, r->snapshot.blocks[i].id);
+		if (snapshot_fill(&r->snapshot.blocks[i], memory->fd, memory->offset,
+				  r->signals, &r->bytes, err))
+			return -1;
+	}
+	r->filled = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
+static int load_wait(struct restoring *r, struct error *err)
+{
+	uint64_t end = clock_ns(CLOCK_MONOTONIC) + LOAD_TIMEOUT;
+	struct pollfd pollfd = { .fd = r->signals, .events = POLLIN };
+	struct vmm_status status;
+
+	for (;;) {
+		if (r->ops->status(r->vmm, &status, err))
+			return -1;
+		if (status.phase == VMM_COMPLETED)
+			return 0;
+		if (status.phase == VMM_FAILED) {
+			if (snapshot_state_failed(r->state, err))
+				return -1;
+			return error_set(err, EXIT_VMM,
+					 "the VMM could not load the state: %s",
+					 status.reason[0] ? status.reason :
+					 "see its log");
+		}
+		if (poll(&pollfd, 1, 0) > 0)
+			return error_set(err, EXIT_CANCELLED, "cancelled");
+		if (clock_ns(CLOCK_MONOTONIC) > end)
+			return error_set(err, EXIT_VMM,
+					 "the VMM did not load the state in time");
+		usleep(LOAD_WAIT_US);
+	}
+}
+
+static int load(struct restoring *r, struct error *err)
+{
+	if (r->ops->save(r->vmm, &r->saved, err) ||
+	    r->ops->prepare_load(r->vmm, err) ||
+	    r->ops->incoming(r->vmm, snapshot_state_fd(r->state), err) ||
+	    snapshot_state_start(r->state, err) || load_wait(r, err))
+		return -1;
+	r->loaded = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
+/* A guest that was paused when it was saved stays so. */
+static int go(struct restoring *r, struct error *err)
+{
+	if (r->ops->restore(r->vmm, r->saved, err))
+		return -1;
+	if (r->snapshot.ran && !r->options->paused && r->ops->run(r->vmm, err))
+		return -1;
+	r->touched = false;
+	r->resumed = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
+static int restore(struct restoring *r, struct error *err)
+{
+	if (open_all(r, err))
+		return -1;
+	r->started = clock_ns(CLOCK_MONOTONIC);
+	out_say(r->out, "Process %d (QEMU %s) gets the guest of %s.", r->vmm->pid,
+		r->vmm->version, r->options->dir);
+	fflush(r->out->stream);
+	return fill(r, err) || load(r, err) || go(r, err) ? -1 : 0;
+}
+
+/* Half a guest is nobody's: nobody shall let it run by mistake. */
+static void settle(struct restoring *r, struct error *err)
+{
+	struct error ignored;
+
+	if (!r->touched)
+		return;
+	/* Advice on the cause is worth more than this. */
+	if (!r->ops->quit(r->vmm, &ignored) && !err->advice[0])
+		error_advise(err, "this QEMU was ended: start it again to try again");
+}
+
+enum { RESULT, TOTAL, MEMORY, DEVICES, RESUME, BYTES, GUEST, DISKS };
+
+static const struct out_field summary[] = {
+	[RESULT] = { "result", "restore", 0, OUT_TEXT },
+	[TOTAL] = { "total_ns", "total time", 0, OUT_TIME },
+	[MEMORY] = { "memory_ns", "  memory", 0, OUT_TIME },
+	[DEVICES] = { "devices_ns", "  device state", 0, OUT_TIME },
+	[RESUME] = { "resume_ns", "  resume", 0, OUT_TIME },
+	[BYTES] = { "loaded_bytes", "loaded", 0, OUT_BYTES },
+	[GUEST] = { "guest", "guest", 0, OUT_TEXT },
+	[DISKS] = { "disks", "disks", 0, OUT_TEXT },
+};
+
+static void out_summary(const struct restoring *r, int ret)
+{
+	struct output *out = r->out;
+
+	out_begin(out, OUT_RECORD, "summary");
+	out_text(out, &summary[RESULT], ret ? "failed" : "completed");
+	out_uint(out, &summary[TOTAL], clock_ns(CLOCK_MONOTONIC) - r->started);
+	if (r->resumed) {
+		out_uint(out, &summary[MEMORY], r->filled - r->started);
+		out_uint(out, &summary[DEVICES], r->loaded - r->filled);
+		out_uint(out, &summary[RESUME], r->resumed - r->loaded);
+	}
+	out_uint(out, &summary[BYTES], r->bytes);
+	if (r->resumed)
+		out_text(out, &summary[GUEST], r->snapshot.ran && !r->options->paused ?
+			 "running" : "paused");
+	out_json(out, &summary[DISKS], json_false(), "not in it");
+	out_end(out);
+}
+
+static void restoring_close(struct restoring *r)
+{
+	snapshot_state_close(r->state);
+	lock_drop(&r->lock);
+	vmm_memory_free(r->memory, r->n_memory);
+	json_decref(r->saved);
+	if (r->vmm)
+		r->vmm->ops->close(r->vmm);
+	snapshot_close(&r->snapshot);
+	if (r->signals >= 0)
+		close(r->signals);
+}
+
+/**
+ * restore_qemu() - fill a QEMU's memory, load its state, run it
+ * @out: for the user
+ * @options: what the user asked for
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int restore_qemu(struct output *out, const struct restore_options *options,
+		 struct error *err)
+{
+	struct restoring r = {
+		.out = out,
+		.options = options,
+		.ops = &vmm_qemu_migration,
+		.snapshot.state_fd = -1,
+		.lock = LOCK_NONE,
+		.signals = -1,
+	};
+	int ret = restore(&r, err);
+
+	if (ret)
+		settle(&r, err);
+	if (r.started)
+		out_summary(&r, ret);
+	restoring_close(&r);
+	return ret;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* migctl snapshot: a running guest, into a directory. */
+#ifndef MIGCTL_CMD_SNAPSHOT_H
+#define MIGCTL_CMD_SNAPSHOT_H
+
+#include "cmd/cmd.h"
+#include "cmd/control.h"
+#include "cmd/lock.h"
+#include "cmd/record.h"
+#include "cmd/runs.h"
+#include "cmd/tracker.h"
+#include "policy/policy.h"
+#include "snapshot/snapshot.h"
+#include "snapshot/writer.h"
+#include "vmm/migration.h"
+
+struct snapshot_options {
+	const char *qmp;
+	const char *to;
+	struct policy_limits limits;
+	uint64_t max_bandwidth;
+};
+
+/* When the parts of the pause ended, CLOCK_MONOTONIC in ns; 0: not yet. */
+struct snapshot_times {
+	uint64_t started;
+	uint64_t running;		/* the guest last ran: the VMM's word, or ours */
+	uint64_t stopped;
+	uint64_t synced;
+	uint64_t copied;
+	uint64_t saved;
+	uint64_t resumed;
+};
+
+/**
+ * struct taking - a snapshot that is being taken
+ * @out: what the user sees
+ * @options: what the user asked for
+ * @vmm: the VMM
+ * @ops: its driver's part
+ * @memory: its memory back ends; block N of the snapshot is @memory[N]
+ * @n_memory: how many
+ * @tracker: the kernel's session, source N is block N
+ * @dir: where the snapshot is made
+ * @snapshot: it
+ * @writer: copies the memory
+ * @sources: of @writer
+ * @state: the VMM's own stream
+ * @policy: decides
+ * @saved: the VMM's settings as they were
+ * @guard: undoes what we did if we die
+ * @lock: no other controller has the VMM
+ * @control: where migctl set and switchover reach us
+ * @record: the run record
+ * @run: what is left for migctl history
+ * @signals: Ctrl-C and migctl cancel
+ * @phase: published
+ * @verdict: likewise
+ * @sample: what was copied since the last sample was taken
+ * @sync: results of the last sync
+ * @times: see there
+ */
+struct taking {
+	struct output *out;
+	const struct snapshot_options *options;
+	struct vmm *vmm;
+	const struct vmm_migration_ops *ops;
+	struct vmm_memory *memory;
+	size_t n_memory;
+	struct tracker tracker;
+	struct snapshot_dir dir;
+	struct snapshot snapshot;
+	struct writer writer;
+	struct writer_source *sources;
+	struct snapshot_state *state;
+	struct policy policy;
+	json_t *saved;
+	struct guard *guard;
+	struct lock lock;
+	struct control control;
+	struct record record;
+	struct run run;
+	int signals;
+	enum migtrack_phase phase;
+	enum migtrack_verdict verdict;
+	struct policy_sample sample;
+	struct migtrack_map_header sync;
+	struct snapshot_times times;
+};
+
+/* snapshot_run.c: iterations, then the last pass with the guest stopped. */
+int snapshot_precopy(struct taking *t, struct error *err);
+int snapshot_stop(struct taking *t, struct error *err);
+/* The guest runs on, if it ran, and its VMM's settings are as before. */
+int snapshot_resume(struct taking *t, struct error *err);
+int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *err);
+
+/* snapshot_output.c */
+void snapshot_out_start(struct taking *t);
+void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision,
+			    uint64_t interval_ns);
+void snapshot_out_summary(struct taking *t, const struct error *err);
+
+#endif /* MIGCTL_CMD_SNAPSHOT_H */

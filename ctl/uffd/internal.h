@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by the files that make up the set-up, and by nobody else. */
+#ifndef MIGCTL_UFFD_INTERNAL_H
+#define MIGCTL_UFFD_INTERNAL_H
+
+#include "uffd/uffd.h"
+
+/**
+ * struct uffd_thread - one that handles faults
+ * @uffd: for
+ * @channel: it loads into
+ * @thread: it
+ */
+struct uffd_thread {
+	struct uffd *uffd;
+	struct uffd_channel channel;
+	pthread_t thread;
+};
+
+/**
+ * struct uffd - a set-up
+ * @fd: the userfaultfd
+ * @own: we made it, and registered the memory
+ * @registered: regions that are, of our own
+ * @quit_fd: written to end the threads
+ * @failed_fd: written when a fault can't be handled
+ * @regions: the memory
+ * @n: how many
+ * @ops: see there
+ * @data: for them
+ * @claims: of the pages
+ * @own_claims: what @claims points at if nobody shares it
+ * @threads: that handle faults
+ * @n_threads: that were started
+ * @lock: held to read messages; shared, to put pages in place: a page that the VMM
+ *	gives back is not put there again afterwards
+ * @err_lock: of @err
+ * @err: the first failure
+ */
+struct uffd {
+	int fd;
+	bool own;
+	size_t registered;
+	int quit_fd;
+	int failed_fd;
+	struct uffd_region *regions;
+	size_t n;
+	const struct uffd_ops *ops;
+	void *data;
+	struct uffd_claims *claims;
+	struct uffd_claims own_claims;
+	struct uffd_thread *threads;
+	unsigned int n_threads;
+	pthread_rwlock_t lock;
+	pthread_mutex_t err_lock;
+	bool failed;
+	struct error err;
+};
+
+/* fault.c: what each of the threads does. */
+void *uffd_fault_thread(void *data);
+void uffd_fail(struct uffd *uffd, const struct error *err);
+
+/* place.c: pages into the memory. */
+int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t page,
+	       uint64_t n, enum uffd_kind kind, const char *buffer, struct error *err);
+int uffd_place_zero(struct uffd *uffd, const struct uffd_region *region,
+		    uint64_t page, struct uffd_channel *channel, struct error *err);
+void uffd_poison(struct uffd *uffd, const struct uffd_region *region, uint64_t page,
+		 uint64_t n);
+int uffd_wake(struct uffd *uffd, uint64_t start, uint64_t size, struct error *err);
+int uffd_ioctl_error(int error, const char *what, struct error *err);
+
+#endif /* MIGCTL_UFFD_INTERNAL_H */
