@@ -278,7 +278,7 @@ static void test_huge(void)
 	char *at = map(MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 2 << 20);
 
 	if (!at) {
-		printf("ok %d uffd: huge pages # SKIP there are none\n", ++tests);
+		printf("ok %d uffd: huge pages # SKIP optional: there are none\n", ++tests);
 		return;
 	}
 	guest = at;
