@@ -5,24 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "common/units.h"
+#include "common/clock.h"
 #include "stream/door.h"
 
 /* How long who is refused may take to read that. */
 #define LINGER_NS	NS_PER_S
 /* Pause when this process can't take connections at all. */
 #define EXHAUSTED_US	100000
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 int door_open(struct door *door, const char *address,
 	      const struct security *security, const struct door_ops *ops,

@@ -6,18 +6,9 @@
  */
 #include <gnutls/gnutls.h>
 #include <string.h>
-#include <time.h>
 
-#include "common/units.h"
+#include "common/clock.h"
 #include "stream/link.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 /* Is it the source's, made by who made the control channel? */
 static int check_join(void *data, struct channel *channel,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <time.h>
 
-#include "common/units.h"
+#include "common/clock.h"
 #include "stream/rate.h"
 
 /* What was not used for this long may be used at once. */
@@ -9,14 +9,6 @@
 
 /* Chunks of this time. */
 #define CHUNKS_PER_S	20
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 void rate_charge(uint64_t *paid_until, uint64_t rate, uint64_t bytes)
 {
