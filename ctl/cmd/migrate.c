@@ -81,10 +81,8 @@ static int option_count(const char *option, const char *value, unsigned int max,
 {
 	uint64_t n;
 
-	if (parse_number(value, max, &n) || !n)
-		return error_set(err, EXIT_USAGE,
-				 "%s %s: it is a number from 1 to %u", option,
-				 value, max);
+	if (option_number(option, value, 1, max, &n, err))
+		return -1;
 	*count = (unsigned int)n;
 	return 0;
 }

@@ -20,20 +20,9 @@
 int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 		      struct error *err)
 {
-	struct migtrack_session published = {
-		.phase = phase,
-		.downtime_limit_ns = m->policy.limits.downtime,
-		.bandwidth = m->policy.bandwidth,
-		.bandwidth_source = m->policy.bandwidth_source,
-		.expected_downtime_ns = policy_expected_downtime(&m->policy),
-		.verdict = m->verdict,
-	};
-	int ret;
-
-	ret = migtrack_session_set(m->tracker.mt, m->tracker.fd, &published);
-	if (ret)
-		return kernel_error(m->tracker.mt, ret,
-				    "can't publish the migration's phase", err);
+	if (tracker_publish(&m->tracker, &m->policy, phase, m->verdict,
+			    "can't publish the migration's phase", err))
+		return -1;
 	m->phase = phase;
 	return 0;
 }

@@ -202,3 +202,20 @@ void out_known(struct output *out, const struct out_field *field,
 	else
 		out_uint(out, field, value);
 }
+
+int tracker_publish(const struct tracker *tracker, const struct policy *policy,
+		    enum migtrack_phase phase, enum migtrack_verdict verdict,
+		    const char *failed, struct error *err)
+{
+	struct migtrack_session published = {
+		.phase = phase,
+		.downtime_limit_ns = policy->limits.downtime,
+		.bandwidth = policy->bandwidth,
+		.bandwidth_source = policy->bandwidth_source,
+		.expected_downtime_ns = policy_expected_downtime(policy),
+		.verdict = verdict,
+	};
+	int ret = migtrack_session_set(tracker->mt, tracker->fd, &published);
+
+	return ret ? kernel_error(tracker->mt, ret, failed, err) : 0;
+}

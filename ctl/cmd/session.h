@@ -4,6 +4,7 @@
 #define MIGCTL_SESSION_H
 
 #include "cmd/cmd.h"
+#include "cmd/tracker.h"
 #include "policy/policy.h"
 
 #define SESSION_PIDS	16
@@ -46,6 +47,11 @@ void out_remaining(struct output *out, const struct out_field *field,
 
 /* What the kernel publishes of a policy's verdict. */
 enum migtrack_verdict verdict_published(enum policy_verdict verdict);
+
+/* Tells listeners where the migration of @tracker's session stands. */
+int tracker_publish(const struct tracker *tracker, const struct policy *policy,
+		    enum migtrack_phase phase, enum migtrack_verdict verdict,
+		    const char *failed, struct error *err);
 const char *verdict_name(uint32_t verdict);
 const char *phase_name(uint32_t phase);
 const char *bandwidth_source_name(uint32_t source);

@@ -25,20 +25,9 @@
 
 int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *err)
 {
-	struct migtrack_session published = {
-		.phase = phase,
-		.downtime_limit_ns = t->policy.limits.downtime,
-		.bandwidth = t->policy.bandwidth,
-		.bandwidth_source = t->policy.bandwidth_source,
-		.expected_downtime_ns = policy_expected_downtime(&t->policy),
-		.verdict = t->verdict,
-	};
-	int ret;
-
-	ret = migtrack_session_set(t->tracker.mt, t->tracker.fd, &published);
-	if (ret)
-		return kernel_error(t->tracker.mt, ret,
-				    "can't publish the snapshot's phase", err);
+	if (tracker_publish(&t->tracker, &t->policy, phase, t->verdict,
+			    "can't publish the snapshot's phase", err))
+		return -1;
 	t->phase = phase;
 	return 0;
 }
