@@ -19,6 +19,8 @@ module_param_named(max_sources, migtrack_max_sources, uint, 0644);
 MODULE_PARM_DESC(max_sources, "Sources that a session may have (default 32, at most 64)");
 
 struct workqueue_struct *migtrack_wq;
+/* Of its own: an adoption waits for as long as its process likes, others must not. */
+struct workqueue_struct *migtrack_adopt_wq;
 
 static int __init migtrack_init(void)
 {
@@ -27,10 +29,15 @@ static int __init migtrack_init(void)
 	migtrack_wq = alloc_workqueue("migtrack", WQ_UNBOUND, 0);
 	if (!migtrack_wq)
 		return -ENOMEM;
+	migtrack_adopt_wq = alloc_workqueue("migtrack_adopt", WQ_UNBOUND, 0);
+	if (!migtrack_adopt_wq) {
+		err = -ENOMEM;
+		goto err_destroy_wq;
+	}
 
 	err = migtrack_netns_init();
 	if (err)
-		goto err_destroy_wq;
+		goto err_destroy_adopt_wq;
 
 	err = genl_register_family(&migtrack_nl_family);
 	if (err)
@@ -40,6 +47,8 @@ static int __init migtrack_init(void)
 
 err_netns_exit:
 	migtrack_netns_exit();
+err_destroy_adopt_wq:
+	destroy_workqueue(migtrack_adopt_wq);
 err_destroy_wq:
 	destroy_workqueue(migtrack_wq);
 	return err;
@@ -62,6 +71,8 @@ static void __exit migtrack_exit(void)
 	flush_workqueue(migtrack_wq);
 	rcu_barrier();
 	destroy_workqueue(migtrack_wq);
+	/* Each adoption was waited for by the end of its watch. */
+	destroy_workqueue(migtrack_adopt_wq);
 }
 
 module_init(migtrack_init);

@@ -6,6 +6,7 @@
 
 /* Syncs, adoptions, and the end of sessions; unbound, as they take long. */
 extern struct workqueue_struct *migtrack_wq;
+extern struct workqueue_struct *migtrack_adopt_wq;
 
 /* Module parameters, see main.c. */
 extern unsigned int migtrack_max_sessions;

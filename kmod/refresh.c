@@ -68,7 +68,6 @@ static void migtrack_mappings_join(struct migtrack_mappings *maps)
 		struct migtrack_mapping *last = &maps->v[out], *next = &maps->v[i];
 
 		if (last->mm == next->mm && last->seg.end == next->seg.start &&
-		    last->seg.dontcopy == next->seg.dontcopy &&
 		    migtrack_segment_page(&last->seg, last->seg.end) == next->seg.pgoff) {
 			last->seg.end = next->seg.end;
 			mmdrop(next->mm);
@@ -103,7 +102,6 @@ static int migtrack_mappings_collect(struct migtrack_tracker *tracker,
 				.seg.start	= vma->vm_start,
 				.seg.end	= vma->vm_end,
 				.seg.pgoff	= vma->vm_pgoff,
-				.seg.dontcopy	= vma->vm_flags & VM_DONTCOPY,
 			};
 		}
 		i_mmap_unlock_read(mapping);
@@ -163,15 +161,13 @@ static void migtrack_carry_mappings(struct migtrack_tracker *tracker,
 				       v[i].seg.end);
 }
 
-static void migtrack_carry_known(struct migtrack_watch *watch, bool forked)
+static void migtrack_carry_known(struct migtrack_watch *watch)
 {
 	unsigned int i;
 
 	for (i = 0; i < watch->nsegs; i++)
-		if (!forked || !watch->segs[i].dontcopy)
-			migtrack_carry_segment(watch->tracker, &watch->segs[i],
-					       watch->segs[i].start,
-					       watch->segs[i].end);
+		migtrack_carry_segment(watch->tracker, &watch->segs[i],
+				       watch->segs[i].start, watch->segs[i].end);
 }
 
 static bool migtrack_watch_same(const struct migtrack_watch *watch,
@@ -184,8 +180,7 @@ static bool migtrack_watch_same(const struct migtrack_watch *watch,
 	for (i = 0; i < n; i++)
 		if (watch->segs[i].start != v[i].seg.start ||
 		    watch->segs[i].end != v[i].seg.end ||
-		    watch->segs[i].pgoff != v[i].seg.pgoff ||
-		    watch->segs[i].dontcopy != v[i].seg.dontcopy)
+		    watch->segs[i].pgoff != v[i].seg.pgoff)
 			return false;
 	return true;
 }
@@ -244,7 +239,7 @@ static int migtrack_watch_refresh(struct migtrack_watch *watch,
 	int err;
 
 	if (watch->unproven)
-		migtrack_carry_known(watch, false);
+		migtrack_carry_known(watch);
 
 	if (!migtrack_watch_same(watch, v, n)) {
 		for (i = 0; i < n; i++)
@@ -273,7 +268,7 @@ static void migtrack_refresh_forked(struct migtrack_tracker *tracker)
 			watch->forked--;
 		spin_unlock(&tracker->lock);
 		if (forked)
-			migtrack_carry_known(watch, true);
+			migtrack_carry_known(watch);
 	}
 }
 

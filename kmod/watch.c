@@ -133,12 +133,36 @@ static bool migtrack_own_call(const struct migtrack_tracker *tracker,
 	       range->event == MMU_NOTIFY_PROTECTION_PAGE;
 }
 
+static bool migtrack_maps_shared(const struct migtrack_tracker *tracker,
+				 const struct vm_area_struct *vma)
+{
+	return vma->vm_file && (READ_ONCE(vma->vm_flags) & VM_SHARED) &&
+	       vma->vm_file->f_mapping == tracker->mapping;
+}
+
+/* Asked at the fork: MADV_DONTFORK may come and go between two syncs. */
+static bool migtrack_child_maps(const struct migtrack_tracker *tracker,
+				struct mm_struct *mm)
+{
+	MA_STATE(mas, &mm->mm_mt, 0, 0);
+	struct vm_area_struct *vma;
+	bool maps = false;
+
+	rcu_read_lock();
+	while (!maps && (vma = mas_find(&mas, ULONG_MAX)) && !xa_is_zero(vma))
+		maps = migtrack_maps_shared(tracker, vma) &&
+		       !(READ_ONCE(vma->vm_flags) & VM_DONTCOPY);
+	rcu_read_unlock();
+	return maps;
+}
+
 /*
  * fork tells of the parent's private mappings only, and copies shared ones
  * without a word: a child that writes and exits before the next sync would
  * leave no trace.
  */
-static bool migtrack_is_fork(const struct mmu_notifier_range *range)
+static bool migtrack_is_fork(const struct migtrack_watch *watch,
+			     const struct mmu_notifier_range *range)
 {
 	MA_STATE(mas, &range->mm->mm_mt, range->start, range->start);
 	struct vm_area_struct *vma;
@@ -147,12 +171,15 @@ static bool migtrack_is_fork(const struct mmu_notifier_range *range)
 	if (range->event != MMU_NOTIFY_PROTECTION_PAGE ||
 	    current->mm != range->mm)
 		return false;
+	/* One fork has many of these; it is counted already. */
+	if (READ_ONCE(watch->forked) == MIGTRACK_FORK_SYNCS)
+		return true;
 
 	rcu_read_lock();
 	vma = mas_walk(&mas);
 	fork = vma && !(READ_ONCE(vma->vm_flags) & VM_SHARED);
 	rcu_read_unlock();
-	return fork;
+	return fork && migtrack_child_maps(watch->tracker, range->mm);
 }
 
 static int migtrack_watch_range_start(struct mmu_notifier *mn,
@@ -165,7 +192,7 @@ static int migtrack_watch_range_start(struct mmu_notifier *mn,
 	if (migtrack_own_call(tracker, range))
 		return 0;
 
-	fork = migtrack_is_fork(range);
+	fork = migtrack_is_fork(watch, range);
 
 	spin_lock(&tracker->lock);
 	if (!watch->dead) {
@@ -235,8 +262,7 @@ static void migtrack_watch_mark_unseen(struct migtrack_watch *watch,
 		seg.start = vma->vm_start;
 		seg.end = vma->vm_end;
 		seg.pgoff = vma->vm_pgoff;
-		if (!vma->vm_file || !(vma->vm_flags & VM_SHARED) ||
-		    vma->vm_file->f_mapping != tracker->mapping)
+		if (!migtrack_maps_shared(tracker, vma))
 			continue;
 		if (migtrack_watch_covers(watch, seg.start, seg.end, seg.pgoff))
 			continue;
@@ -365,7 +391,7 @@ struct migtrack_watch *migtrack_watch_new(struct migtrack_tracker *tracker,
 	INIT_WORK(&watch->work, migtrack_watch_adopt);
 	hash_add(tracker->watches, &watch->node, (unsigned long)mm);
 	tracker->nwatches++;
-	queue_work(migtrack_wq, &watch->work);
+	queue_work(migtrack_adopt_wq, &watch->work);
 	return watch;
 }
 

@@ -13,13 +13,11 @@ struct migtrack_tracker;
  * @start: first address
  * @end: address after the last one
  * @pgoff: page of the file at @start
- * @dontcopy: a child made by fork does not get this mapping
  */
 struct migtrack_segment {
 	unsigned long start;
 	unsigned long end;
 	pgoff_t pgoff;
-	bool dontcopy;
 };
 
 static inline pgoff_t migtrack_segment_page(const struct migtrack_segment *seg,

@@ -423,4 +423,32 @@ TEST_F_TIMEOUT(map, child_writes_and_exits, 240)
 	EXPECT_EQ(0, arena_settle(a));
 }
 
+/* Catches who goes by what a child would have got at the last sync. */
+TEST_F_TIMEOUT(map, child_that_was_allowed_for_a_moment, 240)
+{
+	struct arena *a = &self->a;
+	size_t i;
+	pid_t pid;
+
+	ASSERT_EQ(0, madvise(a->vm.memory, ARENA_SIZE, MADV_DONTFORK));
+	ASSERT_EQ(0, arena_settle(a));
+	arena_pick(a);
+	ASSERT_EQ(0, madvise(a->vm.memory, ARENA_SIZE, MADV_DOFORK));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		arena_write_list(a, a->vm.memory);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	ASSERT_EQ(0, madvise(a->vm.memory, ARENA_SIZE, MADV_DONTFORK));
+	for (i = 0; i < ARENA_WRITES; i++)
+		a->expected[a->vm.control->list[i]].writes++;
+	arena_sync(a);
+	EXPECT_EQ(0, arena_missed(a));
+	EXPECT_EQ(0, arena_wrong(a));
+	EXPECT_EQ(0, arena_settle(a));
+	ASSERT_EQ(0, madvise(a->vm.memory, ARENA_SIZE, MADV_DOFORK));
+}
+
 TEST_HARNESS_MAIN
