@@ -21,6 +21,7 @@ static const char * const migtrack_steps[] = {
 	[MIGTRACK_STEP_PROTECTION]	= "protection",
 	[MIGTRACK_STEP_COUNT]		= "count",
 	[MIGTRACK_STEP_CARRY]		= "carry",
+	[MIGTRACK_STEP_FLUSH]		= "flush",
 	[MIGTRACK_STEP_ECHO]		= "echo",
 	[MIGTRACK_STEP_ATOMIC]		= "atomic",
 	[MIGTRACK_STEP_ALGORITHM]	= "algorithm",

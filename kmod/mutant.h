@@ -15,12 +15,13 @@ struct migtrack_tracker;
  * @MIGTRACK_STEP_ADOPTION: have a notifier in processes other than the VMM
  * @MIGTRACK_STEP_PRESENT: report pages that were not present at the last walk
  * @MIGTRACK_STEP_MARKS: mark the pages of an event
- * @MIGTRACK_STEP_KEEP: keep marks while an invalidation is under way
+ * @MIGTRACK_STEP_KEEP: keep marks while an invalidation is under way, or as FLUSH
  * @MIGTRACK_STEP_PUNCH: keep marks while a hole is being punched
  * @MIGTRACK_STEP_PROTECTION: heed events that change protections
  * @MIGTRACK_STEP_COUNT: check the number of entries that were protected
  * @MIGTRACK_STEP_CARRY: report pages that are held again
- * @MIGTRACK_STEP_ECHO: report marks once more
+ * @MIGTRACK_STEP_FLUSH: keep marks while a TLB may be stale
+ * @MIGTRACK_STEP_ECHO: report marks once more, or as FLUSH
  * @MIGTRACK_STEP_ATOMIC: set the bits that are shared with the owner atomically
  * @MIGTRACK_STEP_ALGORITHM: all of it: be the naive tracker, which clears dirty
  *	bits over the file and protects what it found
@@ -40,6 +41,7 @@ enum migtrack_step {
 	MIGTRACK_STEP_PROTECTION,
 	MIGTRACK_STEP_COUNT,
 	MIGTRACK_STEP_CARRY,
+	MIGTRACK_STEP_FLUSH,
 	MIGTRACK_STEP_ECHO,
 	MIGTRACK_STEP_ATOMIC,
 	MIGTRACK_STEP_ALGORITHM,

@@ -308,11 +308,8 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 
 	lockdep_assert_held(&source->lock);
 
-	if (migtrack_ram_is_gone(ram)) {
-		migtrack_ram_end(ram);
-		migtrack_ram_stop(source);
-		return 0;
-	}
+	if (migtrack_ram_is_gone(ram))
+		goto gone;
 
 	if (!ram->attached) {
 		migtrack_tracker_attach(ram->tracker, ram);
@@ -322,6 +319,8 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 	err = migtrack_tracker_sync(ram->tracker, ram, &sync);
 	if (err)
 		return err;
+	if (READ_ONCE(ram->gone))
+		goto gone;
 
 	if (!ram->armed && (sync.flags & MIGTRACK_COUNTER_FLAGS_HUGE)) {
 		migtrack_tracker_detach(ram->tracker, ram);
@@ -331,15 +330,15 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 
 	if (everything) {
 		migtrack_bits_set(source->map->addr, 0, ram->npages);
-		ram->found = ram->npages;
+		sync.found = ram->npages;
 	}
 
 	now = ktime_get_ns();
 	stats->bytes.precopy = migtrack_ram_weight(ram) << PAGE_SHIFT;
 	stats->flags = sync.flags | MIGTRACK_COUNTER_FLAGS_EXACT;
-	stats->dirty_pages = ram->found;
+	stats->dirty_pages = sync.found;
 	stats->dirty_rate = everything ? 0 :
-		mul_u64_u64_div_u64(ram->found, NSEC_PER_SEC,
+		mul_u64_u64_div_u64(sync.found, NSEC_PER_SEC,
 				    max(now - ram->synced_at, 1));
 	stats->held_pages = sync.held;
 	stats->whole_chunks = sync.whole;
@@ -348,9 +347,13 @@ static int migtrack_ram_sync(struct migtrack_source *source,
 	stats->processes = sync.processes;
 	stats->memory = source->map->size + sync.memory;
 	stats->time = now;
-	ram->found = 0;
 	ram->synced_at = now;
 	ram->armed = true;
+	return 0;
+
+gone:
+	migtrack_ram_end(ram);
+	migtrack_ram_stop(source);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/mm_inline.h>
 #include <linux/rmap.h>
 #include <linux/sched.h>
 
@@ -35,6 +36,9 @@
  */
 #define MIGTRACK_DOUBT_SYNCS	16
 
+/* Folios of a chunk that are tried to be locked; the others' owners are busy. */
+#define MIGTRACK_LOCK_TRIES	8
+
 /**
  * migtrack_tracker_carry - let the next sync report pages
  * @tracker: the tracker
@@ -62,6 +66,35 @@ static bool migtrack_chunk_changed(struct migtrack_tracker *tracker,
 	changed = chunk->seq != seq || chunk->active;
 	spin_unlock(&tracker->lock);
 	return changed;
+}
+
+/*
+ * Keep huge entries away for as long as this is held: nobody makes a huge folio of
+ * a chunk's small ones, in which alone there can be huge entries, while one of these
+ * is locked. wp_shared_mapping_range() warns of a huge entry.
+ *
+ * Returns NULL if that can't be had at once.
+ */
+static struct folio *migtrack_lock_small(struct migtrack_tracker *tracker,
+					 const struct migtrack_walk *walk)
+{
+	unsigned long bit = find_first_bit(walk->writable, MIGTRACK_CHUNK_PAGES);
+	struct folio *folio;
+	unsigned int try;
+
+	for (try = 0; try < MIGTRACK_LOCK_TRIES && bit < MIGTRACK_CHUNK_PAGES; try++) {
+		folio = __filemap_get_folio(tracker->mapping, walk->first + bit,
+					    FGP_LOCK | FGP_NOWAIT, 0);
+		if (!IS_ERR(folio)) {
+			if (folio_nr_pages(folio) < MIGTRACK_CHUNK_PAGES)
+				return folio;
+			folio_unlock(folio);
+			folio_put(folio);
+			return NULL;
+		}
+		bit = find_next_bit(walk->writable, MIGTRACK_CHUNK_PAGES, bit + 1);
+	}
+	return NULL;
 }
 
 /* The end of the run at @start, with others that are no further than @gap. */
@@ -94,10 +127,22 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 	bool single = walk->nwritable == bitmap_weight(bits, MIGTRACK_CHUNK_PAGES);
 	DECLARE_BITMAP(doubtful, MIGTRACK_CHUNK_PAGES) = {};
 	DECLARE_BITMAP(ranges, MIGTRACK_CHUNK_PAGES) = {};
-	unsigned long gap = chunk->doubts ? 0 : MIGTRACK_PROTECT_GAP;
-	unsigned long start, end, nbits, n, protected = 0;
+	unsigned long start, end, nbits, n, gap, protected = 0;
+	struct folio *folio;
 
 	lockdep_assert_held(&tracker->sync_lock);
+
+	/*
+	 * Where several mappings are, one that the call stops at may turn up between
+	 * them, and the count of those before it fit by accident.
+	 */
+	gap = chunk->doubts || walk->nmappings > 1 ? 0 : MIGTRACK_PROTECT_GAP;
+
+	folio = migtrack_lock_small(tracker, walk);
+	if (!folio)
+		return 0;
+	if (migtrack_chunk_changed(tracker, chunk, seq))
+		goto out_unlock;
 
 	WRITE_ONCE(tracker->protecting, current);
 	for (start = find_first_bit(bits, MIGTRACK_CHUNK_PAGES);
@@ -120,13 +165,16 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 		bitmap_copy(doubtful, ranges, MIGTRACK_CHUNK_PAGES);
 
 	if (migtrack_without(MIGTRACK_STEP_COUNT))
-		return protected;
+		goto out_unlock;
 
 	if (!bitmap_empty(doubtful, MIGTRACK_CHUNK_PAGES))
 		chunk->doubts = MIGTRACK_DOUBT_SYNCS;
 	else if (chunk->doubts)
 		chunk->doubts--;
 	bitmap_or(walk->found, walk->found, doubtful, MIGTRACK_CHUNK_PAGES);
+out_unlock:
+	folio_unlock(folio);
+	folio_put(folio);
 	return protected;
 }
 
@@ -144,7 +192,8 @@ static bool migtrack_folio_held(struct folio *folio)
 		   folio_test_private(folio);
 	/*
 	 * A folio on its way to or from the LRU has one more. It must be on its
-	 * way both before and after, or that one may be gone and hide another.
+	 * way both before and after, with as many references, or that one may be
+	 * gone and hide another.
 	 */
 	smp_rmb();	/* mappings first: one that goes meanwhile leaves a mark */
 	batched = !folio_test_lru(folio);
@@ -152,15 +201,23 @@ static bool migtrack_folio_held(struct folio *folio)
 	refs = folio_ref_count(folio);
 	smp_rmb();	/* and after them */
 	batched = batched && !folio_test_lru(folio);
+	smp_rmb();	/* and they are still the same */
+	if (batched && folio_ref_count(folio) != refs)
+		return true;
 
 	return refs - ours > expected + batched;
 }
 
-/* Pages of @bits that are held, to report again; @held is zeroed. */
+/*
+ * Pages of @bits that are to be reported again: those that are @held, and of those
+ * that lost an entry lately, @recent, those whose folio is still locked: reclaim and
+ * migration flush the TLB before they unlock it, at last. Both are zeroed.
+ */
 static void migtrack_find_held(struct migtrack_tracker *tracker,
 			       pgoff_t chunk_first, const unsigned long *bits,
-			       unsigned long *held)
+			       unsigned long *held, unsigned long *recent)
 {
+	DECLARE_BITMAP(locked, MIGTRACK_CHUNK_PAGES) = {};
 	pgoff_t next = chunk_first + find_first_bit(bits, MIGTRACK_CHUNK_PAGES);
 	pgoff_t last = chunk_first + find_last_bit(bits, MIGTRACK_CHUNK_PAGES);
 	struct folio_batch batch;
@@ -176,11 +233,14 @@ static void migtrack_find_held(struct migtrack_tracker *tracker,
 
 			if (from < to && migtrack_folio_held(folio))
 				bitmap_set(held, from - chunk_first, to - from);
+			if (from < to && folio_test_locked(folio))
+				bitmap_set(locked, from - chunk_first, to - from);
 			folio_put(folio);
 		}
 		folio_batch_init(&batch);
 	}
 	bitmap_and(held, held, bits, MIGTRACK_CHUNK_PAGES);
+	bitmap_and(recent, recent, locked, MIGTRACK_CHUNK_PAGES);
 }
 
 /* Pages of processes that died meanwhile and whose marks are not made yet. */
@@ -219,17 +279,71 @@ static bool migtrack_is_punched(const struct migtrack_tracker *tracker)
 	       !migtrack_without(MIGTRACK_STEP_PUNCH);
 }
 
+/* The mutants whose steps these would do as well are without them, too. */
+static bool migtrack_heeds_flushes(void)
+{
+	return !migtrack_without(MIGTRACK_STEP_FLUSH) &&
+	       !migtrack_without(MIGTRACK_STEP_ECHO) &&
+	       !migtrack_without(MIGTRACK_STEP_KEEP);
+}
+
+/*
+ * What takes many entries away may tell of it first and flush the TLBs after that;
+ * until then a thread can write through an entry that is not there any more. It
+ * says so before it begins, so that whoever sees its mark sees this.
+ */
+static bool migtrack_flush_pending(struct migtrack_tracker *tracker)
+{
+	struct migtrack_watch *watch;
+	unsigned int bucket;
+
+	lockdep_assert_held(&tracker->lock);
+
+	if (!migtrack_heeds_flushes())
+		return false;
+	hash_for_each(tracker->watches, bucket, watch, node)
+		if (!watch->dead && mm_tlb_flush_pending(watch->mm))
+			return true;
+	return false;
+}
+
+/*
+ * Marks stay while an invalidation is under way, as its zap may come after us, and
+ * while a TLB may be stale; and are reported once more after that, for reclaim that
+ * gives a folio up before it flushes.
+ */
+static void migtrack_take_marks(struct migtrack_tracker *tracker, unsigned long nr,
+				unsigned long *c, unsigned long *recent)
+{
+	unsigned long *marks = migtrack_chunk_bits(tracker->marks, nr);
+	unsigned long *echo = migtrack_chunk_bits(tracker->echo, nr);
+	bool stay;
+
+	lockdep_assert_held(&tracker->lock);
+
+	bitmap_or(recent, recent, marks, MIGTRACK_CHUNK_PAGES);
+	if (!migtrack_without(MIGTRACK_STEP_ECHO))
+		bitmap_or(recent, recent, echo, MIGTRACK_CHUNK_PAGES);
+	bitmap_or(c, c, recent, MIGTRACK_CHUNK_PAGES);
+	bitmap_copy(echo, marks, MIGTRACK_CHUNK_PAGES);
+	if (bitmap_empty(marks, MIGTRACK_CHUNK_PAGES))
+		return;
+
+	stay = tracker->chunks[nr].active && !migtrack_without(MIGTRACK_STEP_KEEP);
+	if (!stay && !migtrack_is_punched(tracker) && !migtrack_flush_pending(tracker))
+		bitmap_zero(marks, MIGTRACK_CHUNK_PAGES);
+}
+
 static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 				struct migtrack_ram *ram, unsigned long nr,
 				struct migtrack_sync_stats *stats)
 {
 	struct migtrack_chunk *chunk = &tracker->chunks[nr];
-	unsigned long *marks = migtrack_chunk_bits(tracker->marks, nr);
-	unsigned long *echo = migtrack_chunk_bits(tracker->echo, nr);
 	unsigned long *carry = migtrack_chunk_bits(tracker->carry, nr);
 	unsigned long *pres = migtrack_chunk_bits(tracker->pres, nr);
 	struct migtrack_walk walk = { .first = nr << MIGTRACK_CHUNK_SHIFT };
 	DECLARE_BITMAP(scratch, MIGTRACK_CHUNK_PAGES);
+	DECLARE_BITMAP(recent, MIGTRACK_CHUNK_PAGES);
 	unsigned long *fresh = scratch, *held = scratch;
 	unsigned long *c = walk.found;
 	unsigned long protected = 0;
@@ -257,30 +371,17 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 		bitmap_or(c, c, fresh, MIGTRACK_CHUNK_PAGES);
 	bitmap_copy(pres, walk.present, MIGTRACK_CHUNK_PAGES);
 
-	/*
-	 * Marks stay while an invalidation is under way, as its zap may come
-	 * after us, and are reported once more after that, as reclaim may flush
-	 * the TLB late.
-	 */
+	bitmap_copy(recent, carry, MIGTRACK_CHUNK_PAGES);
 	spin_lock(&tracker->lock);
-	bitmap_or(c, c, marks, MIGTRACK_CHUNK_PAGES);
-	if (!migtrack_without(MIGTRACK_STEP_ECHO))
-		bitmap_or(c, c, echo, MIGTRACK_CHUNK_PAGES);
-	bitmap_copy(echo, marks, MIGTRACK_CHUNK_PAGES);
-	if ((!chunk->active || migtrack_without(MIGTRACK_STEP_KEEP)) &&
-	    !migtrack_is_punched(tracker))
-		bitmap_zero(marks, MIGTRACK_CHUNK_PAGES);
+	migtrack_take_marks(tracker, nr, c, recent);
 	if (tracker->ndead)
 		migtrack_add_dead(tracker, walk.first, c);
 	spin_unlock(&tracker->lock);
 
-	/*
-	 * Protecting costs the guest faults: never where nothing is writable. Nor
-	 * where something happens meanwhile: it may be a huge entry that turns up.
-	 */
+	/* Protecting costs the guest faults: never where nothing is writable. */
 	if (walk.flags & MIGTRACK_COUNTER_FLAGS_HUGE) {
 		walk.whole = true;
-	} else if (walk.nwritable && !migtrack_chunk_changed(tracker, chunk, seq)) {
+	} else if (walk.nwritable) {
 		protected = migtrack_protect(tracker, chunk, seq, &walk,
 					     &stats->calls);
 		stats->protected += protected;
@@ -298,9 +399,12 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 		return;
 
 	bitmap_zero(held, MIGTRACK_CHUNK_PAGES);
-	if (!migtrack_without(MIGTRACK_STEP_CARRY))
-		migtrack_find_held(tracker, walk.first, c, held);
+	migtrack_find_held(tracker, walk.first, c, held, recent);
+	if (migtrack_without(MIGTRACK_STEP_CARRY))
+		bitmap_zero(held, MIGTRACK_CHUNK_PAGES);
 	bitmap_or(carry, carry, held, MIGTRACK_CHUNK_PAGES);
+	if (migtrack_heeds_flushes())
+		bitmap_or(carry, carry, recent, MIGTRACK_CHUNK_PAGES);
 	if (!bitmap_empty(held, MIGTRACK_CHUNK_PAGES)) {
 		stats->held += bitmap_weight(held, MIGTRACK_CHUNK_PAGES);
 		stats->flags |= MIGTRACK_COUNTER_FLAGS_HELD;
@@ -330,8 +434,8 @@ static u64 migtrack_tracker_memory(const struct migtrack_tracker *tracker)
  * Looks at the chunks of @ram, and sets the bits of all sources there. Sleeps;
  * takes the tracker's sync_lock, so another source's sync comes first.
  *
- * Return: 0; -EINTR if cancelled or -ENOMEM, and then the pages that were not
- * looked at are found by the next one.
+ * Return: 0, also if the VMM of @ram ended meanwhile; -EINTR if cancelled or
+ * -ENOMEM, and then the pages that were not looked at are found by the next one.
  */
 int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 			  struct migtrack_ram *ram,
@@ -354,9 +458,14 @@ int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 		/* Else each chunk would look through what they had mapped. */
 		if (READ_ONCE(tracker->ndead))
 			migtrack_tracker_end_dead(tracker);
+		/* Its memory is not to wait for the rest of the sync. */
+		if (READ_ONCE(ram->gone))
+			goto out;
 		migtrack_sync_chunk(tracker, ram, chunk, stats);
 		cond_resched();
 	}
+	stats->found = ram->found;
+	ram->found = 0;
 	stats->processes = tracker->nwatches;
 	stats->memory = migtrack_tracker_memory(tracker);
 out:

@@ -42,7 +42,7 @@ struct migtrack_chunk {
  *
  * Locking, outermost first::
  *
- *	sync_lock > mmap_lock (of another process) > i_mmap_rwsem > lock
+ *	sync_lock > mmap_lock (of another process) > folio lock > i_mmap_rwsem > lock
  *
  * Notifiers run under i_mmap_rwsem, an mmap_lock, or in reclaim, and may not
  * block: they take @lock only. Nothing under @lock allocates or sleeps, and
@@ -103,6 +103,7 @@ struct migtrack_tracker {
 /**
  * struct migtrack_sync_stats - what a sync of a tracker did
  * @cancel: in: set by another task to end the sync early
+ * @found: pages of the source that asked
  * @flags: MIGTRACK_COUNTER_FLAGS_BARRIER, _HUGE and _HELD
  * @held: pages with references beyond their mappings
  * @whole: chunks reported whole
@@ -113,6 +114,7 @@ struct migtrack_tracker {
  */
 struct migtrack_sync_stats {
 	const bool *cancel;
+	u64 found;
 	u32 flags;
 	u64 held;
 	u64 whole;

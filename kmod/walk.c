@@ -182,6 +182,7 @@ void migtrack_walk_chunk(struct migtrack_tracker *tracker,
 	i_mmap_lock_read(mapping);
 	migtrack_for_each_vma(vma, mapping, walk->first,
 			      walk->first + MIGTRACK_CHUNK_PAGES - 1) {
+		walk->nmappings++;
 		migtrack_walk_vma(tracker, walk, vma);
 		cond_resched();
 	}

@@ -40,6 +40,7 @@ struct vm_area_struct *migtrack_vma_iter_next(struct vm_area_struct *vma,
  * @present: pages that are mapped
  * @writable: pages with an entry that can be written
  * @nwritable: such entries; a page can have several
+ * @nmappings: mappings of the chunk, of all processes
  * @whole: the walk can't vouch for the chunk
  * @untracked: for a mapping that no notifier knows: if it goes before the next
  *	sync, nothing tells what was written through it
@@ -51,6 +52,7 @@ struct migtrack_walk {
 	DECLARE_BITMAP(present, MIGTRACK_CHUNK_PAGES);
 	DECLARE_BITMAP(writable, MIGTRACK_CHUNK_PAGES);
 	unsigned long nwritable;
+	unsigned long nmappings;
 	bool whole;
 	bool untracked;
 	u32 flags;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Reclaim takes an entry away, says so, and flushes other CPUs' TLBs later:
- * until then they write through the entry that they remember. The test module
- * "delay" makes that time long enough for a sync, before the last such write.
+ * Who takes an entry away, or its write bit, says so, and may flush other CPUs' TLBs
+ * later: until then they write through the entry that they remember. The test module
+ * "delay" makes that time long enough for some syncs, before the last such write.
  * MIGTRACK_TEST_MODULES is the folder of the module; it takes three CPUs.
  */
 
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +24,10 @@
 #define PAGE		4096UL
 #define SWAP_SIZE	(64UL << 20)
 #define ROUNDS		20
-#define DELAY_MS	100
+#define DELAY_MS	200
 #define PARAMETERS	"/sys/module/delay/parameters/"
 
-enum { SYNC_CPU, RECLAIM_CPU, WRITER_CPU, CPUS };
+enum { SYNC_CPU, EVENT_CPU, WRITER_CPU, CPUS };
 
 /* The writer: how often it wrote, and what it is to do. */
 enum { WRITE, WRITE_LAST, WRITTEN };
@@ -35,9 +36,42 @@ FIXTURE(late_flush) {
 	struct harvest harvest;
 	char *memory;
 	int mem_fd;
-	pthread_t writer, reclaimer;
+	pthread_t writer, eventful;
+	int (*event)(char *memory);
+	long inside;
 	volatile int writing;
-	volatile bool present, reclaimed;
+	volatile bool present, begun, ended, looked;
+};
+
+/*
+ * @event: takes the entry away
+ * @symbol: what it calls to flush
+ * @syncs: between the event and the last write
+ */
+FIXTURE_VARIANT(late_flush) {
+	int (*event)(char *memory);
+	const char *symbol;
+	unsigned int syncs;
+};
+
+static int page_out(char *memory)
+{
+	return madvise(memory, PAGE, MADV_PAGEOUT);
+}
+
+static int read_only(char *memory)
+{
+	return mprotect(memory, PAGE, PROT_READ);
+}
+
+FIXTURE_VARIANT_ADD(late_flush, reclaim) {
+	.event = page_out, .symbol = "try_to_unmap_flush_dirty", .syncs = 1,
+};
+FIXTURE_VARIANT_ADD(late_flush, reclaim_over_some_syncs) {
+	.event = page_out, .symbol = "try_to_unmap_flush_dirty", .syncs = 3,
+};
+FIXTURE_VARIANT_ADD(late_flush, mprotect_over_some_syncs) {
+	.event = read_only, .symbol = "tlb_finish_mmu", .syncs = 3,
 };
 
 static void run_on(unsigned int cpu)
@@ -50,20 +84,29 @@ static void run_on(unsigned int cpu)
 		err(1, "CPU %u", cpu);
 }
 
+/* Written to too late: again, until it may be. */
+static void wait_and_retry(int signal)
+{
+	(void)signal;
+	sched_yield();
+}
+
 FIXTURE_SETUP(late_flush)
 {
+	const struct sigaction action = { .sa_handler = wait_and_retry };
 	const char *modules = getenv("MIGTRACK_TEST_MODULES");
 	char command[256];
 
 	if (!modules || sysconf(_SC_NPROCESSORS_ONLN) < CPUS)
 		SKIP(return, "needs MIGTRACK_TEST_MODULES and %u CPUs", CPUS);
 
-	snprintf(command, sizeof(command),
-		 "insmod %s/delay/delay.ko symbol=try_to_unmap_flush_dirty ms=%u",
-		 modules, DELAY_MS);
+	snprintf(command, sizeof(command), "insmod %s/delay/delay.ko symbol=%s ms=%u",
+		 modules, variant->symbol, DELAY_MS);
 	ASSERT_EQ(0, system(command));
 	host_swap_on(SWAP_SIZE);
+	ASSERT_EQ(0, sigaction(SIGSEGV, &action, NULL));
 
+	self->event = variant->event;
 	self->mem_fd = memfd_create("flush", 0);
 	ASSERT_EQ(0, ftruncate(self->mem_fd, PAGE));
 	self->memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -71,7 +114,6 @@ FIXTURE_SETUP(late_flush)
 	ASSERT_NE(MAP_FAILED, self->memory);
 	harvest_open(&self->harvest, getpid(), self->mem_fd);
 	harvest_sync(&self->harvest, MIGTRACK_SYNC_KIND_SETUP);
-	host_write_number(PARAMETERS "tgid", getpid());
 }
 
 FIXTURE_TEARDOWN(late_flush)
@@ -107,19 +149,28 @@ static void *write_always(void *data)
 	return NULL;
 }
 
-static void *reclaim(void *data)
+static void *let_it_happen(void *data)
 {
 	FIXTURE_DATA(late_flush) *self = data;
 
-	run_on(RECLAIM_CPU);
+	run_on(EVENT_CPU);
 	/* A page that came to memory lately can be reclaimed by the CPU it came to. */
 	if (madvise(self->memory, PAGE, MADV_POPULATE_WRITE))
 		err(1, "MADV_POPULATE_WRITE");
 	self->present = true;
 	usleep(10000);
-	if (madvise(self->memory, PAGE, MADV_PAGEOUT))
-		err(1, "MADV_PAGEOUT");
-	self->reclaimed = true;
+	host_write_number(PARAMETERS "tgid", getpid());
+	self->inside = host_number(PARAMETERS "inside", "");
+	self->begun = true;
+	if (self->event(self->memory))
+		err(1, "the event");
+	self->ended = true;
+	host_write_number(PARAMETERS "tgid", 0);
+	/* What makes it writable again is an event, too: only after the last sync. */
+	while (!self->looked)
+		sched_yield();
+	if (mprotect(self->memory, PAGE, PROT_READ | PROT_WRITE))
+		err(1, "mprotect");
 	return NULL;
 }
 
@@ -131,34 +182,35 @@ static bool sync_finds(FIXTURE_DATA(late_flush) *self)
 
 TEST_F_TIMEOUT(late_flush, a_write_before_it_is_found, 120)
 {
-	unsigned int round, held_up = 0, late = 0, missed = 0;
+	unsigned int round, sync, held_up = 0, late = 0, missed = 0;
 
 	run_on(SYNC_CPU);
 	for (round = 0; round < ROUNDS; round++) {
-		long inside = host_number(PARAMETERS "inside", "");
-		bool found, is_late;
+		bool is_late;
 
 		self->writing = WRITE;
-		self->present = false;
-		self->reclaimed = false;
+		self->present = self->begun = self->ended = self->looked = false;
 		ASSERT_EQ(0, pthread_create(&self->writer, NULL, write_always, self));
-		ASSERT_EQ(0, pthread_create(&self->reclaimer, NULL, reclaim, self));
-		while (host_number(PARAMETERS "inside", "") == inside &&
-		       !self->reclaimed)
+		ASSERT_EQ(0, pthread_create(&self->eventful, NULL, let_it_happen, self));
+		while (!self->begun || (!self->ended &&
+		       host_number(PARAMETERS "inside", "") == self->inside))
 			;
-		held_up += !self->reclaimed;
+		held_up += !self->ended;
 		/* Who reads the page now has not what is written next. */
-		found = sync_finds(self);
+		for (sync = 0; sync < variant->syncs; sync++)
+			sync_finds(self);
 		self->writing = WRITE_LAST;
-		while (self->writing != WRITTEN && !self->reclaimed)
+		while (self->writing != WRITTEN && !self->ended)
 			;
 		/* It did not have to wait for the page: the entry was an old one. */
-		is_late = found && self->writing == WRITTEN && !self->reclaimed;
-		pthread_join(self->reclaimer, NULL);
+		is_late = self->writing == WRITTEN && !self->ended;
+		while (!self->ended)
+			sched_yield();
+		missed += is_late && !sync_finds(self);
+		self->looked = true;
+		pthread_join(self->eventful, NULL);
 		pthread_join(self->writer, NULL);
-
 		late += is_late;
-		missed += !sync_finds(self) && is_late;
 	}
 
 	TH_LOG("%u rounds, %u of them held up, %u writes before the flush, %u missed",

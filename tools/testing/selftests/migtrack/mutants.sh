@@ -22,7 +22,8 @@ mutants=(
 	"protection	events	-t backend_only_reads_now"
 	"count		writers_kvm	-t misses_nothing"
 	"carry		writers_io	-t none_is_missed -v direct"
-	"echo		late_flush"
+	"flush		late_flush"
+	"echo		late_flush	-v reclaim"
 	"atomic		exact	-t taken_while_it_syncs"
 	"algorithm	exact	-t equals_kvms_dirty_log"
 )
