@@ -67,6 +67,16 @@ static unsigned long *migtrack_bitmap_alloc(const struct migtrack_tracker *track
 			 MIGTRACK_GFP_LARGE);
 }
 
+/* Without watches nothing can be under way. */
+static void migtrack_tracker_check_rest(const struct migtrack_tracker *tracker)
+{
+	unsigned long chunk;
+
+	for (chunk = 0; chunk < tracker->nchunks; chunk++)
+		if (WARN_ON_ONCE(tracker->chunks[chunk].active))
+			break;
+}
+
 static void migtrack_tracker_free(struct migtrack_tracker *tracker)
 {
 	vfree(tracker->chunks);
@@ -93,6 +103,7 @@ static void migtrack_tracker_end(struct work_struct *work)
 	hash_for_each_safe(tracker->watches, bucket, tmp, watch, node)
 		migtrack_watch_end(watch);
 	mutex_unlock(&tracker->sync_lock);
+	migtrack_tracker_check_rest(tracker);
 
 	/* No watch is left to queue it again. */
 	cancel_work_sync(&tracker->reap_work);

@@ -21,7 +21,7 @@ mutants=(
 	"punch		window	-t a_hole_outlives_syncs"
 	"protection	events	-t backend_only_reads_now"
 	"count		writers_kvm	-t misses_nothing"
-	"carry		writers_io	-t none_is_missed -v direct"
+	"carry		held"
 	"flush		late_flush"
 	"echo		late_flush	-v reclaim"
 	"atomic		exact	-t taken_while_it_syncs"

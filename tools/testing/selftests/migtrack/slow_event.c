@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Some syncs between the moment when an event is told and that when it comes to the
+ * page, and a write after them, through the entry that is still there. The test
+ * module "sleeper" makes that time long enough. MIGTRACK_TEST_MODULES is its folder.
+ */
+
+#include <err.h>
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "harvest.h"
+#include "host.h"
+
+#define PAGE		4096UL
+#define MEMORY		(4UL << 20)
+#define WINDOW		(1UL << 20)	/* what the event is about, in its middle */
+#define TARGET		(WINDOW + 77 * PAGE)
+#define SWAP_SIZE	(64UL << 20)
+#define ROUNDS		20
+#define SYNCS		3
+#define SLEEP_MS	150
+#define PARAMETERS	"/sys/module/sleeper/parameters/"
+
+/* Of the whole memory, mapped at @memory; to which it is to be put back after it. */
+typedef int event_fn(char *memory);
+
+static int drop(char *memory)
+{
+	return madvise(memory + WINDOW, WINDOW, MADV_DONTNEED);
+}
+
+static int page_out(char *memory)
+{
+	return madvise(memory + WINDOW, WINDOW, MADV_PAGEOUT);
+}
+
+static int make_a_hole(char *memory)
+{
+	return madvise(memory + WINDOW, WINDOW, MADV_REMOVE);
+}
+
+static int forbid(char *memory)
+{
+	return mprotect(memory + WINDOW, WINDOW, PROT_READ);
+}
+
+static int move_away(char *memory)
+{
+	char *there = mmap(NULL, WINDOW, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (there == MAP_FAILED)
+		return -1;
+	return mremap(memory + WINDOW, WINDOW, WINDOW, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      there) == MAP_FAILED ? -1 : 0;
+}
+
+static int unmap(char *memory)
+{
+	return munmap(memory + WINDOW, WINDOW);
+}
+
+static sigjmp_buf too_late;
+
+static void is_too_late(int signal)
+{
+	siglongjmp(too_late, signal);
+}
+
+FIXTURE(slow_event) {
+	struct harvest h;
+	int mem_fd;
+	char *memory;
+	event_fn *event;
+	volatile bool begun, ended;
+	long inside;
+};
+
+FIXTURE_VARIANT(slow_event) {
+	event_fn *event;
+	bool hole;
+};
+
+FIXTURE_VARIANT_ADD(slow_event, dontneed) { .event = drop };
+FIXTURE_VARIANT_ADD(slow_event, pageout) { .event = page_out };
+FIXTURE_VARIANT_ADD(slow_event, remove) { .event = make_a_hole, .hole = true };
+FIXTURE_VARIANT_ADD(slow_event, mprotect) { .event = forbid };
+FIXTURE_VARIANT_ADD(slow_event, mremap) { .event = move_away };
+FIXTURE_VARIANT_ADD(slow_event, munmap) { .event = unmap };
+
+static char *map_memory(int mem_fd, char *where)
+{
+	char *memory = mmap(where, MEMORY, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | (where ? MAP_FIXED : 0), mem_fd, 0);
+
+	if (memory == MAP_FAILED)
+		err(1, "mmap");
+	return memory;
+}
+
+FIXTURE_SETUP(slow_event)
+{
+	const struct sigaction action = { .sa_handler = is_too_late };
+	const char *modules = getenv("MIGTRACK_TEST_MODULES");
+	char command[256];
+
+	ASSERT_NE(NULL, modules);
+	snprintf(command, sizeof(command), "insmod %s/sleeper/sleeper.ko ms=%u", modules,
+		 SLEEP_MS);
+	ASSERT_EQ(0, system(command));
+	ASSERT_EQ(0, sigaction(SIGSEGV, &action, NULL));
+	host_swap_on(SWAP_SIZE);
+	/* Before the tracker's: it is told last. */
+	host_write_number(PARAMETERS "watch", 1);
+
+	self->event = variant->event;
+	self->mem_fd = memfd_create("slow", 0);
+	ASSERT_EQ(0, ftruncate(self->mem_fd, MEMORY));
+	self->memory = map_memory(self->mem_fd, NULL);
+	memset(self->memory, 1, MEMORY);
+	harvest_open(&self->h, getpid(), self->mem_fd);
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+}
+
+FIXTURE_TEARDOWN(slow_event)
+{
+	harvest_close(&self->h);
+	munmap(self->memory, MEMORY);
+	close(self->mem_fd);
+	host_write_number(PARAMETERS "watch", 0);
+	host_swap_off();
+	if (system("rmmod sleeper"))
+		err(1, "rmmod sleeper");
+}
+
+static size_t sync_take(struct harvest *h)
+{
+	harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
+	return harvest_take(h);
+}
+
+static void *let_it_happen(void *data)
+{
+	FIXTURE_DATA(slow_event) *self = data;
+
+	self->inside = host_number(PARAMETERS "inside", "");
+	host_write_number(PARAMETERS "tid", gettid());
+	self->begun = true;
+	if (self->event(self->memory))
+		err(1, "the event");
+	self->ended = true;
+	host_write_number(PARAMETERS "tid", 0);
+	return NULL;
+}
+
+/* False if the event was faster. */
+static bool write_in_between(FIXTURE_DATA(slow_event) *self, uint64_t value)
+{
+	if (sigsetjmp(too_late, 1))
+		return false;
+	if (self->ended)
+		return false;
+	*(volatile uint64_t *)(self->memory + TARGET) = value;
+	return !self->ended;
+}
+
+TEST_F_TIMEOUT(slow_event, outlives_syncs, 240)
+{
+	unsigned int round, sync, in_time = 0, missed = 0;
+	struct harvest *h = &self->h;
+
+	for (round = 1; round <= ROUNDS; round++) {
+		uint64_t value = round, there = 0;
+		bool is_in_time;
+		pthread_t thread;
+
+		/* All is there and writable, and nothing is due. */
+		map_memory(self->mem_fd, self->memory);
+		memset(self->memory + WINDOW, 1, WINDOW);
+		self->begun = self->ended = false;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, let_it_happen, self));
+		while (!self->begun || (!self->ended &&
+		       host_number(PARAMETERS "inside", "") == self->inside))
+			;
+		for (sync = 0; sync < SYNCS; sync++)
+			sync_take(h);
+		is_in_time = write_in_between(self, value);
+		pthread_join(thread, NULL);
+
+		sync_take(h);
+		ASSERT_EQ(sizeof(there), pread(self->mem_fd, &there, sizeof(there), TARGET));
+		in_time += is_in_time;
+		missed += is_in_time && !harvest_took(h, TARGET / PAGE);
+		if (is_in_time && !variant->hole)
+			EXPECT_EQ(value, there);
+	}
+
+	TH_LOG("%u rounds, %u writes in between, %u missed", ROUNDS, in_time, missed);
+	EXPECT_EQ(0, missed);
+	/* Else there was nothing to miss. */
+	EXPECT_LT(ROUNDS / 4, in_time);
+}
+
+TEST_HARNESS_MAIN
