@@ -150,6 +150,8 @@ int supervise_publish(struct supervision *s, struct error *err);
 int supervise_report(struct supervision *s, bool exact, struct error *err);
 int supervise_sync(struct supervision *s, enum migtrack_sync_kind kind,
 		   struct error *err);
+/* Why the last decision was what it was. */
+enum policy_reason supervise_reason(const struct supervision *s);
 /* What is left, as of the last sync; @reinit: a device began anew. */
 void supervise_pending(struct supervision *s, struct policy_pending *pending,
 		       bool *ready, bool *reinit);

@@ -113,13 +113,14 @@ static const char *intention(enum policy_act act)
 int supervise_act(struct supervision *s, struct error *err)
 {
 	enum policy_act before = s->action.act;
+	bool boundary = s->policy.boundary;
 	struct policy_action action;
 
 	if (s->forced || s->progress.postcopy)
 		return supervise_limit(s, err);
 	action = policy_act(&s->policy, clock_ns(CLOCK_MONOTONIC));
 	/* Between two iterations there is mostly nothing to say. */
-	if (action.act || action.reason != POLICY_REASON_PROGRESS ||
+	if (boundary || action.act || action.reason != POLICY_REASON_PROGRESS ||
 	    s->decision.verdict == POLICY_SWITCHOVER)
 		s->action = action;
 	if (s->options->dry_run) {

@@ -412,6 +412,41 @@ TEST(supervise_qemu_does_not_answer_while_it_hands_over)
 	fclose(out.stream);
 }
 
+static void iteration(struct supervision *s, uint64_t seconds, uint64_t left)
+{
+	struct policy_pending pending = { .precopy = left };
+	struct error err = {};
+
+	s->decision = policy_switchover(&s->policy, seconds * NS_PER_S, &pending, true, NULL);
+	CHECK_EQ(supervise_act(s, &err), 0);
+}
+
+/* What listeners are told is why it was decided so now, not some time ago. */
+TEST(supervise_reason_of_a_stall_ends_with_it)
+{
+	struct supervise_options options = { .dry_run = true, .attempts = 1 };
+	struct supervision s;
+	struct output out = {};
+
+	running(&s, &out);
+	s.options = &options;
+	s.policy.limits.stall_window = NS_PER_S;
+	policy_set_bandwidth(&s.policy, 1 << 20);
+	iteration(&s, 1, 100 << 20);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_TOO_MUCH);
+	iteration(&s, 3, 100 << 20);
+	iteration(&s, 5, 100 << 20);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_STALL);
+	/* Between two iterations it is not decided anew. */
+	CHECK_EQ(supervise_act(&s, &(struct error) {}), 0);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_STALL);
+	iteration(&s, 6, 10 << 20);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_TOO_MUCH);
+	iteration(&s, 7, 1000);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_FITS);
+	fclose(out.stream);
+}
+
 /* Rule 15: from the stop on, in parts that are all of it. */
 TEST(supervise_rule_15_the_downtime_is_the_sum_of_its_parts)
 {
