@@ -136,11 +136,12 @@ static int run_here(const struct record *record, struct error *err)
 	struct vmm *vmm = NULL;
 	int ret;
 
-	ret = vmm_qemu.open(&vmm, record->qmp, 0, err) ||
-	      lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
+	if (vmm_qemu.open(&vmm, record->qmp, 0, err))
+		return error_advise(err,
+				    "if its QEMU has ended nothing can run on here: end this with --there, and boot the guest anew");
+	ret = lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
 	lock_drop(&lock);
-	if (vmm)
-		vmm->ops->close(vmm);
+	vmm->ops->close(vmm);
 	return ret;
 }
 
