@@ -31,7 +31,8 @@ help:
 	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  demo-track       a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  check            the tests, on both kernels'
-	@echo '  check-e2e        only: real guests move, and things go wrong. KERNEL=6.12|7.2'
+	@echo '  check-e2e        only: real guests move, and things go wrong. KERNEL=6.12|7.2;'
+	@echo '                   FULL=1: a storm of 300 s, 20 instants to be killed at; longer'
 	@echo '  check-long       storms, endings, vCPUs and swap: an hour; goes on where it was.'
 	@echo '                   KERNELS="6.12 7.2", 6.12-debug after make debug-kernel: hours'
 	@echo '  check-debug      only: the kselftests, on a kernel that looks for mistakes in memory,'
@@ -98,7 +99,8 @@ check:
 
 check-e2e:
 	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
-	@tools/testing/lab/vm run -c 1 -t 2400 $(KERNEL) -- /src/tools/testing/e2e/run
+	@tools/testing/lab/vm run -c 1 -t $(if $(FULL),7200,2400) $(KERNEL) -- \
+		FULL=$(FULL) /src/tools/testing/e2e/run
 
 check-long:
 	@tools/testing/lab/check-long $(KERNELS)

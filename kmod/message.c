@@ -38,6 +38,9 @@ static int migtrack_fill_published(struct sk_buff *msg,
 	if (published->verdict &&
 	    nla_put_u32(msg, MIGTRACK_A_SESSION_VERDICT, published->verdict))
 		return -EMSGSIZE;
+	if (published->reason &&
+	    nla_put_u32(msg, MIGTRACK_A_SESSION_REASON, published->reason))
+		return -EMSGSIZE;
 	if (published->expected_downtime != U64_MAX &&
 	    nla_put_uint(msg, MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
 			 published->expected_downtime))

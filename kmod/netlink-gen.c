@@ -67,7 +67,7 @@ static const struct nla_policy migtrack_sync_nl_policy[MIGTRACK_A_SESSION_SYNC_K
 };
 
 /* MIGTRACK_CMD_SESSION_SET - do */
-static const struct nla_policy migtrack_session_set_nl_policy[MIGTRACK_A_SESSION_VERDICT + 1] = {
+static const struct nla_policy migtrack_session_set_nl_policy[MIGTRACK_A_SESSION_REASON + 1] = {
 	[MIGTRACK_A_SESSION_FD] = NLA_POLICY_MIN(NLA_S32, 0),
 	[MIGTRACK_A_SESSION_PHASE] = NLA_POLICY_MAX(NLA_U32, 9),
 	[MIGTRACK_A_SESSION_DOWNTIME_LIMIT] = { .type = NLA_UINT, },
@@ -75,6 +75,7 @@ static const struct nla_policy migtrack_session_set_nl_policy[MIGTRACK_A_SESSION
 	[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE] = NLA_POLICY_MAX(NLA_U32, 3),
 	[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME] = { .type = NLA_UINT, },
 	[MIGTRACK_A_SESSION_VERDICT] = NLA_POLICY_MAX(NLA_U32, 4),
+	[MIGTRACK_A_SESSION_REASON] = NLA_POLICY_MAX(NLA_U32, 21),
 };
 
 /* MIGTRACK_CMD_SOURCE_REPORT - do */
@@ -183,7 +184,7 @@ static const struct genl_split_ops migtrack_nl_ops[] = {
 		.doit		= migtrack_nl_session_set_doit,
 		.post_doit	= migtrack_nl_session_post_doit,
 		.policy		= migtrack_session_set_nl_policy,
-		.maxattr	= MIGTRACK_A_SESSION_VERDICT,
+		.maxattr	= MIGTRACK_A_SESSION_REASON,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

@@ -534,8 +534,13 @@ static int migtrack_nl_session_set(struct sk_buff *skb, struct genl_info *info)
 	if (attrs[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE])
 		published.bandwidth_source =
 			nla_get_u32(attrs[MIGTRACK_A_SESSION_BANDWIDTH_SOURCE]);
-	if (attrs[MIGTRACK_A_SESSION_VERDICT])
+	/* The reason of one verdict is not that of the next. */
+	if (attrs[MIGTRACK_A_SESSION_VERDICT]) {
 		published.verdict = nla_get_u32(attrs[MIGTRACK_A_SESSION_VERDICT]);
+		published.reason = MIGTRACK_REASON_NONE;
+	}
+	if (attrs[MIGTRACK_A_SESSION_REASON])
+		published.reason = nla_get_u32(attrs[MIGTRACK_A_SESSION_REASON]);
 	published.expected_downtime = U64_MAX;
 	if (attrs[MIGTRACK_A_SESSION_EXPECTED_DOWNTIME])
 		published.expected_downtime =

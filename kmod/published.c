@@ -42,6 +42,8 @@ int migtrack_published_check(const struct migtrack_published *old,
 		NL_SET_ERR_MSG(extack, "an expected downtime needs a bandwidth");
 	else if (new->verdict && !new->phase)
 		NL_SET_ERR_MSG(extack, "a verdict needs the phase of a migration");
+	else if (new->reason && !new->verdict)
+		NL_SET_ERR_MSG(extack, "a reason needs a verdict");
 	else
 		return 0;
 	return -EINVAL;

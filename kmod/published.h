@@ -14,11 +14,13 @@ struct netlink_ext_ack;
  * @bandwidth_source: where it comes from
  * @expected_downtime: ns; U64_MAX for unknown
  * @verdict: what it decided last
+ * @reason: why
  */
 struct migtrack_published {
 	u32 phase;
 	u32 bandwidth_source;
 	u32 verdict;
+	u32 reason;
 	u64 downtime_limit;
 	u64 bandwidth;
 	u64 expected_downtime;

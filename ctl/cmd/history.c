@@ -18,7 +18,7 @@ enum { STARTED, COMMAND, RESULT, TOTAL, DOWNTIME, SENT, TO, FIELDS };
 static const struct out_field fields[FIELDS] = {
 	[STARTED] = { "started_ns", "STARTED", 19, OUT_TEXT },
 	[COMMAND] = { "command", "COMMAND", 9, OUT_TEXT },
-	[RESULT] = { "result", "RESULT", 9, OUT_TEXT },
+	[RESULT] = { "result", "RESULT", 11, OUT_TEXT },
 	[TOTAL] = { "total_ns", "TOTAL", 8, OUT_TIME },
 	[DOWNTIME] = { "downtime_ns", "DOWNTIME", 8, OUT_TIME },
 	[SENT] = { "sent_bytes", "SENT", 10, OUT_BYTES },

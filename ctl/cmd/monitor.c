@@ -19,7 +19,7 @@ const char monitor_usage[] =
 enum {
 	TIME, EVENT, SESSION, SOURCE, PHASE, ITERATION, DIRTY, REMAINING, SYNC,
 	FLAGS, SEQ, BANDWIDTH, LIMIT, EXPECTED,
-	VERDICT, FIELDS
+	VERDICT, REASON, FIELDS
 };
 
 static const struct out_field fields[FIELDS] = {
@@ -38,6 +38,7 @@ static const struct out_field fields[FIELDS] = {
 	[LIMIT] = { "downtime_limit_ns", NULL, 0, OUT_TIME },
 	[EXPECTED] = { "expected_downtime_ns", NULL, 0, OUT_TIME },
 	[VERDICT] = { "verdict", NULL, 0, OUT_TEXT },
+	[REASON] = { "reason", NULL, 0, OUT_TEXT },
 };
 
 /**
@@ -87,6 +88,7 @@ static void out_published(struct output *out,
 	else
 		out_uint(out, &fields[EXPECTED], session->expected_downtime_ns);
 	out_text(out, &fields[VERDICT], verdict_name(session->verdict));
+	out_text(out, &fields[REASON], reason_name(session->reason));
 }
 
 static void out_session_event(struct output *out, const char *name,

@@ -72,11 +72,29 @@ static const struct out_field fields[FIELDS] = {
 	[TO] = { "to", "TO", 0, OUT_TEXT },
 };
 
+/*
+ * A QEMU that was handing over may have failed at it once migctl had died: then the
+ * guard has resumed the guest. One that can't be asked is not known to.
+ */
+static bool runs_here(const struct record *record)
+{
+	struct vmm_status status = {};
+	struct vmm *vmm = NULL;
+	struct error ignored;
+
+	if (!vmm_qemu.open(&vmm, record->qmp, 0, &ignored))
+		vmm_qemu_migration.status(vmm, &status, &ignored);
+	if (vmm)
+		vmm->ops->close(vmm);
+	return status.running;
+}
+
 /* Handed over by a migctl that died is as much in doubt as one that says so. */
 static bool is_in_doubt(const struct record *record)
 {
 	return !strcmp(record->state, "in-doubt") ||
-	       (!strcmp(record->state, "handed-over") && !record_owner_lives(record));
+	       (!strcmp(record->state, "handed-over") &&
+		!record_owner_lives(record) && !runs_here(record));
 }
 
 static void out_row(struct output *out, const struct record *record)
@@ -105,7 +123,7 @@ static int check(const struct record *record, struct error *err)
 		return error_advise(err, "wait until that ends, or see migctl cancel");
 	}
 	error_set(err, EXIT_FAILED,
-		  "session %llu was never handed over: the guest is here, and nobody else's",
+		  "session %llu is not in doubt: the guest is here, and nobody else's",
 		  (unsigned long long)record->session);
 	return error_advise(err, "nothing is to be resolved; start the migration again");
 }
@@ -118,11 +136,12 @@ static int run_here(const struct record *record, struct error *err)
 	struct vmm *vmm = NULL;
 	int ret;
 
-	ret = vmm_qemu.open(&vmm, record->qmp, 0, err) ||
-	      lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
+	if (vmm_qemu.open(&vmm, record->qmp, 0, err))
+		return error_advise(err,
+				    "if its QEMU has ended nothing can run on here: end this with --there, and boot the guest anew");
+	ret = lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
 	lock_drop(&lock);
-	if (vmm)
-		vmm->ops->close(vmm);
+	vmm->ops->close(vmm);
 	return ret;
 }
 

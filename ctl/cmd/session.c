@@ -167,6 +167,22 @@ const char *verdict_name(uint32_t verdict)
 	return verdict < ARRAY_SIZE(names) ? names[verdict] : "unknown";
 }
 
+/* The kernel's are the policy's, in their order, after none. */
+_Static_assert(MIGTRACK_REASON_MORE_TO_MOVE == POLICY_REASON_MORE_TO_MOVE + 1 &&
+	       MIGTRACK_REASON_STALL == POLICY_REASON_STALL + 1 &&
+	       MIGTRACK_REASON_POSTCOPY_SOURCE == POLICY_REASON_POSTCOPY_SOURCE + 1,
+	       "reasons that are not the policy's");
+
+enum migtrack_reason reason_published(enum policy_reason reason)
+{
+	return (enum migtrack_reason)(reason + 1);
+}
+
+const char *reason_name(uint32_t reason)
+{
+	return reason ? policy_reason_name((enum policy_reason)(reason - 1)) : "none";
+}
+
 const char *source_type_name(uint32_t type)
 {
 	static const char * const names[] = {

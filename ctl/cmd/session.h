@@ -45,14 +45,16 @@ void out_phase(struct output *out, const struct out_field *field,
 void out_remaining(struct output *out, const struct out_field *field,
 		   uint64_t bytes, uint32_t flags);
 
-/* What the kernel publishes of a policy's verdict. */
+/* What the kernel publishes of a policy's verdict, and why. */
 enum migtrack_verdict verdict_published(enum policy_verdict verdict);
+enum migtrack_reason reason_published(enum policy_reason reason);
 
 /* Tells listeners where the migration of @tracker's session stands. */
 int tracker_publish(const struct tracker *tracker, const struct policy *policy,
 		    enum migtrack_phase phase, enum migtrack_verdict verdict,
 		    const char *failed, struct error *err);
 const char *verdict_name(uint32_t verdict);
+const char *reason_name(uint32_t reason);
 const char *phase_name(uint32_t phase);
 const char *bandwidth_source_name(uint32_t source);
 const char *sync_kind_name(uint32_t kind);

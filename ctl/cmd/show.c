@@ -19,6 +19,7 @@ enum {
 	S_POSTCOPY, S_STOPCOPY, S_COVERED, S_DIRTY, S_RATE, S_FLAGS, S_SYNCS,
 	S_KIND, S_AGE, S_DURATION, S_ERROR, S_MEMORY, S_PHASE, S_BANDWIDTH,
 	S_BANDWIDTH_SOURCE, S_LIMIT, S_EXPECTED, S_VERDICT,
+	S_REASON,
 };
 
 static const struct out_field session_fields[] = {
@@ -46,6 +47,7 @@ static const struct out_field session_fields[] = {
 	[S_LIMIT] = { "downtime_limit_ns", "  downtime limit", 0, OUT_TIME },
 	[S_EXPECTED] = { "expected_downtime_ns", "  expected", 0, OUT_TIME },
 	[S_VERDICT] = { "verdict", "  verdict", 0, OUT_TEXT },
+	[S_REASON] = { "reason", "    why", 0, OUT_TEXT },
 };
 
 enum {
@@ -100,6 +102,7 @@ static void out_migration(struct output *out, const struct migtrack_session *s)
 	else
 		out_uint(out, &f[S_EXPECTED], s->expected_downtime_ns);
 	out_text(out, &f[S_VERDICT], verdict_name(s->verdict));
+	out_text(out, &f[S_REASON], reason_name(s->reason));
 }
 
 static void out_session(struct output *out, const struct session_view *view)

@@ -100,8 +100,9 @@ static void phase_of(FILE *file, const struct migtrack_session *s)
 {
 	if (s->phase)
 		fprintf(file,
-			"migtrack_session_phase{session=\"%" PRIu64 "\",phase=\"%s\",verdict=\"%s\"} 1\n",
-			s->id, phase_name(s->phase), verdict_name(s->verdict));
+			"migtrack_session_phase{session=\"%" PRIu64 "\",phase=\"%s\",verdict=\"%s\",reason=\"%s\"} 1\n",
+			s->id, phase_name(s->phase), verdict_name(s->verdict),
+			reason_name(s->reason));
 }
 
 static void bandwidth_of(FILE *file, const struct migtrack_session *s)
@@ -140,7 +141,7 @@ static const struct {
 	  bytes_of },
 	{ "session_iteration", "Number of the iteration, from 1.", iteration_of },
 	{ "session_sync_age_seconds", "Time since the last sync ended.", age_of },
-	{ "session_phase", "Where its migration stands, and what was decided last.",
+	{ "session_phase", "Where its migration stands, what was decided last, and why.",
 	  phase_of },
 	{ "session_bandwidth_bytes_per_second", "What is decided by.", bandwidth_of },
 	{ "session_downtime_limit_seconds", "The guest may be stopped for so long.",

@@ -40,6 +40,7 @@ struct supervise_times {
 	uint64_t shown;
 	uint64_t running;	/* the guest last ran here, by the VMM's word */
 	uint64_t stopped;	/* it was seen to have stopped */
+	uint64_t checked;	/* and then looked at once more */
 	uint64_t continued;	/* the VMM was told to go on */
 	uint64_t over;		/* the VMM has completed */
 };
@@ -78,6 +79,7 @@ struct supervise_times {
  * @attempt: number of this one, from 1
  * @reinit: a device had new initial data after the stop
  * @forced: switch over, however long that takes
+ * @called_off: too late for this attempt, but there is to be no other
  * @attached: the migration was under way already
  * @touched: the VMM was changed
  * @lines: of the screen that is to be drawn anew, -1 if that is no terminal
@@ -116,6 +118,7 @@ struct supervision {
 	unsigned int attempt;
 	bool reinit;
 	bool forced;
+	bool called_off;
 	bool attached;
 	bool touched;
 	int lines;
@@ -127,6 +130,16 @@ int supervise_options_parse(struct supervise_options *options, int argc,
 
 /* supervise_run.c: from the start to the end of an attempt. 0: moved. */
 int supervise_run(struct supervision *s, struct error *err);
+/* By a signal, and in time; what comes too late is noted. */
+int supervise_cancelled(struct supervision *s, struct error *err);
+/* Waits for what happens, and looks. */
+int supervise_news(struct supervision *s, struct error *err);
+
+/* supervise_attempts.c: all of them. 0: moved. */
+int supervise_attempts(struct supervision *s, struct error *err);
+/* One has failed: true if another is to be made, which is prepared. */
+bool supervise_again(struct supervision *s, struct error *err);
+void supervise_end(struct supervision *s);
 
 /* supervise_report.c: what the kernel and its listeners are told. */
 int supervise_session(struct supervision *s, struct error *err);
@@ -137,6 +150,8 @@ int supervise_publish(struct supervision *s, struct error *err);
 int supervise_report(struct supervision *s, bool exact, struct error *err);
 int supervise_sync(struct supervision *s, enum migtrack_sync_kind kind,
 		   struct error *err);
+/* Why the last decision was what it was. */
+enum policy_reason supervise_reason(const struct supervision *s);
 /* What is left, as of the last sync; @reinit: a device began anew. */
 void supervise_pending(struct supervision *s, struct policy_pending *pending,
 		       bool *ready, bool *reinit);

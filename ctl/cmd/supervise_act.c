@@ -113,13 +113,14 @@ static const char *intention(enum policy_act act)
 int supervise_act(struct supervision *s, struct error *err)
 {
 	enum policy_act before = s->action.act;
+	bool boundary = s->policy.boundary;
 	struct policy_action action;
 
 	if (s->forced || s->progress.postcopy)
 		return supervise_limit(s, err);
 	action = policy_act(&s->policy, clock_ns(CLOCK_MONOTONIC));
 	/* Between two iterations there is mostly nothing to say. */
-	if (action.act || action.reason != POLICY_REASON_PROGRESS ||
+	if (boundary || action.act || action.reason != POLICY_REASON_PROGRESS ||
 	    s->decision.verdict == POLICY_SWITCHOVER)
 		s->action = action;
 	if (s->options->dry_run) {
@@ -138,14 +139,20 @@ static int set(struct supervision *s, const json_t *request, struct error *err)
 {
 	struct policy_limits limits = s->policy.limits;
 	uint64_t bandwidth = limits.bandwidth;
+	char text[UNIT_TEXT_SIZE];
 
 	control_number(request, "downtime_ns", &limits.downtime);
 	control_number(request, "max_downtime_ns", &limits.max_downtime);
 	control_number(request, "timeout_ns", &limits.timeout);
 	control_number(request, "bandwidth_bytes_per_second", &bandwidth);
 	if (!limits.downtime || limits.downtime > DOWNTIME_ANY ||
-	    limits.downtime <= policy_fixed_cost(&s->policy))
-		return error_set(err, EXIT_USAGE, "that downtime limit is out of range");
+	    limits.downtime <= policy_fixed_cost(&s->policy)) {
+		error_set(err, EXIT_USAGE, "that downtime limit is out of range");
+		return error_advise(err,
+				    "it is above the %s that the stop and the resume take, and no more than %llu s",
+				    format_time(text, policy_fixed_cost(&s->policy)),
+				    DOWNTIME_ANY / NS_PER_S);
+	}
 	control_number(request, "max_bandwidth_bytes_per_second", &s->limits.max_bandwidth);
 	s->policy.limits = limits;
 	policy_set_bandwidth(&s->policy, bandwidth);

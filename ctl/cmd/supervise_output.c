@@ -45,17 +45,13 @@ static uint64_t bandwidth_of(const struct supervision *s)
 	       POLICY_UNKNOWN : s->policy.bandwidth;
 }
 
-/* The action's reason says more, if there is one. */
 static const char *reason_of(const struct supervision *s)
 {
 	if (s->forced)
 		return "forced";
 	if (s->decision.verdict == POLICY_SWITCHOVER)
 		return "switch over";
-	if (s->action.reason != POLICY_REASON_PROGRESS &&
-	    s->action.reason != POLICY_REASON_MORE_TO_MOVE)
-		return policy_reason_name(s->action.reason);
-	return policy_reason_name(s->decision.reason);
+	return policy_reason_name(supervise_reason(s));
 }
 
 void supervise_out_start(struct supervision *s)
@@ -321,21 +317,25 @@ static const struct out_field summary[] = {
 	[FLAGS] = { "flags", "flags", 0, OUT_TEXT },
 };
 
+/* In the summary, and for migctl history. */
+static void out_part(struct supervision *s, const struct out_field *field, uint64_t ns)
+{
+	out_uint(s->out, field, ns);
+	run_note(&s->run, field->key, json_integer((json_int_t)ns));
+}
+
 static void out_downtime(struct supervision *s)
 {
 	const struct supervise_times *t = &s->times;
-	struct output *out = s->out;
 
 	/* One that was watched, or did not wait for us: only the VMM knows. */
 	if (t->continued) {
-		out_uint(out, &summary[DOWNTIME], t->over - t->running);
-		out_uint(out, &summary[STOP], t->stopped - t->running);
-		out_uint(out, &summary[CHECK], t->continued - t->stopped);
-		out_uint(out, &summary[COPY], t->over - t->continued);
-		run_note(&s->run, "downtime_ns",
-			 json_integer((json_int_t)(t->over - t->running)));
+		out_part(s, &summary[DOWNTIME], t->over - t->running);
+		out_part(s, &summary[STOP], t->stopped - t->running);
+		out_part(s, &summary[CHECK], t->continued - t->stopped);
+		out_part(s, &summary[COPY], t->over - t->continued);
 	}
-	out_known(out, &summary[BY_VMM], s->progress.downtime_ns);
+	out_known(s->out, &summary[BY_VMM], s->progress.downtime_ns);
 }
 
 void supervise_out_summary(struct supervision *s, const struct error *err)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cmd/session.h"
 #include "cmd/supervise.h"
 
 /* Without a report for so long, the memory's numbers are stale. */
@@ -43,10 +44,21 @@ static bool is_news(const struct migtrack_session *now,
 		    const struct migtrack_session *before)
 {
 	return now->phase != before->phase || now->verdict != before->verdict ||
+	       now->reason != before->reason ||
 	       now->bandwidth_source != before->bandwidth_source ||
 	       now->downtime_limit_ns != before->downtime_limit_ns ||
 	       differs(now->bandwidth, before->bandwidth) ||
 	       differs(now->expected_downtime_ns, before->expected_downtime_ns);
+}
+
+/* The action's reason says more, if there is one. */
+enum policy_reason supervise_reason(const struct supervision *s)
+{
+	if (s->decision.verdict != POLICY_MOVE ||
+	    s->action.reason == POLICY_REASON_PROGRESS ||
+	    s->action.reason == POLICY_REASON_MORE_TO_MOVE)
+		return s->decision.reason;
+	return s->action.reason;
 }
 
 static void publishing(const struct supervision *s, enum migtrack_phase phase,
@@ -68,6 +80,8 @@ static void publishing(const struct supervision *s, enum migtrack_phase phase,
 			MIGTRACK_BANDWIDTH_SOURCE_UNKNOWN,
 		.expected_downtime_ns = policy_expected_downtime(&s->policy),
 		.verdict = s->verdict,
+		.reason = s->verdict ? reason_published(supervise_reason(s)) :
+				       MIGTRACK_REASON_NONE,
 	};
 }
 

@@ -5,6 +5,7 @@
  */
 #include <poll.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,20 +36,27 @@
 
 /* ---- waiting ---- */
 
-static int cancelled(struct supervision *s, struct error *err)
+/**
+ * supervise_cancelled() - did somebody call it off?
+ * @s: the migration
+ * @err: says so
+ *
+ * A guest that is being handed over can't be kept here. If that fails by itself,
+ * whoever called it off does not want another attempt.
+ *
+ * Return: -1 if so, 0 if not, or if this attempt is past that.
+ */
+int supervise_cancelled(struct supervision *s, struct error *err)
 {
-	struct pollfd pollfd = { .fd = s->signals, .events = POLLIN };
+	struct signalfd_siginfo signal;
 
-	if (poll(&pollfd, 1, 0) <= 0)
+	if (read(s->signals, &signal, sizeof(signal)) <= 0)
 		return 0;
-	if (s->times.continued || s->progress.postcopy) {
-		/* Said once: it stays readable. */
-		close(s->signals);
-		s->signals = -1;
-		out_say(s->out, "Too late to call it off: the guest is being handed over.");
-		return 0;
-	}
-	return error_set(err, EXIT_CANCELLED, "cancelled");
+	if (!s->times.continued && !s->progress.postcopy)
+		return error_set(err, EXIT_CANCELLED, "cancelled");
+	s->called_off = true;
+	out_say(s->out, "Too late to call it off: the guest is being handed over.");
+	return 0;
 }
 
 static int sync_ended(struct supervision *s, struct error *err);
@@ -73,8 +81,8 @@ static int wait_once(struct supervision *s, int timeout_ms, struct error *err)
 	bool changed = false;
 
 	if (poll(fds, ARRAY_SIZE(fds), timeout_ms) <= 0)
-		return cancelled(s, err);
-	if (fds[0].revents && cancelled(s, err))
+		return supervise_cancelled(s, err);
+	if (fds[0].revents && supervise_cancelled(s, err))
 		return -1;
 	if (fds[1].revents)
 		control_serve(&s->control, supervise_asked, s);
@@ -288,9 +296,10 @@ static int switch_over(struct supervision *s, struct error *err)
 	s->decision = policy_final(&s->policy, !reinit, false, s->attempt,
 				   s->options->attempts);
 	set_verdict(s);
+	s->times.checked = clock_ns(CLOCK_MONOTONIC);
 	if (s->decision.verdict != POLICY_SWITCHOVER)
 		return began_anew(s, err);
-	if (cancelled(s, err) ||
+	if (supervise_cancelled(s, err) ||
 	    supervise_set_phase(s, MIGTRACK_PHASE_SWITCHOVER, err) ||
 	    record_set(&s->record, "handed-over", err))
 		return -1;
@@ -369,8 +378,9 @@ static int in_doubt(struct supervision *s, struct error *err)
 	error_set(err, EXIT_IN_DOUBT,
 		  "in doubt: QEMU was handing the guest over (%.800s)", why);
 	return error_advise(err,
-			    "see whether the guest runs at the destination, and only if it does not and never will, run it here. %s has the record",
-			    s->record.path);
+			    "see whether the guest runs at the destination. If it does: migctl resolve %llu --there; only if it does not and never will: migctl resolve %llu --here",
+			    (unsigned long long)s->record.session,
+			    (unsigned long long)s->record.session);
 }
 
 /* ---- the beginning ---- */
@@ -395,7 +405,8 @@ static int start(struct supervision *s, struct error *err)
 
 	if (touch(s, err))
 		return -1;
-	s->limits = (struct vmm_limits) { .max_bandwidth = s->options->max_bandwidth };
+	/* Told anew, all of it. */
+	s->limits = (struct vmm_limits) { .max_bandwidth = s->limits.max_bandwidth };
 	if (!options->to) {
 		s->attached = true;
 		if (s->touched)
@@ -425,7 +436,6 @@ static int begin(struct supervision *s, struct error *err)
 
 	if (supervise_session(s, err) || check_postcopy(s, err))
 		return -1;
-	policy_init(&s->policy, &options->limits, clock_ns(CLOCK_MONOTONIC));
 	s->interval = options->limits.min_interval;
 	if (!options->dry_run &&
 	    (record_create(&s->record, s->tracker.id, options->qmp, to, err) ||
@@ -438,8 +448,16 @@ static int begin(struct supervision *s, struct error *err)
 	return start(s, err);
 }
 
-/* What it does not answer while it hands over, it may answer later. */
-static int news(struct supervision *s, struct error *err)
+/**
+ * supervise_news() - wait for what happens, and look
+ * @s: the migration
+ * @err: why it can't be told what has become of it
+ *
+ * What the VMM does not answer while it hands over, it may answer later.
+ *
+ * Return: 0 or -1.
+ */
+int supervise_news(struct supervision *s, struct error *err)
 {
 	if (!wait_news(s, err) && !look(s, err))
 		return 0;
@@ -461,7 +479,7 @@ int supervise_run(struct supervision *s, struct error *err)
 	do {
 		ret = step(s, err);
 		if (!ret)
-			ret = news(s, err);
+			ret = supervise_news(s, err);
 	} while (!ret);
 	return ret < 0 ? -1 : 0;
 }

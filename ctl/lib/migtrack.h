@@ -59,6 +59,7 @@ struct migtrack_session {
 	uint64_t downtime_limit_ns;	/* 0: not told */
 	uint64_t expected_downtime_ns;	/* UINT64_MAX: unknown */
 	uint32_t verdict;		/* enum migtrack_verdict */
+	uint32_t reason;		/* enum migtrack_reason */
 	uint64_t reserved[16];		/* 0 */
 };
 
@@ -148,8 +149,8 @@ int migtrack_session_get(struct migtrack *mt, uint64_t id,
 			 struct migtrack_session *session);
 
 /*
- * Publish phase, bandwidth, its source, downtime limit, expected downtime and
- * verdict of @published; its other members are not looked at.
+ * Publish phase, bandwidth, its source, downtime limit, expected downtime, verdict
+ * and reason of @published; its other members are not looked at.
  */
 int migtrack_session_set(struct migtrack *mt, int fd,
 			 const struct migtrack_session *published);

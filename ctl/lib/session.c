@@ -31,6 +31,7 @@ static const struct field session_fields[] = {
 	SESSION(bandwidth_source, BANDWIDTH_SOURCE),
 	SESSION(expected_downtime_ns, EXPECTED_DOWNTIME),
 	SESSION(verdict, VERDICT),
+	SESSION(reason, REASON),
 };
 
 static void session_init(void *object)
@@ -109,8 +110,8 @@ int migtrack_session_del(struct migtrack *mt, int fd)
  * @mt: the handle
  * @fd: the session's descriptor
  * @published: phase, bandwidth, bandwidth_source, downtime_limit_ns,
- *	expected_downtime_ns and verdict are taken from here; the verdict stays
- *	as it was if it is 0
+ *	expected_downtime_ns, verdict and reason are taken from here; the verdict
+ *	stays as it was if it is 0, and so does the reason if both are
  *
  * Return: 0, -EINVAL if the phase can't follow the present one or the rest does
  * not go together, or another negative errno.
@@ -133,6 +134,8 @@ int migtrack_session_set(struct migtrack *mt, int fd,
 				 published->expected_downtime_ns);
 	if (published->verdict)
 		request_put_u32(&req, MIGTRACK_A_SESSION_VERDICT, published->verdict);
+	if (published->reason)
+		request_put_u32(&req, MIGTRACK_A_SESSION_REASON, published->reason);
 	return request_do(mt, &req, NULL, NULL);
 }
 

@@ -43,8 +43,6 @@ bool policy_fits(const struct policy *policy, const struct policy_pending *pendi
 /* The downtime that so much takes, POLICY_UNKNOWN without a bandwidth. */
 uint64_t policy_downtime_of(const struct policy *policy, uint64_t bytes);
 
-bool policy_timed_out(const struct policy *policy, uint64_t now);
-
 struct policy_decision policy_decide(enum policy_verdict verdict,
 				     enum policy_reason reason, uint64_t value,
 				     uint64_t limit);

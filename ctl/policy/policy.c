@@ -47,6 +47,27 @@ void policy_init(struct policy *policy, const struct policy_limits *limits,
 }
 
 /**
+ * policy_again() - begin anew, after an attempt that failed
+ * @policy: the state
+ * @now: the time
+ *
+ * What is left was said by that attempt, and is forgotten. What was learned stays,
+ * and so do the limits as they were raised and set; the timeout is of all attempts.
+ */
+void policy_again(struct policy *policy, uint64_t now)
+{
+	const struct policy before = *policy;
+
+	policy_init(policy, &before.limits, now);
+	policy->started = before.started;
+	policy->measured_cost = before.measured_cost;
+	policy->bandwidth = before.bandwidth;
+	policy->bandwidth_source = before.bandwidth_source;
+	if (policy->bandwidth_source == POLICY_BANDWIDTH_MEASURED)
+		policy->bandwidth_source = POLICY_BANDWIDTH_KEPT;
+}
+
+/**
  * policy_set_bandwidth() - decide by what the user says
  * @policy: the state
  * @bandwidth: bytes per second; 0 to measure, starting from what was known
@@ -128,6 +149,11 @@ struct policy_decision policy_decide(enum policy_verdict verdict,
 	};
 }
 
+/**
+ * policy_timed_out() - is the time over?
+ * @policy: the state
+ * @now: the time
+ */
 bool policy_timed_out(const struct policy *policy, uint64_t now)
 {
 	return policy->limits.timeout &&

@@ -12,6 +12,7 @@
  *	policy_switchover()		with the exact numbers; MOVE: then
  *	policy_act()			at least after each of both; does what it says
  *	policy_final()			after the vCPUs stopped
+ *	policy_again()			before another attempt
  */
 #ifndef MIGCTL_POLICY_H
 #define MIGCTL_POLICY_H
@@ -276,6 +277,8 @@ struct policy {
 /* policy.c: bandwidth, threshold, iterations, switchover. */
 void policy_init(struct policy *policy, const struct policy_limits *limits,
 		 uint64_t now);
+void policy_again(struct policy *policy, uint64_t now);
+bool policy_timed_out(const struct policy *policy, uint64_t now);
 void policy_set_bandwidth(struct policy *policy, uint64_t bandwidth);
 void policy_learn_fixed_cost(struct policy *policy, uint64_t cost);
 uint64_t policy_fixed_cost(const struct policy *policy);

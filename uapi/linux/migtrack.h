@@ -216,6 +216,65 @@ enum migtrack_verdict {
 	MIGTRACK_VERDICT_GIVE_UP,
 };
 
+/**
+ * enum migtrack_reason - Why a controller decided as it did. From wait-minimum
+ *   to no-time, and unknown-size, it does not converge as it is.
+ * @MIGTRACK_REASON_NONE: Nothing was said.
+ * @MIGTRACK_REASON_MORE_TO_MOVE: What is left does not fit, and can be moved.
+ * @MIGTRACK_REASON_TOO_SOON: The last iteration is too young.
+ * @MIGTRACK_REASON_ESTIMATE_FITS: It is estimated to fit.
+ * @MIGTRACK_REASON_ALL_MOVED: All that can be moved while the guest runs is
+ *   moved.
+ * @MIGTRACK_REASON_MAX_ITERATION: The iteration has taken long enough.
+ * @MIGTRACK_REASON_FITS: What is left fits into the downtime limit.
+ * @MIGTRACK_REASON_NOT_READY: It fits, and a source or the destination is not
+ *   ready.
+ * @MIGTRACK_REASON_TOO_MUCH: What is left does not fit into the downtime
+ *   limit.
+ * @MIGTRACK_REASON_NO_BANDWIDTH: There is no bandwidth to decide by.
+ * @MIGTRACK_REASON_UNKNOWN_SIZE: A source does not say how much it has to
+ *   move.
+ * @MIGTRACK_REASON_TIMEOUT: The time is over.
+ * @MIGTRACK_REASON_REINIT: A device began anew when it was stopped.
+ * @MIGTRACK_REASON_PROGRESS: What is left gets less.
+ * @MIGTRACK_REASON_WAIT_MINIMUM: It stalls, and less may be left a moment
+ *   later.
+ * @MIGTRACK_REASON_COOL_DOWN: It stalls, and what was done against it has yet
+ *   to show.
+ * @MIGTRACK_REASON_STALL: What is left gets no less.
+ * @MIGTRACK_REASON_STOP_ONLY: What can be moved only while the guest is
+ *   stopped does not fit.
+ * @MIGTRACK_REASON_MAX_DOWNTIME: It takes a longer downtime than the
+ *   controller may allow.
+ * @MIGTRACK_REASON_NO_TIME: It takes longer than the time that is left.
+ * @MIGTRACK_REASON_POSTCOPY_OFF: The session is not set up for post-copy.
+ * @MIGTRACK_REASON_POSTCOPY_SOURCE: A source can't do post-copy.
+ */
+enum migtrack_reason {
+	MIGTRACK_REASON_NONE,
+	MIGTRACK_REASON_MORE_TO_MOVE,
+	MIGTRACK_REASON_TOO_SOON,
+	MIGTRACK_REASON_ESTIMATE_FITS,
+	MIGTRACK_REASON_ALL_MOVED,
+	MIGTRACK_REASON_MAX_ITERATION,
+	MIGTRACK_REASON_FITS,
+	MIGTRACK_REASON_NOT_READY,
+	MIGTRACK_REASON_TOO_MUCH,
+	MIGTRACK_REASON_NO_BANDWIDTH,
+	MIGTRACK_REASON_UNKNOWN_SIZE,
+	MIGTRACK_REASON_TIMEOUT,
+	MIGTRACK_REASON_REINIT,
+	MIGTRACK_REASON_PROGRESS,
+	MIGTRACK_REASON_WAIT_MINIMUM,
+	MIGTRACK_REASON_COOL_DOWN,
+	MIGTRACK_REASON_STALL,
+	MIGTRACK_REASON_STOP_ONLY,
+	MIGTRACK_REASON_MAX_DOWNTIME,
+	MIGTRACK_REASON_NO_TIME,
+	MIGTRACK_REASON_POSTCOPY_OFF,
+	MIGTRACK_REASON_POSTCOPY_SOURCE,
+};
+
 enum {
 	MIGTRACK_A_SESSION_ID = 1,
 	MIGTRACK_A_SESSION_FD,
@@ -241,6 +300,7 @@ enum {
 	MIGTRACK_A_SESSION_BANDWIDTH_SOURCE,
 	MIGTRACK_A_SESSION_EXPECTED_DOWNTIME,
 	MIGTRACK_A_SESSION_VERDICT,
+	MIGTRACK_A_SESSION_REASON,
 
 	__MIGTRACK_A_SESSION_MAX,
 	MIGTRACK_A_SESSION_MAX = (__MIGTRACK_A_SESSION_MAX - 1)

@@ -27,6 +27,12 @@ cleanup() {
 	rm -rf "$dir"
 }
 
+# often FEW MANY: how often something is done, or for how long
+often() {
+	if [ "${FULL:-0}" = 1 ]; then echo "$2"
+	else echo "$1"; fi
+}
+
 # plan N: what every test starts with
 plan() {
 	if [ "$(id -u)" != 0 ] || [ -z "$migctl" ] || [ ! -e /dev/kvm ] ||

@@ -129,6 +129,7 @@ static void netlink(void)
 		genl->cmd = (uint8_t)cmd;
 		mnl_attr_put_u64(nlh, MIGTRACK_A_SESSION_ID, 5);
 		mnl_attr_put_u32(nlh, MIGTRACK_A_SESSION_VERDICT, 1);
+		mnl_attr_put_u32(nlh, MIGTRACK_A_SESSION_REASON, 16);
 		mnl_attr_put_strz(nlh, 3, "a text");
 		put("netlink", buffer, nlh->nlmsg_len);
 		put("events", buffer, nlh->nlmsg_len);

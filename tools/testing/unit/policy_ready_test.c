@@ -60,6 +60,23 @@ TEST(policy_rule_13_postcopy_pays_for_precopy_and_stopcopy)
 	CHECK_EQ(policy_postcopy(&policy).reason, POLICY_REASON_TOO_MUCH);
 }
 
+/* The source can't resume: no timeout and no stall gives it up any more. */
+TEST(policy_rule_20_nothing_is_done_once_postcopy_has_started)
+{
+	struct policy_pending pending = { .postcopy = 50 * GIB };
+	struct policy policy = postcopy(pending, true);
+
+	policy.limits.timeout = NS_PER_S;
+	policy.limits.on_timeout = POLICY_ON_TIMEOUT_POSTCOPY;
+	policy.limits.allowed = POLICY_ALLOW_GIVE_UP | POLICY_ALLOW_STOP;
+	CHECK_EQ(policy_act(&policy, 2 * NS_PER_S).act, POLICY_ACT_POSTCOPY);
+	policy_switchover(&policy, 3 * NS_PER_S, &pending, true, NULL);
+	CHECK_EQ(policy_act(&policy, 3 * NS_PER_S).act, POLICY_ACT_NONE);
+	/* Unless it did not start after all. */
+	policy_refused(&policy, POLICY_ACT_POSTCOPY);
+	CHECK_EQ(policy_act(&policy, 4 * NS_PER_S).act, POLICY_ACT_GIVE_UP);
+}
+
 TEST(policy_rule_13_postcopy_is_refused_with_the_reason)
 {
 	struct policy_pending pending = { .postcopy = GIB };

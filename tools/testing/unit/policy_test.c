@@ -207,6 +207,47 @@ TEST(policy_rule_10_fixed_cost_is_configured_or_measured)
 }
 
 /* One comparison, for "go exact" and for "complete": what is equal fits. */
+/* The next attempt is of the same migration: what it was told, and what it knows. */
+TEST(policy_another_attempt_keeps_what_was_set_and_learned)
+{
+	struct policy policy = start(300, 0, 0);
+
+	policy.limits.timeout = 60 * NS_PER_S;
+	policy.limits.max_downtime = NS_PER_S;
+	sampled(&policy, 100 * MIB, NS_PER_S);
+	CHECK_EQ(policy.bandwidth_source, POLICY_BANDWIDTH_MEASURED);
+	policy.limits.downtime = 700 * NS_PER_MS;
+	policy_learn_fixed_cost(&policy, 200 * NS_PER_MS);
+	policy_again(&policy, 59 * NS_PER_S);
+	CHECK_EQ(policy.limits.downtime, 700 * NS_PER_MS);
+	CHECK_EQ(policy_fixed_cost(&policy), 200 * NS_PER_MS);
+	CHECK_EQ(policy.bandwidth, 100 * MIB);
+	CHECK_EQ(policy.bandwidth_source, POLICY_BANDWIDTH_KEPT);
+	CHECK_EQ(policy_threshold(&policy), 50 * MIB);
+	/* The time goes on. */
+	CHECK(!policy_timed_out(&policy, 60 * NS_PER_S - 1));
+	CHECK(policy_timed_out(&policy, 60 * NS_PER_S));
+}
+
+TEST(policy_another_attempt_forgets_what_was_left)
+{
+	struct policy policy = start(300, 0, GIB);
+	struct policy_pending nothing = {};
+
+	exact(&policy, NS_PER_S, MIB, 0);
+	policy.postcopy_started = true;
+	policy_again(&policy, 2 * NS_PER_S);
+	CHECK_EQ(policy.iteration, 1);
+	CHECK_EQ(policy.bandwidth_source, POLICY_BANDWIDTH_USER);
+	CHECK_EQ(policy_expected_downtime(&policy), POLICY_UNKNOWN);
+	CHECK_EQ(policy_recheck(&policy).verdict, POLICY_MOVE);
+	CHECK(!policy.postcopy_started && !policy.stall.stalled);
+	/* What was least in the first one is no measure for the second. */
+	CHECK_EQ(policy.stall.best, POLICY_UNKNOWN);
+	CHECK_EQ(policy_next(&policy, 2 * NS_PER_S, &nothing).reason,
+		 POLICY_REASON_TOO_SOON);
+}
+
 TEST(policy_rule_11_one_comparison)
 {
 	struct policy policy = start(1000, 0, 100 * MIB);

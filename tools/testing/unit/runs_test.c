@@ -206,7 +206,8 @@ TEST(prometheus_has_base_units)
 {
 	struct migtrack_session sessions[2] = {
 		{ .id = 3, .iteration = 4, .phase = MIGTRACK_PHASE_PRECOPY,
-		  .verdict = MIGTRACK_VERDICT_MOVE, .bandwidth = 1000,
+		  .verdict = MIGTRACK_VERDICT_MOVE,
+		  .reason = MIGTRACK_REASON_STOP_ONLY, .bandwidth = 1000,
 		  .bandwidth_source = MIGTRACK_BANDWIDTH_SOURCE_USER,
 		  .downtime_limit_ns = 300 * NS_PER_MS,
 		  .expected_downtime_ns = 1910 * NS_PER_MS,
@@ -221,7 +222,7 @@ TEST(prometheus_has_base_units)
 	CHECK_HAS(text, "migtrack_session_remaining_bytes{session=\"3\",kind=\"stopcopy\"} 7\n");
 	CHECK_HAS(text, "migtrack_session_downtime_limit_seconds{session=\"3\"} 0.300000000\n");
 	CHECK_HAS(text, "migtrack_session_expected_downtime_seconds{session=\"3\"} 1.910000000\n");
-	CHECK_HAS(text, "migtrack_session_phase{session=\"3\",phase=\"precopy\",verdict=\"move\"} 1\n");
+	CHECK_HAS(text, "migtrack_session_phase{session=\"3\",phase=\"precopy\",verdict=\"move\",reason=\"stop-only\"} 1\n");
 	CHECK_HAS(text, "migtrack_last_run_downtime_seconds 1.910000000\n");
 	CHECK_HAS(text, "migtrack_last_run_sent_bytes 9\n");
 	/* What nobody knows is not told. */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* migctl supervise: its options, and QEMUs that real ones can't be made to be. */
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmd/supervise.h"
@@ -248,6 +250,232 @@ TEST(supervise_sees_a_qemu_that_ends)
 	CHECK(ops->gone(vmm));
 	CHECK_HAS(err.message, "closed the connection");
 	disconnect(vmm, &server);
+}
+
+static const struct supervise_options some_options = { .attempts = 3 };
+
+/* One that runs, as far as attempts and signals see it. */
+static void running(struct supervision *s, struct output *out)
+{
+	struct error err = {};
+
+	*s = (struct supervision) {
+		.out = out,
+		.options = &some_options,
+		.ops = ops,
+		.tracker.fd = -1,
+		.control = CONTROL_NONE,
+		.attempt = 1,
+		.reinit = true,
+		.limits.max_bandwidth = 7,
+	};
+	out->stream = fopen("/dev/null", "w");
+	s->signals = signals_open(&err);
+	CHECK(s->signals >= 0);
+	policy_init(&s->policy, &policy_default_limits, clock_ns(CLOCK_MONOTONIC));
+}
+
+static void failed(struct error *err)
+{
+	error_set(err, EXIT_VMM, "QEMU's migration failed");
+}
+
+TEST(supervise_next_attempt_keeps_what_was_set_and_learned)
+{
+	struct supervision s;
+	struct output out = {};
+	struct error err = {};
+
+	running(&s, &out);
+	s.policy.limits.downtime = NS_PER_S;
+	policy_set_bandwidth(&s.policy, 5);
+	s.times = (struct supervise_times) { .started = 3, .running = 100, .checked = 350 };
+	s.forced = true;
+	failed(&err);
+	CHECK(supervise_again(&s, &err));
+	CHECK_EQ(s.attempt, 2);
+	CHECK_EQ(s.times.started, 3);
+	CHECK_EQ(s.times.checked, 0);
+	CHECK_EQ(s.policy.limits.downtime, NS_PER_S);
+	CHECK_EQ(s.policy.bandwidth, 5);
+	CHECK_EQ(s.limits.max_bandwidth, 7);
+	CHECK_EQ(policy_fixed_cost(&s.policy), 250);
+	/* All of the memory is to be moved again: not while the guest is stopped. */
+	CHECK(!s.forced && !s.reinit);
+	fclose(out.stream);
+}
+
+TEST(supervise_timeout_is_of_all_attempts)
+{
+	struct supervision s;
+	struct output out = {};
+	struct error err = {};
+
+	running(&s, &out);
+	failed(&err);
+	s.policy.limits.timeout = 1;
+	CHECK(!supervise_again(&s, &err));
+	CHECK_EQ(s.attempt, 1);
+	CHECK_EQ(err.code, EXIT_VMM);
+	s.policy.limits.timeout = 0;
+	s.attempt = 3;
+	CHECK(!supervise_again(&s, &err));
+	fclose(out.stream);
+}
+
+TEST(supervise_called_off_in_the_handover_means_no_other_attempt)
+{
+	struct supervision s;
+	struct output out = {};
+	struct error err = {};
+
+	running(&s, &out);
+	CHECK_EQ(supervise_cancelled(&s, &err), 0);
+	s.times.continued = 1;
+	raise(SIGINT);
+	CHECK_EQ(supervise_cancelled(&s, &err), 0);
+	CHECK(s.called_off);
+	/* QEMU fails. */
+	s.times.continued = 0;
+	failed(&err);
+	CHECK(!supervise_again(&s, &err));
+	CHECK_EQ(err.code, EXIT_CANCELLED);
+	CHECK_HAS(err.message, "QEMU's migration failed");
+	/* What ends it is still heard. */
+	raise(SIGTERM);
+	CHECK_EQ(supervise_cancelled(&s, &err), -1);
+	fclose(out.stream);
+}
+
+TEST(supervise_called_off_between_two_attempts)
+{
+	struct supervision s;
+	struct output out = {};
+	struct error err = {};
+
+	running(&s, &out);
+	failed(&err);
+	raise(SIGINT);
+	CHECK(!supervise_again(&s, &err));
+	CHECK_EQ(err.code, EXIT_CANCELLED);
+	fclose(out.stream);
+}
+
+/* The source's QEMU dies: before it was told to go on, and after. */
+static void qemu_dies(uint64_t continued, struct error *err)
+{
+	struct supervision s;
+	struct server server;
+	struct output out = {};
+
+	running(&s, &out);
+	s.vmm = connect_to(&server, SCRIPT(GREETING, OK));
+	s.record.session = 42;
+	s.times.continued = continued;
+	CHECK_EQ(supervise_news(&s, err), -1);
+	disconnect(s.vmm, &server);
+	fclose(out.stream);
+}
+
+TEST(supervise_qemu_dies_while_it_hands_over)
+{
+	struct error err = {};
+
+	qemu_dies(clock_ns(CLOCK_MONOTONIC), &err);
+	CHECK_EQ(err.code, EXIT_IN_DOUBT);
+	CHECK_HAS(err.message, "closed the connection");
+	CHECK_HAS(err.advice, "migctl resolve 42 --there");
+	CHECK_HAS(err.advice, "migctl resolve 42 --here");
+}
+
+TEST(supervise_qemu_dies_before_it_hands_over)
+{
+	struct error err = {};
+
+	qemu_dies(0, &err);
+	CHECK_EQ(err.code, EXIT_VMM);
+}
+
+/* A QEMU that is only busy is waited for. */
+TEST(supervise_qemu_does_not_answer_while_it_hands_over)
+{
+	struct supervision s;
+	struct server server;
+	struct output out = {};
+	struct error err = {};
+
+	running(&s, &out);
+	s.vmm = connect_to(&server, SCRIPT(GREETING, OK, ""));
+	s.times.continued = clock_ns(CLOCK_MONOTONIC);
+	CHECK_EQ(supervise_news(&s, &err), 0);
+	disconnect(s.vmm, &server);
+	fclose(out.stream);
+}
+
+static void iteration(struct supervision *s, uint64_t seconds, uint64_t left)
+{
+	struct policy_pending pending = { .precopy = left };
+	struct error err = {};
+
+	s->decision = policy_switchover(&s->policy, seconds * NS_PER_S, &pending, true, NULL);
+	CHECK_EQ(supervise_act(s, &err), 0);
+}
+
+/* What listeners are told is why it was decided so now, not some time ago. */
+TEST(supervise_reason_of_a_stall_ends_with_it)
+{
+	struct supervise_options options = { .dry_run = true, .attempts = 1 };
+	struct supervision s;
+	struct output out = {};
+
+	running(&s, &out);
+	s.options = &options;
+	s.policy.limits.stall_window = NS_PER_S;
+	policy_set_bandwidth(&s.policy, 1 << 20);
+	iteration(&s, 1, 100 << 20);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_TOO_MUCH);
+	iteration(&s, 3, 100 << 20);
+	iteration(&s, 5, 100 << 20);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_STALL);
+	/* Between two iterations it is not decided anew. */
+	CHECK_EQ(supervise_act(&s, &(struct error) {}), 0);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_STALL);
+	iteration(&s, 6, 10 << 20);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_TOO_MUCH);
+	iteration(&s, 7, 1000);
+	CHECK_EQ(supervise_reason(&s), POLICY_REASON_FITS);
+	fclose(out.stream);
+}
+
+/* Rule 15: from the stop on, in parts that are all of it. */
+TEST(supervise_rule_15_the_downtime_is_the_sum_of_its_parts)
+{
+	json_t *json;
+	struct supervision s;
+	struct output out = {};
+	char *text = NULL;
+	json_int_t down, stop, check, copy;
+	size_t size;
+
+	running(&s, &out);
+	fclose(out.stream);
+	out.json = true;
+	out.stream = open_memstream(&text, &size);
+	s.phase = MIGTRACK_PHASE_COMPLETED;
+	s.times = (struct supervise_times) {
+		.started = 1, .running = 1000, .stopped = 1200, .continued = 1300,
+		.over = 2000,
+	};
+	supervise_out_summary(&s, NULL);
+	fclose(out.stream);
+	json = json_loads(text, 0, NULL);
+	CHECK_EQ(json_unpack(json, "{s:I, s:I, s:I, s:I}", "downtime_ns", &down,
+			     "downtime_stop_ns", &stop, "downtime_check_ns", &check,
+			     "downtime_copy_ns", &copy), 0);
+	CHECK_EQ(down, 1000);
+	CHECK_EQ(stop + check + copy, down);
+	json_decref(json);
+	free(text);
 }
 
 /* What a terminal shows of a migration, drawn as often as asked for. */

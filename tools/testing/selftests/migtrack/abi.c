@@ -257,6 +257,10 @@ TEST_F_TIMEOUT(abi, published, 120)
 	EXPECT_STREQ("a verdict needs the phase of a migration",
 		     migtrack_message(self->h.mt));
 	set.verdict = 0;
+	set.reason = MIGTRACK_REASON_STALL;
+	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	EXPECT_STREQ("a reason needs a verdict", migtrack_message(self->h.mt));
+	set.reason = 0;
 
 	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
 	EXPECT_EQ(MIGTRACK_PHASE_NONE, get.phase);
@@ -279,8 +283,10 @@ TEST_F_TIMEOUT(abi, published, 120)
 
 	/* What goes together. */
 	set.verdict = MIGTRACK_VERDICT_ITERATE;
+	set.reason = MIGTRACK_REASON_ALL_MOVED;
 	ASSERT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
 	set.verdict = 0;
+	set.reason = 0;
 	set.bandwidth = 0;
 	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));
 	EXPECT_STREQ("a bandwidth and where it comes from go together",
@@ -298,11 +304,28 @@ TEST_F_TIMEOUT(abi, published, 120)
 	set.verdict = MIGTRACK_VERDICT_GIVE_UP + 1;
 	EXPECT_EQ(-ERANGE, migtrack_session_set(self->h.mt, self->h.fd, &set));
 	set.verdict = 0;
+	set.reason = MIGTRACK_REASON_POSTCOPY_SOURCE + 1;
+	EXPECT_EQ(-ERANGE, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.reason = 0;
 	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
 	EXPECT_EQ(MIGTRACK_VERDICT_ITERATE, get.verdict);
+	EXPECT_EQ(MIGTRACK_REASON_ALL_MOVED, get.reason);
 	EXPECT_EQ(5, get.bandwidth);
 	EXPECT_EQ(MIGTRACK_BANDWIDTH_SOURCE_USER, get.bandwidth_source);
 	EXPECT_EQ(UINT64_MAX, get.expected_downtime_ns);
+
+	/* Another verdict has a reason of its own, or none. */
+	set.reason = MIGTRACK_REASON_STOP_ONLY;
+	ASSERT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
+	EXPECT_EQ(MIGTRACK_REASON_STOP_ONLY, get.reason);
+	set.verdict = MIGTRACK_VERDICT_MOVE;
+	set.reason = 0;
+	ASSERT_EQ(0, migtrack_session_set(self->h.mt, self->h.fd, &set));
+	set.verdict = 0;
+	ASSERT_EQ(0, migtrack_session_get(self->h.mt, id, &get));
+	EXPECT_EQ(MIGTRACK_VERDICT_MOVE, get.verdict);
+	EXPECT_EQ(MIGTRACK_REASON_NONE, get.reason);
 
 	set.phase = MIGTRACK_PHASE_SETUP;
 	EXPECT_EQ(-EINVAL, migtrack_session_set(self->h.mt, self->h.fd, &set));

@@ -95,7 +95,7 @@ def drive():
     session.of_session('session-set', {
         'phase': 'precopy', 'bandwidth': 5 * MIB, 'bandwidth-source': 'measured',
         'downtime-limit': 300000000, 'expected-downtime': 800000000,
-        'verdict': 'move'})
+        'verdict': 'move', 'reason': 'stall'})
     session.of_source('source-report', {'id': first['id'], 'precopy': 2**64 - 1,
                                         'flags': ['gone']})
     memory = Memory()

@@ -15,7 +15,7 @@
 #define FUZZ_SLOTS	64	/* sessions of a worker, ended ones too */
 #define FUZZ_MEMORY	(64UL * 4096)
 #define FUZZ_SEND_MAX	70000
-#define FUZZ_ATTRIBUTES	7	/* of a command, at most */
+#define FUZZ_ATTRIBUTES	8	/* of a command, at most */
 
 /* ---- fuzz_world.c ---- */
 
@@ -102,6 +102,7 @@ enum fuzz_kind {
 	FUZZ_TYPE_VFIO,
 	FUZZ_REPORT_FLAGS,
 	FUZZ_VERDICT,
+	FUZZ_REASON,
 	FUZZ_PID,
 	FUZZ_MEM_FD,
 	FUZZ_OFFSET,

@@ -76,7 +76,8 @@ const struct fuzz_command fuzz_commands[] = {
 		{ SESSION(BANDWIDTH), FUZZ_NUMBER, false },
 		{ SESSION(BANDWIDTH_SOURCE), FUZZ_BANDWIDTH_SOURCE, false },
 		{ SESSION(EXPECTED_DOWNTIME), FUZZ_NUMBER, false },
-		{ SESSION(VERDICT), FUZZ_VERDICT, false } } },
+		{ SESSION(VERDICT), FUZZ_VERDICT, false },
+		{ SESSION(REASON), FUZZ_REASON, false } } },
 };
 const unsigned int fuzz_ncommands = sizeof(fuzz_commands) / sizeof(fuzz_commands[0]);
 
@@ -163,6 +164,8 @@ static uint64_t good_value(struct fuzz_world *world, const struct fuzz_slot *slo
 					       MIGTRACK_COUNTER_FLAGS_EXACT;
 	case FUZZ_VERDICT:
 		return fuzz_below(world, MIGTRACK_VERDICT_GIVE_UP + 1);
+	case FUZZ_REASON:
+		return fuzz_below(world, MIGTRACK_REASON_POSTCOPY_SOURCE + 1);
 	case FUZZ_PID:
 		return world->pids[fuzz_one_in(world, 4) ? FUZZ_OTHER : FUZZ_SELF];
 	case FUZZ_MEM_FD:

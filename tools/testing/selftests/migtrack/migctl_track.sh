@@ -42,6 +42,25 @@ says() {
 	result 0 "$name"
 }
 
+# Each sample's metric has its help and type before it, and a number behind it.
+reads_as_metrics() {
+	python3 - "$dir/out" <<-'END'
+		import re, sys
+		typed = set()
+		for line in open(sys.argv[1]):
+		    if match := re.fullmatch(r'# TYPE ([a-z_]+) gauge\n', line):
+		        typed.add(match[1])
+		    elif re.fullmatch(r'# HELP [a-z_]+ \S.*\n', line):
+		        continue
+		    else:
+		        match = re.fullmatch(r'([a-z_]+)(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9]+(\.[0-9]+)?\n', line)
+		        if not match or match[1] not in typed:
+		            sys.exit(f'# no metric: {line}')
+		sys.exit(not typed)
+	END
+	result $? "$1"
+}
+
 # Writes 100 pages from page 1000 on, all the time; the file is descriptor 9.
 write_pages() {
 	rm -f "$dir/ready"
@@ -71,7 +90,7 @@ truncate -s 16M "$ram"
 write_pages
 
 echo "TAP version 13"
-echo "1..32"
+echo "1..40"
 
 run "track by path" 0 track --pid $writer --ram "$ram" -i 500ms -n 3 -j
 holds "an object per interval" \
@@ -126,6 +145,13 @@ holds "one session with its process" \
 session=$(sed -n 's/.*"session_id":\([0-9]*\).*/\1/p' "$dir/out")
 run "show" 0 show "$session"
 says "session and source" "^session +$session$" "^  pid +$writer$" "^  length +16.0 MiB$"
+run "metrics" 0 show --prometheus
+says "of the session" \
+	"^migtrack_session_remaining_bytes\\{session=\"$session\",kind=\"precopy\"\\} [1-9]" \
+	"^migtrack_session_iteration\\{session=\"$session\"\\} [1-9]" \
+	"^migtrack_session_sync_age_seconds\\{session=\"$session\"\\} 0\\."
+reads_as_metrics "every line is one that Prometheus reads"
+run "metrics of a session that is not there" 5 show --prometheus 999999
 kill -INT $track
 wait $track
 status=$?
@@ -163,12 +189,21 @@ mv "$dir/log" "$dir/out"
 result $? "the process exits meanwhile: exit code 5"
 holds "with a summary, then the error" \
 	'[r["type"] for r in rows[-2:]] == ["summary", "error"] and of("summary")[0]["intervals"] > 0 and rows[-1]["error"]["code"] == "gone"'
+# One that does not come about is in the history, and the last run.
+run "a QEMU that is not there" 7 supervise --qmp "$dir/nobody" --to tcp:127.0.0.1:1
+run "history" 0 history -j -n 1
+holds "it has that, and why" \
+	'rows[0]["result"] == "not-started" and rows[0]["exit"] == 7 and "nobody" in rows[0]["why"]'
+"$migctl" show --prometheus > "$dir/out"
+says "and so have the metrics" \
+	'^migtrack_last_run_info\{command="supervise",result="not-started"\} 1$'
+
 run "no session is left" 0 list -j
 holds "none at all" 'rows == []'
 
 if ! type -P qemu-system-x86_64 > /dev/null; then
-	echo "ok 31 track a QEMU # SKIP no QEMU"
-	echo "ok 32 all kinds of back ends # SKIP no QEMU"
+	echo "ok 39 track a QEMU # SKIP no QEMU"
+	echo "ok 40 all kinds of back ends # SKIP no QEMU"
 	exit $failed
 fi
 qemu-system-x86_64 -accel tcg -S -display none -nodefaults -m 16M \

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Attempts: how one ends, and what the next one begins with. */
+#include <poll.h>
+#include <time.h>
+
+#include "cmd/session.h"
+#include "cmd/supervise.h"
+
+/* Between two attempts: the destination has to be made ready again. */
+#define ATTEMPT_PAUSE_MS	1000
+
+static bool is_moved(const struct supervision *s)
+{
+	return s->phase == MIGTRACK_PHASE_COMPLETED;
+}
+
+/* No way back: what is under way is not ours to end. */
+static bool is_left_alone(const struct supervision *s, const struct error *err)
+{
+	return s->progress.postcopy || err->code == EXIT_IN_DOUBT;
+}
+
+/* The guest runs on here, unless it has been moved. */
+static int take_back(struct supervision *s, const struct error *why)
+{
+	struct error err;
+
+	if (!s->touched || is_moved(s) || is_left_alone(s, why))
+		return 0;
+	/* Who took charge of a migration that runs ends it only if told to. */
+	if (s->attached && (why->code == EXIT_CANCELLED || why->code == EXIT_TIMEOUT))
+		s->ops->attach(s->vmm, true);
+	if (!s->ops->guard->cancel(s->vmm, &err))
+		return 0;
+	out_error(s->out, &err);
+	return -1;
+}
+
+static void restore(struct supervision *s, const struct error *why)
+{
+	struct error err;
+
+	if (!s->touched)
+		return;
+	if (s->ops->guard->restore(s->vmm, s->saved, &err) &&
+	    !is_left_alone(s, why))
+		out_error(s->out, &err);
+	guard_stop(s->guard);
+	s->guard = NULL;
+	s->touched = false;
+}
+
+static enum migtrack_phase end_phase(const struct supervision *s,
+				     const struct error *err)
+{
+	if (err->code == EXIT_IN_DOUBT)
+		return MIGTRACK_PHASE_IN_DOUBT;
+	if (err->code != EXIT_CANCELLED && err->code != EXIT_TIMEOUT)
+		return MIGTRACK_PHASE_FAILED;
+	return s->phase < MIGTRACK_PHASE_HANDOVER ? MIGTRACK_PHASE_CANCELLED :
+						    MIGTRACK_PHASE_FAILED;
+}
+
+/**
+ * supervise_end() - what the kernel and other terminals saw of it goes
+ * @s: the migration
+ */
+void supervise_end(struct supervision *s)
+{
+	struct error ignored;
+
+	control_close(&s->control);
+	/* One that is in doubt leaves its record. */
+	if (s->phase == MIGTRACK_PHASE_IN_DOUBT)
+		record_set(&s->record, "in-doubt", &ignored);
+	else
+		record_remove(&s->record);
+	track_devices_free(&s->devices);
+	tracker_close(&s->tracker);
+}
+
+static void attempt_end(struct supervision *s, const struct error *err)
+{
+	struct error ignored;
+
+	if (err && s->phase != MIGTRACK_PHASE_NONE)
+		supervise_set_phase(s, end_phase(s, err), &ignored);
+}
+
+/*
+ * Up to the last check all of the time was stopping the guest, whatever became of it
+ * later: a part of what is fixed, and the next attempt has it to pay, too.
+ */
+static void learn(struct supervision *s)
+{
+	const struct supervise_times *t = &s->times;
+
+	if (t->checked)
+		policy_learn_fixed_cost(&s->policy, t->checked - t->running);
+}
+
+/* What the next one starts from. */
+static void forget(struct supervision *s)
+{
+	uint64_t started = s->times.started;
+
+	supervise_end(s);
+	s->times = (struct supervise_times) { .started = started };
+	s->phase = MIGTRACK_PHASE_NONE;
+	s->verdict = MIGTRACK_VERDICT_NONE;
+	s->published = (struct migtrack_session){};
+	s->progress = (struct vmm_progress){};
+	s->sync = (struct migtrack_map_header){};
+	s->sample = (struct policy_sample){};
+	s->decision = (struct policy_decision){};
+	s->action = (struct policy_action){};
+	s->reported = POLICY_UNKNOWN;
+	/* What was little enough to be moved at once is not by now. */
+	s->syncing = s->reinit = s->forced = false;
+	policy_again(&s->policy, clock_ns(CLOCK_MONOTONIC));
+}
+
+/* The destination has to be made ready again. */
+static void pause_between(const struct supervision *s)
+{
+	struct pollfd pollfd = { .fd = s->signals, .events = POLLIN };
+
+	poll(&pollfd, 1, ATTEMPT_PAUSE_MS);
+}
+
+static bool may_again(const struct supervision *s)
+{
+	return s->reinit && !s->attached && s->attempt < s->options->attempts &&
+	       !policy_timed_out(&s->policy, clock_ns(CLOCK_MONOTONIC));
+}
+
+/**
+ * supervise_again() - an attempt has failed: another one?
+ * @s: the migration; prepared for the next one, if there is to be one
+ * @err: why it failed; or that it was called off meanwhile
+ *
+ * Return: true if so.
+ */
+bool supervise_again(struct supervision *s, struct error *err)
+{
+	struct error why = *err;
+
+	if (!may_again(s))
+		return false;
+	if (s->called_off) {
+		error_set(err, EXIT_CANCELLED, "cancelled; %.900s", why.message);
+		error_advise(err, "the guest runs on here");
+		return false;
+	}
+	out_say(s->out, "Attempt %u failed: %s", s->attempt, err->message);
+	learn(s);
+	attempt_end(s, err);
+	pause_between(s);
+	if (supervise_cancelled(s, err))
+		return false;
+	forget(s);
+	s->attempt++;
+	return true;
+}
+
+/**
+ * supervise_attempts() - until the guest is moved, or is to stay
+ * @s: the migration
+ * @err: why it stays
+ *
+ * Return: 0 or -1.
+ */
+int supervise_attempts(struct supervision *s, struct error *err)
+{
+	int ret;
+
+	s->attempt = 1;
+	do {
+		ret = supervise_run(s, err);
+	} while (ret && !take_back(s, err) && supervise_again(s, err));
+	restore(s, err);
+	/* Who only watched goes; what was watched goes on. */
+	if (ret && s->options->dry_run && err->code == EXIT_CANCELLED)
+		return 0;
+	attempt_end(s, ret ? err : NULL);
+	return ret;
+}
