@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,9 +23,17 @@ static int lock_refuse(const struct lock *lock, pid_t vmm, struct error *err)
 {
 	char text[16] = "";
 	ssize_t length = pread(lock->fd, text, sizeof(text) - 1, 0);
+	pid_t holder = length > 0 ? atoi(text) : 0;
 
+	/* What it was forked for holds the lock on: its guard. */
+	if (holder > 0 && kill(holder, 0) && errno == ESRCH) {
+		error_set(err, EXIT_VMM,
+			  "migctl (process %d) died, and its guard undoes what it did to the guest of process %d",
+			  holder, vmm);
+		return error_advise(err, "wait until that has ended: a second or two, or 2 minutes if QEMU hangs");
+	}
 	error_set(err, EXIT_VMM, "another migctl (process %d) migrates the guest of process %d",
-		  length > 0 ? atoi(text) : 0, vmm);
+		  holder, vmm);
 	return error_advise(err,
 			    "see migctl list; migctl set, switchover and cancel act on that one");
 }
@@ -60,6 +69,7 @@ int lock_take(struct lock *lock, pid_t vmm, struct error *err)
 	if (mkdir(RECORD_DIR, 0755) && errno != EEXIST)
 		return error_set(err, errno == EACCES ? EXIT_PERMISSION : EXIT_FAILED,
 				 "%s: %s", RECORD_DIR, strerror(errno));
+	record_sweep();
 	snprintf(lock->path, sizeof(lock->path), RECORD_DIR "/vmm-%d.lock", vmm);
 	for (;;) {
 		if (lock_open(lock, vmm, err))

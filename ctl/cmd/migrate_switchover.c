@@ -69,15 +69,13 @@ static int start_vmm(struct migration *m, struct error *err)
 {
 	struct wire_frame frame = { .type = WIRE_VMM_START };
 
-	if (m->ops->save(m->vmm, &m->saved, err) ||
-	    guard_start(&m->guard, m->vmm, m->ops, m->saved, err) ||
-	    m->ops->prepare_source(m->vmm, err) ||
+	if (migrate_guard(m, err) || m->ops->prepare_source(m->vmm, err) ||
 	    relay_open(&m->relay, &m->channel, err) ||
 	    channel_send(&m->channel, &frame, NULL, err))
 		return -1;
 	/* Until the VMM says more: it can stop the guest from here on. */
 	m->times.running = clock_ns(CLOCK_MONOTONIC);
-	if (m->ops->start(m->vmm, m->relay.vmm_fd, err))
+	if (guard_check(m->guard, err) || m->ops->start(m->vmm, m->relay.vmm_fd, err))
 		return -1;
 	return relay_start(&m->relay, err);
 }
@@ -140,8 +138,11 @@ static int final_copy(struct migration *m, struct error *err)
 
 static int vmm_state(struct migration *m, struct error *err)
 {
-	if (m->ops->go_on(m->vmm, err) ||
-	    wait_phase(m, VMM_COMPLETED, NULL, err) ||
+	if (guard_check(m->guard, err) || m->ops->go_on(m->vmm, err))
+		return -1;
+	/* The VMM is busy, and the guest is stopped: nobody waits for this. */
+	migrate_throttle_close(m);
+	if (wait_phase(m, VMM_COMPLETED, NULL, err) ||
 	    peer_wait(&m->peer, PEER_LOADED, PEER_TIMEOUT, m->signals, err))
 		return -1;
 	m->times.loaded = clock_ns(CLOCK_MONOTONIC);
@@ -172,6 +173,7 @@ static int hand_over(struct migration *m, struct error *err)
 		.count = m->ops->ran(m->vmm),
 	};
 
+	m->record.paused = !frame.count;
 	if (migrate_set_phase(m, MIGTRACK_PHASE_HANDOVER, err) ||
 	    record_set(&m->record, "handed-over", err))
 		return -1;
@@ -216,6 +218,7 @@ static void restore_vmm(struct migration *m)
 		out_error(m->out, &err);
 	if (m->ops->restore(m->vmm, m->saved, &err))
 		out_error(m->out, &err);
+	migrate_throttle_close(m);
 	guard_stop(m->guard);
 	m->guard = NULL;
 }

@@ -72,13 +72,6 @@ static const struct out_field fields[FIELDS] = {
 	[TO] = { "to", "TO", 0, OUT_TEXT },
 };
 
-/* Handed over by a migctl that died is as much in doubt as one that says so. */
-static bool is_in_doubt(const struct record *record)
-{
-	return !strcmp(record->state, "in-doubt") ||
-	       (!strcmp(record->state, "handed-over") && !record_owner_lives(record));
-}
-
 static void out_row(struct output *out, const struct record *record)
 {
 	out_begin(out, OUT_ROW, "in_doubt");
@@ -91,13 +84,13 @@ static void out_row(struct output *out, const struct record *record)
 
 static void show_one(const struct record *record, void *data)
 {
-	if (is_in_doubt(record))
+	if (record_in_doubt(record))
 		out_row(data, record);
 }
 
 static int check(const struct record *record, struct error *err)
 {
-	if (is_in_doubt(record))
+	if (record_in_doubt(record))
 		return 0;
 	if (record_owner_lives(record)) {
 		error_set(err, EXIT_FAILED, "session %llu is still moved, by process %d",
@@ -118,12 +111,28 @@ static int run_here(const struct record *record, struct error *err)
 	struct vmm *vmm = NULL;
 	int ret;
 
+	/* It was paused, and so it is left. */
+	if (record->paused)
+		return 0;
 	ret = vmm_qemu.open(&vmm, record->qmp, 0, err) ||
 	      lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
 	lock_drop(&lock);
 	if (vmm)
 		vmm->ops->close(vmm);
 	return ret;
+}
+
+static void out_resolved(struct output *out, const struct record *record, bool here)
+{
+	unsigned long long session = record->session;
+
+	if (!here)
+		out_say(out, "Session %llu: the guest is the destination's. The QEMU here can be ended.",
+			session);
+	else if (record->paused)
+		out_say(out, "Session %llu: the guest is here, and paused as it was before.", session);
+	else
+		out_say(out, "Session %llu: the guest runs on here.", session);
 }
 
 int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
@@ -142,8 +151,6 @@ int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
 	    (options.here && run_here(&record, err)))
 		return -1;
 	record_remove(&record);
-	out_say(out, options.here ? "Session %llu: the guest runs on here." :
-		"Session %llu: the guest is the destination's. The QEMU here can be ended.",
-		(unsigned long long)options.session);
+	out_resolved(out, &record, options.here);
 	return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <string.h>
 
+#include "cmd/limits.h"
 #include "cmd/supervise.h"
 
 const char supervise_usage[] =
@@ -168,21 +169,12 @@ static int options_take(struct supervise_options *options, int option,
 	return ret > 0 ? take_words(options, option, err) : ret;
 }
 
-static int limits_check(const struct policy_limits *limits, struct error *err)
+static int numbers_check(const struct policy_limits *limits, struct error *err)
 {
 	if (limits->downtime > DOWNTIME_ANY || limits->max_downtime > DOWNTIME_ANY) {
 		error_set(err, EXIT_USAGE, "supervise: QEMU allows no downtime above %llu s",
 			  DOWNTIME_ANY / NS_PER_S);
 		return error_advise(err, "--on-timeout stop allows any, after a time");
-	}
-	if (limits->fixed_cost >= limits->downtime) {
-		error_set(err, EXIT_USAGE,
-			  "supervise: --fixed-cost leaves nothing of --downtime for the last copy");
-		return error_advise(err, "allow more downtime");
-	}
-	if (limits->max_downtime && limits->max_downtime < limits->downtime) {
-		error_set(err, EXIT_USAGE, "supervise: --max-downtime is below --downtime");
-		return error_advise(err, "leave it out, and the limit stays where it is");
 	}
 	if (limits->min_interval < MIN_INTERVAL ||
 	    limits->min_interval > limits->max_iteration) {
@@ -191,10 +183,7 @@ static int limits_check(const struct policy_limits *limits, struct error *err)
 			  (unsigned long long)(limits->max_iteration / NS_PER_S));
 		return error_advise(err, "100ms is usual");
 	}
-	if (limits->on_timeout == POLICY_ON_TIMEOUT_CANCEL || limits->timeout)
-		return 0;
-	error_set(err, EXIT_USAGE, "supervise: --on-timeout without --timeout");
-	return error_advise(err, "say after how long");
+	return limits_check("supervise", limits, err);
 }
 
 static int options_check(const struct supervise_options *options,
@@ -216,7 +205,7 @@ static int options_check(const struct supervise_options *options,
 			  "supervise: channels, TLS, post-copy and switchover-ack can't be set while a migration is under way");
 		return error_advise(err, "leave them out, or start it with --to");
 	}
-	return limits_check(&options->limits, err);
+	return numbers_check(&options->limits, err);
 }
 
 int supervise_options_parse(struct supervise_options *options, int argc,

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What all migrations have in common: limits as asked for, and what is done about them. */
+#ifndef MIGCTL_LIMITS_H
+#define MIGCTL_LIMITS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "cmd/output.h"
+#include "cmd/runs.h"
+#include "common/error.h"
+#include "policy/policy.h"
+
+/* Options that contradict each other; @command is named. */
+int limits_check(const char *command, const struct policy_limits *limits,
+		 struct error *err);
+
+/* Of migctl set: the policy goes on with what it asks for, a downtime up to @most. */
+int limits_set(struct policy *policy, uint64_t most, const json_t *request,
+	       struct error *err);
+
+/* The error of who gives up, by the policy's word. */
+int limits_give_up(const struct policy *policy, const struct policy_action *action,
+		   struct error *err);
+
+/*
+ * Tell, and note in the run, that something was @done. @why: the policy's reason, NULL
+ * if the user asked for it.
+ */
+void out_action(struct output *out, struct run *run, const char *done,
+		const struct policy_action *why, const struct policy *policy,
+		uint64_t elapsed_ns);
+
+#endif /* MIGCTL_LIMITS_H */
