@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/doubt.h"
 #include "cmd/limits.h"
 #include "cmd/live.h"
 #include "cmd/migrate.h"
@@ -40,6 +41,7 @@ const char migrate_usage[] =
 	"  --verify WHEN        compare all pages: after (default; while the guest runs\n"
 	"                       at the destination), before (the handover, paid in\n"
 	"                       downtime) or off\n"
+	DOUBT_USAGE
 	"  --disks-shared       the destination has the guest's disks by shared storage:\n"
 	"                       they are not moved\n"
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
@@ -49,7 +51,7 @@ enum {
 	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
 	OPTION_VERIFY, OPTION_CHANNELS, OPTION_COMPRESS, OPTION_COMPRESS_LEVEL,
 	OPTION_DISKS_SHARED, OPTION_MAX_DOWNTIME, OPTION_THROTTLE,
-	OPTION_STALL_WINDOW, OPTION_ON_TIMEOUT,
+	OPTION_STALL_WINDOW, OPTION_ON_TIMEOUT, OPTION_DOUBT_TIMEOUT,
 };
 
 #define ACCEPT_TIMEOUT		(30 * NS_PER_S)
@@ -176,6 +178,9 @@ static int options_take(struct migrate_options *options, int option,
 	case OPTION_DISKS_SHARED:
 		options->disks_shared = true;
 		return 0;
+	case OPTION_DOUBT_TIMEOUT:
+		return option_time("--doubt-timeout", optarg,
+				   &options->doubt_timeout, err);
 	default:
 		return security_option(&options->security, option, optarg, err);
 	}
@@ -202,6 +207,7 @@ int migrate_options_parse(struct migrate_options *options, int argc, char **argv
 		{ "on-timeout", required_argument, NULL, OPTION_ON_TIMEOUT },
 		{ "verify", required_argument, NULL, OPTION_VERIFY },
 		{ "disks-shared", no_argument, NULL, OPTION_DISKS_SHARED },
+		{ "doubt-timeout", required_argument, NULL, OPTION_DOUBT_TIMEOUT },
 		COMMON_OPTIONS
 	};
 	int option;
@@ -209,6 +215,7 @@ int migrate_options_parse(struct migrate_options *options, int argc, char **argv
 	*options = (struct migrate_options) {
 		.limits = policy_default_limits,
 		.channels = DEFAULT_CHANNELS,
+		.doubt_timeout = DOUBT_TIMEOUT,
 	};
 	while ((option = option_next(argc, argv, ":j", longs, err))) {
 		if (option < 0 || options_take(options, option, err))
@@ -383,26 +390,17 @@ static int migrate(struct migration *m, struct error *err)
 	return migrate_switchover(m, err);
 }
 
-/* Listeners are told, if the session still is there; the guest does not need it. */
-static void tell_phase(struct migration *m, enum migtrack_phase phase)
-{
-	struct error ignored;
-
-	migrate_set_phase(m, phase, &ignored);
-	m->phase = phase;
-}
-
 /* The guest runs at the destination; what is left disturbs it no more. */
 static int finish(struct migration *m, struct error *err)
 {
 	struct wire_frame frame = { .type = WIRE_DONE };
 
 	if (m->options->verify == VERIFY_AFTER) {
-		tell_phase(m, MIGTRACK_PHASE_VERIFY);
+		migrate_tell_phase(m, MIGTRACK_PHASE_VERIFY);
 		if (fault("verify", err) || migrate_verify(m, err))
 			return -1;
 	}
-	tell_phase(m, MIGTRACK_PHASE_COMPLETED);
+	migrate_tell_phase(m, MIGTRACK_PHASE_COMPLETED);
 	record_remove(&m->record);
 	return channel_send(&m->channel, &frame, NULL, err);
 }
@@ -439,10 +437,10 @@ static void conclude(struct migration *m, const struct error *err)
 	    m->phase == MIGTRACK_PHASE_COMPLETED)
 		;
 	else if (err->code == EXIT_MOVED)
-		tell_phase(m, MIGTRACK_PHASE_COMPLETED);
+		migrate_tell_phase(m, MIGTRACK_PHASE_COMPLETED);
 	else
-		tell_phase(m, err->code == EXIT_CANCELLED ?
-			   MIGTRACK_PHASE_CANCELLED : MIGTRACK_PHASE_FAILED);
+		migrate_tell_phase(m, err->code == EXIT_CANCELLED ?
+				   MIGTRACK_PHASE_CANCELLED : MIGTRACK_PHASE_FAILED);
 	/* One that is in doubt leaves its record. */
 	if (m->phase != MIGTRACK_PHASE_IN_DOUBT)
 		record_remove(&m->record);

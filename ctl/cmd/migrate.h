@@ -34,6 +34,7 @@ struct migrate_options {
 	struct sender_options sending;
 	enum verify verify;
 	bool disks_shared;
+	uint64_t doubt_timeout;
 };
 
 /* When the parts of the downtime ended, CLOCK_MONOTONIC in ns; 0: not yet. */
@@ -148,6 +149,8 @@ int migrate_send(struct migration *m, uint64_t bytes, struct error *err);
 int migrate_check(struct migration *m, struct error *err);
 int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 		      struct error *err);
+/* Listeners are told if the session still is there; no failure. */
+void migrate_tell_phase(struct migration *m, enum migtrack_phase phase);
 
 /* migrate_act.c: what the policy or the user wants done. -1: it is given up. */
 int migrate_act(struct migration *m, struct error *err);
@@ -163,6 +166,9 @@ void migrate_throttle_close(struct migration *m);
 int migrate_switchover(struct migration *m, struct error *err);
 /* Undo what was done to the source VMM. Its guest runs on. */
 void migrate_undo(struct migration *m, const struct error *why);
+
+/* migrate_doubt.c: nobody heard whether the guest runs there, and @err says why. 0: it does. */
+int migrate_doubt(struct migration *m, struct error *err);
 
 /* migrate_verify.c: compare all pages with the destination's hashes. */
 int migrate_verify(struct migration *m, struct error *err);

@@ -27,6 +27,15 @@ int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 	return 0;
 }
 
+void migrate_tell_phase(struct migration *m, enum migtrack_phase phase)
+{
+	struct error ignored;
+
+	if (m->tracker.fd >= 0)
+		migrate_set_phase(m, phase, &ignored);
+	m->phase = phase;
+}
+
 int migrate_check(struct migration *m, struct error *err)
 {
 	struct pollfd pollfd = { .fd = m->signals, .events = POLLIN };

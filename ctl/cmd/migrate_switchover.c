@@ -149,22 +149,6 @@ static int vmm_state(struct migration *m, struct error *err)
 	return 0;
 }
 
-static int in_doubt(struct migration *m, struct error *err)
-{
-	struct error ignored;
-	char why[sizeof(err->message)];
-
-	memcpy(why, err->message, sizeof(why));
-	migrate_set_phase(m, MIGTRACK_PHASE_IN_DOUBT, &ignored);
-	record_set(&m->record, "in-doubt", &ignored);
-	error_set(err, EXIT_IN_DOUBT,
-		  "in doubt: the destination was told to run the guest and did not answer (%.800s)",
-		  why);
-	return error_advise(err,
-			    "the guest stays paused here. See whether it runs at the destination, then: migctl resolve %llu --there, or, only if it does not and never will, --here",
-			    (unsigned long long)m->tracker.id);
-}
-
 /* From here on it is the destination's guest, whatever happens. */
 static int hand_over(struct migration *m, struct error *err)
 {
@@ -179,10 +163,11 @@ static int hand_over(struct migration *m, struct error *err)
 		return -1;
 	m->handed_over = true;
 	guard_handed_over(m->guard);
-	if (fault("handed-over", err) ||
-	    channel_send(&m->channel, &frame, NULL, err) || fault("go", err) ||
-	    peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err))
-		return in_doubt(m, err);
+	if ((fault("handed-over", err) ||
+	     channel_send(&m->channel, &frame, NULL, err) || fault("go", err) ||
+	     peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err)) &&
+	    migrate_doubt(m, err))
+		return -1;
 	m->times.resumed = clock_ns(CLOCK_MONOTONIC);
 	return 0;
 }
@@ -228,6 +213,6 @@ void migrate_undo(struct migration *m, const struct error *why)
 	if (why && !m->handed_over && m->peer.started)
 		reason_send(&m->channel, WIRE_CANCEL, why);
 	restore_vmm(m);
-	m->device_bytes = m->relay.bytes;
+	m->device_bytes += m->relay.bytes;
 	relay_close(&m->relay);
 }

@@ -7,9 +7,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cmd/doubt.h"
 #include "cmd/privileges.h"
 #include "cmd/reason.h"
 #include "cmd/receive.h"
+#include "vmm/memfile.h"
 
 const char receive_usage[] =
 	"migctl receive [OPTIONS] --listen ADDRESS --qmp SOCKET\n"
@@ -21,12 +23,35 @@ const char receive_usage[] =
 	"  --listen ADDRESS     unix:PATH or HOST:PORT\n"
 	"  --qmp SOCKET         the destination QEMU's QMP socket\n"
 	SECURITY_USAGE
+	DOUBT_USAGE
+	"  --allow-readable     also into memory files that other users can read\n"
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 /* How long the watching thread outlives the connection. */
 #define WATCH_MS	100
 
-enum { OPTION_QMP = 256, OPTION_LISTEN };
+enum { OPTION_QMP = 256, OPTION_LISTEN, OPTION_ALLOW_READABLE, OPTION_DOUBT_TIMEOUT };
+
+static int options_take(struct receive_options *options, int option,
+			struct error *err)
+{
+	switch (option) {
+	case OPTION_QMP:
+		options->qmp = optarg;
+		return 0;
+	case OPTION_LISTEN:
+		options->listen = optarg;
+		return 0;
+	case OPTION_ALLOW_READABLE:
+		options->allow_readable = true;
+		return 0;
+	case OPTION_DOUBT_TIMEOUT:
+		return option_time("--doubt-timeout", optarg,
+				   &options->doubt_timeout, err);
+	default:
+		return security_option(&options->security, option, optarg, err);
+	}
+}
 
 static int options_parse(struct receive_options *options, int argc, char **argv,
 			 struct error *err)
@@ -34,20 +59,16 @@ static int options_parse(struct receive_options *options, int argc, char **argv,
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
+		{ "allow-readable", no_argument, NULL, OPTION_ALLOW_READABLE },
+		{ "doubt-timeout", required_argument, NULL, OPTION_DOUBT_TIMEOUT },
 		SECURITY_OPTIONS,
 		COMMON_OPTIONS
 	};
 	int option;
 
-	*options = (struct receive_options){};
+	*options = (struct receive_options) { .doubt_timeout = DOUBT_TIMEOUT };
 	while ((option = option_next(argc, argv, ":j", longs, err))) {
-		if (option < 0)
-			return -1;
-		if (option == OPTION_QMP)
-			options->qmp = optarg;
-		else if (option == OPTION_LISTEN)
-			options->listen = optarg;
-		else if (security_option(&options->security, option, optarg, err))
+		if (option < 0 || options_take(options, option, err))
 			return -1;
 	}
 	if (option_end(argc, argv, err))
@@ -79,7 +100,8 @@ static void *watch_thread(void *data)
 	struct error err;
 
 	while (poll(fds, ARRAY_SIZE(fds), WATCH_MS) <= 0) {
-		if (channel_stopped(&r->channel))
+		if (!__atomic_load_n(&r->talking, __ATOMIC_RELAXED) ||
+		    channel_stopped(&r->channel))
 			return NULL;
 	}
 	if (fds[0].revents)
@@ -88,6 +110,25 @@ static void *watch_thread(void *data)
 		error_set(&err, EXIT_GONE, "the destination's QEMU has ended");
 	receive_break_off(r, &err);
 	return NULL;
+}
+
+/* The guest's memory shall be there: who may read it? */
+static int check_readers(const struct reception *r, struct error *err)
+{
+	const struct vmm_memory *memory;
+	const char *readers;
+	size_t i;
+
+	for (i = 0; i < r->n_memory && !r->options->allow_readable; i++) {
+		memory = &r->memory[i];
+		readers = memory->fd < 0 ? NULL : memfile_readers(memory->fd);
+		if (!readers)
+			continue;
+		error_set(err, EXIT_PERMISSION, "memory %s: %s can read its file %s, and so all that the guest has in its memory",
+			  memory->id, readers, memory->path);
+		return error_advise(err, "chmod 600 that file, or give --allow-readable");
+	}
+	return 0;
 }
 
 static int open_vmm(struct reception *r, struct error *err)
@@ -100,7 +141,9 @@ static int open_vmm(struct reception *r, struct error *err)
 				 strerror(errno));
 	if (r->ops->check_destination(r->vmm, err))
 		return -1;
-	return r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err);
+	if (r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err))
+		return -1;
+	return check_readers(r, err);
 }
 
 static int open_destination(struct reception *r, struct error *err)
@@ -144,9 +187,46 @@ static void out_summary(struct reception *r)
 	out_end(out);
 }
 
-static int receive(struct reception *r, struct error *err)
+static int run(struct reception *r, struct error *err)
+{
+	if (!receive_run(r, err))
+		return 0;
+	reason_send(&r->channel, WIRE_FAILED, err);
+	return -1;
+}
+
+static int agree_and_run(struct reception *r, struct error *err)
+{
+	if (!receive_agree(r, err))
+		return run(r, err);
+	reason_send(&r->channel, WIRE_REFUSE, err);
+	return -1;
+}
+
+/* Talk to the source, and watch the VMM meanwhile. */
+static int attend(struct reception *r, int (*talk)(struct reception *r, struct error *err),
+		  struct error *err)
 {
 	pthread_t thread;
+	int ret;
+
+	r->broken = false;
+	r->talking = true;
+	if (pthread_create(&thread, NULL, watch_thread, r))
+		return error_set(err, EXIT_FAILED, "can't make a thread");
+	ret = talk(r, err);
+	if (ret)
+		channel_stop(&r->channel);
+	link_end(&r->link);
+	__atomic_store_n(&r->talking, false, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	if (ret && r->broken)
+		*err = r->why;
+	return ret;
+}
+
+static int receive(struct reception *r, struct error *err)
+{
 	int ret;
 
 	out_say(r->out, "Process %d (QEMU %s) waits for a guest at %s.",
@@ -156,22 +236,11 @@ static int receive(struct reception *r, struct error *err)
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
 	out_say(r->out, "Receiving from %s.", r->channel.peer);
-	if (pthread_create(&thread, NULL, watch_thread, r))
-		return error_set(err, EXIT_FAILED, "can't make a thread");
-
-	ret = receive_agree(r, err);
-	if (ret) {
-		reason_send(&r->channel, WIRE_REFUSE, err);
-	} else {
-		ret = receive_run(r, err);
-		if (ret)
-			reason_send(&r->channel, WIRE_FAILED, err);
-	}
+	ret = attend(r, agree_and_run, err);
+	while (ret && !receive_doubt(r, err))
+		ret = attend(r, run, err);
 	channel_stop(&r->channel);
 	link_close(&r->link);
-	pthread_join(thread, NULL);
-	if (ret && r->broken)
-		*err = r->why;
 	out_summary(r);
 	return ret;
 }

@@ -17,6 +17,8 @@ struct receive_options {
 	const char *qmp;
 	const char *listen;
 	struct security_options security;
+	bool allow_readable;
+	uint64_t doubt_timeout;
 };
 
 /**
@@ -33,6 +35,7 @@ struct receive_options {
  * @refused: visitors of it
  * @channel: to the source, for control
  * @hello: its first frame
+ * @id: of the migration
  * @link: the channels for memory
  * @intake: takes what comes on them
  * @payload: of the frame that is being taken
@@ -41,11 +44,14 @@ struct receive_options {
  * @blocks: of @receiver, in the source's order
  * @signals: Ctrl-C
  * @vmm_fd: readable when the VMM has ended
+ * @talking: with the source; the watching thread goes on
  * @broken: another thread ended the connection
  * @why: and why, once that thread has ended
  * @started: when the source connected
  * @loaded: the VMM has its state
+ * @told: the VMM was told to run the guest
  * @resumed: the guest runs here
+ * @known: the source has heard of that, or will never say GO
  * @done: the source has said that all is well
  */
 struct reception {
@@ -61,6 +67,7 @@ struct reception {
 	unsigned int refused;
 	struct channel channel;
 	struct wire_frame hello;
+	uint8_t id[WIRE_ID_SIZE];
 	struct link link;
 	struct intake intake;
 	char *payload;
@@ -69,11 +76,14 @@ struct reception {
 	struct receiver_block *blocks;
 	int signals;
 	int vmm_fd;
+	bool talking;
 	bool broken;
 	struct error why;
 	uint64_t started;
 	bool loaded;
+	bool told;
 	bool resumed;
+	bool known;
 	bool done;
 };
 
@@ -86,5 +96,11 @@ int receive_wait(struct reception *r, struct error *err);
 /* receive_run.c: agree with the source, then take its frames to the end. */
 int receive_agree(struct reception *r, struct error *err);
 int receive_run(struct reception *r, struct error *err);
+
+/*
+ * receive_doubt.c: it failed, @why. If the source may have said GO: wait until it asks,
+ * and tell it. 0: it has been told that the guest runs here, and is there again.
+ */
+int receive_doubt(struct reception *r, const struct error *why);
 
 #endif /* MIGCTL_RECEIVE_H */
