@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cmd/doubt.h"
+#include "cmd/live.h"
 #include "cmd/privileges.h"
 #include "cmd/reason.h"
 #include "cmd/receive.h"
@@ -89,7 +90,10 @@ void receive_break_off(struct reception *r, const struct error *err)
 	channel_stop(&r->channel);
 }
 
-/* Ctrl-C, or the end of the VMM, end what waits for the source. */
+/*
+ * Ctrl-C, or the end of the VMM, end what waits for the source. Meanwhile this thread is
+ * the one that shows how far it is.
+ */
 static void *watch_thread(void *data)
 {
 	struct reception *r = data;
@@ -103,6 +107,7 @@ static void *watch_thread(void *data)
 		if (!__atomic_load_n(&r->talking, __ATOMIC_RELAXED) ||
 		    channel_stopped(&r->channel))
 			return NULL;
+		receive_out_look(r);
 	}
 	if (fds[0].revents)
 		error_set(&err, EXIT_CANCELLED, "interrupted at the destination");
@@ -162,31 +167,6 @@ static int open_destination(struct reception *r, struct error *err)
 	return privileges_drop(err);
 }
 
-enum { RESULT, TOTAL, PAGES, ZEROS, BYTES, CHECKED };
-
-static const struct out_field summary[] = {
-	[RESULT] = { "result", "migration", 0, OUT_TEXT },
-	[TOTAL] = { "total_ns", "total time", 0, OUT_TIME },
-	[PAGES] = { "pages", "pages", 0, OUT_NUMBER },
-	[ZEROS] = { "zero_pages", "zero pages", 0, OUT_NUMBER },
-	[BYTES] = { "received_bytes", "received", 0, OUT_BYTES },
-	[CHECKED] = { "source_done", NULL, 0, OUT_TEXT },
-};
-
-static void out_summary(struct reception *r)
-{
-	struct output *out = r->out;
-
-	out_begin(out, OUT_RECORD, "summary");
-	out_text(out, &summary[RESULT], r->resumed ? "completed" : "failed");
-	out_uint(out, &summary[TOTAL], clock_ns(CLOCK_MONOTONIC) - r->started);
-	out_uint(out, &summary[PAGES], r->receiver.pages);
-	out_uint(out, &summary[ZEROS], r->receiver.zero_pages);
-	out_uint(out, &summary[BYTES], r->intake.bytes);
-	out_bool(out, &summary[CHECKED], r->done);
-	out_end(out);
-}
-
 static int run(struct reception *r, struct error *err)
 {
 	if (!receive_run(r, err))
@@ -235,13 +215,13 @@ static int receive(struct reception *r, struct error *err)
 	if (receive_wait(r, err))
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
-	out_say(r->out, "Receiving from %s.", r->channel.peer);
+	receive_out_start(r);
 	ret = attend(r, agree_and_run, err);
 	while (ret && !receive_doubt(r, err))
 		ret = attend(r, run, err);
 	channel_stop(&r->channel);
 	link_close(&r->link);
-	out_summary(r);
+	receive_out_summary(r, ret ? err : NULL);
 	return ret;
 }
 
@@ -300,6 +280,7 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 		.relay.vmm_fd = -1,
 		.signals = -1,
 		.vmm_fd = -1,
+		.lines = live_open(out),
 	};
 	int ret;
 

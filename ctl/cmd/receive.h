@@ -4,6 +4,7 @@
 #define MIGCTL_RECEIVE_H
 
 #include "cmd/cmd.h"
+#include "cmd/runs.h"
 #include "cmd/security.h"
 #include "stream/channel.h"
 #include "stream/door.h"
@@ -19,6 +20,20 @@ struct receive_options {
 	struct security_options security;
 	bool allow_readable;
 	uint64_t doubt_timeout;
+};
+
+/**
+ * struct reception_progress - what has come
+ * @time: when, CLOCK_MONOTONIC in ns
+ * @bytes: on the data channels
+ * @pages: with their data
+ * @zero_pages: without
+ */
+struct reception_progress {
+	uint64_t time;
+	uint64_t bytes;
+	uint64_t pages;
+	uint64_t zero_pages;
 };
 
 /**
@@ -53,6 +68,9 @@ struct receive_options {
  * @resumed: the guest runs here
  * @known: the source has heard of that, or will never say GO
  * @done: the source has said that all is well
+ * @shown: what was shown last
+ * @lines: of the screen that is to be drawn anew, -1 if that is no terminal
+ * @run: what is left for migctl history
  */
 struct reception {
 	struct output *out;
@@ -85,6 +103,9 @@ struct reception {
 	bool resumed;
 	bool known;
 	bool done;
+	struct reception_progress shown;
+	int lines;
+	struct run run;
 };
 
 /* Of another thread: end the connection, and say why. Only the first one counts. */
@@ -102,5 +123,11 @@ int receive_run(struct reception *r, struct error *err);
  * and tell it. 0: it has been told that the guest runs here, and is there again.
  */
 int receive_doubt(struct reception *r, const struct error *why);
+
+/* receive_output.c */
+void receive_out_start(struct reception *r);
+/* Now and then, by one thread. */
+void receive_out_look(struct reception *r);
+void receive_out_summary(struct reception *r, const struct error *err);
 
 #endif /* MIGCTL_RECEIVE_H */
