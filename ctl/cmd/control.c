@@ -156,10 +156,13 @@ static void answer(int fd, const char *line, control_fn *fn, void *data)
 
 static void let_in(struct control *control)
 {
-	int fd;
+	int fd, n;
 
-	while ((fd = accept4(control->listener, NULL, NULL,
-			     SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+	/* No more than have room, however many come. */
+	for (n = 0; n < CONTROL_CLIENTS; n++) {
+		fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			return;
 		if (control->n == CONTROL_CLIENTS)
 			client_remove(control, 0);
 		if (control_watch(control, fd)) {

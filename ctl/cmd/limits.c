@@ -2,8 +2,28 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "cmd/cmd.h"
 #include "cmd/control.h"
 #include "cmd/limits.h"
+
+int limits_option(struct policy_limits *limits, int option, const char *value,
+		  struct error *err)
+{
+	switch (option) {
+	case OPTION_DOWNTIME:
+		return option_time("--downtime", value, &limits->downtime, err);
+	case OPTION_MAX_DOWNTIME:
+		return option_time("--max-downtime", value, &limits->max_downtime, err);
+	case OPTION_FIXED_COST:
+		return option_time("--fixed-cost", value, &limits->fixed_cost, err);
+	case OPTION_TIMEOUT:
+		return option_time("--timeout", value, &limits->timeout, err);
+	case OPTION_STALL_WINDOW:
+		return option_time("--stall-window", value, &limits->stall_window, err);
+	default:
+		return 1;
+	}
+}
 
 int limits_check(const char *command, const struct policy_limits *limits,
 		 struct error *err)
@@ -30,16 +50,23 @@ int limits_set(struct policy *policy, uint64_t most, const json_t *request,
 {
 	struct policy_limits limits = policy->limits;
 	uint64_t bandwidth = limits.bandwidth;
+	char text[UNIT_TEXT_SIZE];
 
 	control_number(request, "downtime_ns", &limits.downtime);
 	control_number(request, "max_downtime_ns", &limits.max_downtime);
 	control_number(request, "timeout_ns", &limits.timeout);
 	control_number(request, "bandwidth_bytes_per_second", &bandwidth);
-	if (limits.downtime <= policy_fixed_cost(policy))
-		return error_set(err, EXIT_USAGE,
-				 "that leaves nothing of the downtime for the last copy");
-	if (limits.downtime > most)
-		return error_set(err, EXIT_USAGE, "that downtime limit is out of range");
+	if (limits.downtime <= policy_fixed_cost(policy)) {
+		error_set(err, EXIT_USAGE,
+			  "that leaves nothing of the downtime for the last copy");
+		return error_advise(err, "stop, devices and resume take %s of it: allow more",
+				    format_time(text, policy_fixed_cost(policy)));
+	}
+	if (limits.downtime > most) {
+		error_set(err, EXIT_USAGE, "that downtime limit is out of range");
+		return error_advise(err, "QEMU allows no more than %s; migctl switchover takes any",
+				    format_time(text, most));
+	}
 	policy->limits = limits;
 	policy_set_bandwidth(policy, bandwidth);
 	return 0;

@@ -11,6 +11,22 @@
 #include "common/error.h"
 #include "policy/policy.h"
 
+enum {
+	OPTION_DOWNTIME = 640, OPTION_MAX_DOWNTIME, OPTION_FIXED_COST, OPTION_TIMEOUT,
+	OPTION_STALL_WINDOW,
+};
+
+#define LIMITS_OPTIONS \
+	{ "downtime", required_argument, NULL, OPTION_DOWNTIME }, \
+	{ "max-downtime", required_argument, NULL, OPTION_MAX_DOWNTIME }, \
+	{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST }, \
+	{ "timeout", required_argument, NULL, OPTION_TIMEOUT }, \
+	{ "stall-window", required_argument, NULL, OPTION_STALL_WINDOW }
+
+/* Takes a value of option_next(); 1 if it is none of ours. */
+int limits_option(struct policy_limits *limits, int option, const char *value,
+		  struct error *err);
+
 /* Options that contradict each other; @command is named. */
 int limits_check(const char *command, const struct policy_limits *limits,
 		 struct error *err);

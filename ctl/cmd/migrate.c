@@ -47,11 +47,9 @@ const char migrate_usage[] =
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_TO, OPTION_DOWNTIME,
-	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
+	OPTION_QMP = 256, OPTION_TO, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH,
 	OPTION_VERIFY, OPTION_CHANNELS, OPTION_COMPRESS, OPTION_COMPRESS_LEVEL,
-	OPTION_DISKS_SHARED, OPTION_MAX_DOWNTIME, OPTION_THROTTLE,
-	OPTION_STALL_WINDOW, OPTION_ON_TIMEOUT, OPTION_DOUBT_TIMEOUT,
+	OPTION_DISKS_SHARED, OPTION_THROTTLE, OPTION_ON_TIMEOUT, OPTION_DOUBT_TIMEOUT,
 };
 
 #define ACCEPT_TIMEOUT		(30 * NS_PER_S)
@@ -122,36 +120,24 @@ static int option_throttle(const char *value, struct policy_limits *limits,
 }
 
 /* 1 if it is none of these. */
-static int limits_take(struct policy_limits *limits, int option, struct error *err)
+static int decision_take(struct policy_limits *limits, int option, struct error *err)
 {
 	switch (option) {
-	case OPTION_DOWNTIME:
-		return option_time("--downtime", optarg, &limits->downtime, err);
-	case OPTION_MAX_DOWNTIME:
-		return option_time("--max-downtime", optarg, &limits->max_downtime,
-				   err);
-	case OPTION_FIXED_COST:
-		return option_time("--fixed-cost", optarg, &limits->fixed_cost, err);
 	case OPTION_BANDWIDTH:
 		return option_rate("--bandwidth", optarg, &limits->bandwidth, err);
 	case OPTION_THROTTLE:
 		return option_throttle(optarg, limits, err);
-	case OPTION_STALL_WINDOW:
-		return option_time("--stall-window", optarg, &limits->stall_window,
-				   err);
-	case OPTION_TIMEOUT:
-		return option_time("--timeout", optarg, &limits->timeout, err);
 	case OPTION_ON_TIMEOUT:
 		return option_on_timeout(optarg, &limits->on_timeout, err);
 	default:
-		return 1;
+		return limits_option(limits, option, optarg, err);
 	}
 }
 
 static int options_take(struct migrate_options *options, int option,
 			struct error *err)
 {
-	int ret = limits_take(&options->limits, option, err);
+	int ret = decision_take(&options->limits, option, err);
 
 	if (ret <= 0)
 		return ret;
@@ -196,14 +182,10 @@ int migrate_options_parse(struct migrate_options *options, int argc, char **argv
 		{ "compress", required_argument, NULL, OPTION_COMPRESS },
 		{ "compress-level", required_argument, NULL, OPTION_COMPRESS_LEVEL },
 		SECURITY_OPTIONS,
-		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
-		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
+		LIMITS_OPTIONS,
 		{ "bandwidth", required_argument, NULL, OPTION_BANDWIDTH },
 		{ "max-bandwidth", required_argument, NULL, OPTION_MAX_BANDWIDTH },
-		{ "max-downtime", required_argument, NULL, OPTION_MAX_DOWNTIME },
 		{ "throttle", optional_argument, NULL, OPTION_THROTTLE },
-		{ "stall-window", required_argument, NULL, OPTION_STALL_WINDOW },
-		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 		{ "on-timeout", required_argument, NULL, OPTION_ON_TIMEOUT },
 		{ "verify", required_argument, NULL, OPTION_VERIFY },
 		{ "disks-shared", no_argument, NULL, OPTION_DISKS_SHARED },

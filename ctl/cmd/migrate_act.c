@@ -96,14 +96,14 @@ static int act(struct migration *m, struct error *err)
 
 int migrate_act(struct migration *m, struct error *err)
 {
+	bool boundary = m->policy.boundary;
 	struct policy_action action;
 
 	if (m->forced)
 		return 0;
 	action = policy_act(&m->policy, clock_ns(CLOCK_MONOTONIC));
 	/* Between two iterations there is mostly nothing to say. */
-	if (!action.act && action.reason == POLICY_REASON_PROGRESS &&
-	    m->decision.verdict != POLICY_SWITCHOVER)
+	if (!boundary && !action.act && action.reason == POLICY_REASON_PROGRESS)
 		return 0;
 	m->action = action;
 	return act(m, err);

@@ -38,10 +38,9 @@ const char supervise_usage[] =
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_TO, OPTION_DOWNTIME, OPTION_MAX_DOWNTIME,
-	OPTION_FIXED_COST, OPTION_SWITCHOVER_BANDWIDTH, OPTION_MAX_BANDWIDTH,
-	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_POSTCOPY, OPTION_ATTEMPTS,
-	OPTION_MIN_INTERVAL, OPTION_STALL_WINDOW, OPTION_MULTIFD,
+	OPTION_QMP = 256, OPTION_TO, OPTION_SWITCHOVER_BANDWIDTH,
+	OPTION_MAX_BANDWIDTH, OPTION_ON_TIMEOUT, OPTION_POSTCOPY, OPTION_ATTEMPTS,
+	OPTION_MIN_INTERVAL, OPTION_MULTIFD,
 	OPTION_TLS_CREDS, OPTION_TLS_HOSTNAME, OPTION_SWITCHOVER_ACK,
 	OPTION_DRY_RUN, OPTION_FORCE,
 };
@@ -92,34 +91,11 @@ static int take_numbers(struct supervise_options *options, int option,
 	case OPTION_MAX_BANDWIDTH:
 		return option_rate("--max-bandwidth", optarg,
 				   &options->max_bandwidth, err);
-	default:
-		return 1;
-	}
-}
-
-static int take_times(struct supervise_options *options, int option,
-		      struct error *err)
-{
-	struct policy_limits *limits = &options->limits;
-
-	switch (option) {
-	case OPTION_DOWNTIME:
-		return option_time("--downtime", optarg, &limits->downtime, err);
-	case OPTION_MAX_DOWNTIME:
-		return option_time("--max-downtime", optarg, &limits->max_downtime,
-				   err);
-	case OPTION_FIXED_COST:
-		return option_time("--fixed-cost", optarg, &limits->fixed_cost, err);
-	case OPTION_TIMEOUT:
-		return option_time("--timeout", optarg, &limits->timeout, err);
 	case OPTION_MIN_INTERVAL:
-		return option_time("--min-interval", optarg, &limits->min_interval,
-				   err);
-	case OPTION_STALL_WINDOW:
-		return option_time("--stall-window", optarg, &limits->stall_window,
-				   err);
+		return option_time("--min-interval", optarg,
+				   &options->limits.min_interval, err);
 	default:
-		return 1;
+		return limits_option(&options->limits, option, optarg, err);
 	}
 }
 
@@ -164,8 +140,6 @@ static int options_take(struct supervise_options *options, int option,
 {
 	int ret = take_numbers(options, option, err);
 
-	if (ret > 0)
-		ret = take_times(options, option, err);
 	return ret > 0 ? take_words(options, option, err) : ret;
 }
 
@@ -214,18 +188,14 @@ int supervise_options_parse(struct supervise_options *options, int argc,
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "to", required_argument, NULL, OPTION_TO },
-		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
-		{ "max-downtime", required_argument, NULL, OPTION_MAX_DOWNTIME },
-		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
+		LIMITS_OPTIONS,
 		{ "switchover-bandwidth", required_argument, NULL,
 		  OPTION_SWITCHOVER_BANDWIDTH },
 		{ "max-bandwidth", required_argument, NULL, OPTION_MAX_BANDWIDTH },
-		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 		{ "on-timeout", required_argument, NULL, OPTION_ON_TIMEOUT },
 		{ "postcopy", no_argument, NULL, OPTION_POSTCOPY },
 		{ "attempts", required_argument, NULL, OPTION_ATTEMPTS },
 		{ "min-interval", required_argument, NULL, OPTION_MIN_INTERVAL },
-		{ "stall-window", required_argument, NULL, OPTION_STALL_WINDOW },
 		{ "multifd", required_argument, NULL, OPTION_MULTIFD },
 		{ "tls-creds", required_argument, NULL, OPTION_TLS_CREDS },
 		{ "tls-hostname", required_argument, NULL, OPTION_TLS_HOSTNAME },

@@ -6,18 +6,11 @@
 #include "cmd/migrate.h"
 #include "unit.h"
 
-/* The command line, its words separated by blanks. */
 static int parse(struct migrate_options *options, const char *line, struct error *err)
 {
-	static char text[512];
-	char *argv[32] = { "migrate" };
-	int argc = 1;
-	char *word;
+	char *argv[UNIT_WORDS];
+	int argc = unit_words("migrate", line, argv);
 
-	snprintf(text, sizeof(text), "%s", line);
-	for (word = strtok(text, " "); word; word = strtok(NULL, " "))
-		argv[argc++] = word;
-	optind = 0;
 	return migrate_options_parse(options, argc, argv, err);
 }
 
