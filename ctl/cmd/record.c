@@ -77,6 +77,11 @@ static void record_name(struct record *record, uint64_t session)
 		 (unsigned long long)session);
 }
 
+static bool is_handed_over(const struct record *record)
+{
+	return strcmp(record->state, "migrating");
+}
+
 /**
  * record_create() - a migration begins
  * @record: filled; its path is "" on failure
@@ -98,12 +103,12 @@ int record_create(struct record *record, uint64_t session, const char *qmp,
 	if (mkdir(RECORD_DIR, 0755) && errno != EEXIST)
 		return record_error(RECORD_DIR, err);
 	record_name(record, session);
-	if (!record_read(&old, session, err) && record_in_doubt(&old)) {
+	if (!record_read(&old, session, err) && is_handed_over(&old)) {
 		record->path[0] = '\0';
 		error_set(err, EXIT_IN_DOUBT,
-			  "an earlier migration that had the session number %llu is still in doubt",
-			  (unsigned long long)session);
-		return error_advise(err, "end that with migctl resolve, or start again: the next one has another number");
+			  "the record of an earlier migration, %s, is still there, and it had the same session number",
+			  old.path);
+		return error_advise(err, "end that one with migctl resolve, or start again: the next one has another number");
 	}
 	if (record_write(record, err)) {
 		record->path[0] = '\0';
@@ -164,13 +169,6 @@ bool record_owner_lives(const struct record *record)
 	return !strcmp(name, "migctl");
 }
 
-/* Handed over by a migctl that died is as much in doubt as one that says so. */
-bool record_in_doubt(const struct record *record)
-{
-	return !strcmp(record->state, "in-doubt") ||
-	       (!strcmp(record->state, "handed-over") && !record_owner_lives(record));
-}
-
 void record_each(void (*fn)(const struct record *record, void *data), void *data)
 {
 	struct dirent *entry;
@@ -198,7 +196,7 @@ void record_each(void (*fn)(const struct record *record, void *data), void *data
 static void sweep_record(const struct record *record, void *data)
 {
 	(void)data;
-	if (!record_in_doubt(record) && !record_owner_lives(record))
+	if (!is_handed_over(record) && !record_owner_lives(record))
 		unlink(record->path);
 }
 

@@ -43,9 +43,10 @@ int record_set(struct record *record, const char *state, struct error *err);
 void record_remove(struct record *record);
 /* Does the migctl that wrote it live? */
 bool record_owner_lives(const struct record *record);
-/* Is nobody left who knows whether the guest was taken over? */
-bool record_in_doubt(const struct record *record);
-/* Remove what killed migctls have left; what is in doubt stays. */
+/*
+ * Remove what killed migctls have left; a record that says more than "migrating" may be
+ * all that is known of a guest, and stays.
+ */
 void record_sweep(void);
 /* Those that can be read, in no order. */
 void record_each(void (*fn)(const struct record *record, void *data), void *data);

@@ -72,6 +72,13 @@ static const struct out_field fields[FIELDS] = {
 	[TO] = { "to", "TO", 0, OUT_TEXT },
 };
 
+/* Handed over by a migctl that died is as much in doubt as one that says so. */
+static bool is_in_doubt(const struct record *record)
+{
+	return !strcmp(record->state, "in-doubt") ||
+	       (!strcmp(record->state, "handed-over") && !record_owner_lives(record));
+}
+
 static void out_row(struct output *out, const struct record *record)
 {
 	out_begin(out, OUT_ROW, "in_doubt");
@@ -84,13 +91,13 @@ static void out_row(struct output *out, const struct record *record)
 
 static void show_one(const struct record *record, void *data)
 {
-	if (record_in_doubt(record))
+	if (is_in_doubt(record))
 		out_row(data, record);
 }
 
 static int check(const struct record *record, struct error *err)
 {
-	if (record_in_doubt(record))
+	if (is_in_doubt(record))
 		return 0;
 	if (record_owner_lives(record)) {
 		error_set(err, EXIT_FAILED, "session %llu is still moved, by process %d",
