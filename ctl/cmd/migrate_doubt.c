@@ -5,6 +5,8 @@
  */
 #include <poll.h>
 #include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "cmd/doubt.h"
 #include "cmd/migrate.h"
@@ -55,6 +57,15 @@ static int ask(struct migration *m, struct error *err)
 	return -1;
 }
 
+/* A Ctrl-C that came too late to call it off is not meant for this. */
+static void forget_signals(const struct migration *m)
+{
+	struct signalfd_siginfo info;
+
+	while (m->signals >= 0 && read(m->signals, &info, sizeof(info)) > 0)
+		;
+}
+
 /* Ctrl-C ends the asking, not the doubt. */
 static bool wait_and_go_on(const struct migration *m, uint64_t until)
 {
@@ -85,6 +96,7 @@ int migrate_doubt(struct migration *m, struct error *err)
 	migrate_out_action(m, "in doubt: asking the destination whether the guest runs there",
 			   NULL);
 	disconnect(m);
+	forget_signals(m);
 	do {
 		answered = !ask(m, &ignored);
 	} while (!answered && wait_and_go_on(m, until));
