@@ -298,3 +298,58 @@ TEST(lock_is_of_one)
 	CHECK(access(lock.path, F_OK));
 	lock_drop(&lock);
 }
+
+/* A guard that is about to end is waited for. */
+TEST(lock_of_a_guard_is_waited_for)
+{
+	struct lock lock = LOCK_NONE;
+	struct error err = {};
+	int ready[2];
+	pid_t pid;
+	char word;
+
+	CHECK_EQ(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		CHECK_EQ(lock_take(&lock, INT_MAX, &err), 0);
+		if (!fork()) {
+			usleep(300000);
+			_exit(0);
+		}
+		CHECK_EQ(write(ready[1], ".", 1), 1);
+		_exit(0);
+	}
+	CHECK_EQ(read(ready[0], &word, 1), 1);
+	waitpid(pid, NULL, 0);
+	CHECK_EQ(lock_take(&lock, INT_MAX, &err), 0);
+	lock_drop(&lock);
+}
+
+TEST(lock_of_a_guard_that_hangs)
+{
+	struct lock lock = LOCK_NONE;
+	struct error err = {};
+	int ready[2], guard = 0;
+	pid_t pid;
+
+	CHECK_EQ(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		CHECK_EQ(lock_take(&lock, INT_MAX - 1, &err), 0);
+		guard = fork();
+		if (!guard) {
+			pause();
+			_exit(0);
+		}
+		CHECK_EQ(write(ready[1], &guard, sizeof(guard)), sizeof(guard));
+		_exit(0);
+	}
+	CHECK_EQ(read(ready[0], &guard, sizeof(guard)), sizeof(guard));
+	waitpid(pid, NULL, 0);
+	CHECK_EQ(lock_take(&lock, INT_MAX - 1, &err), -1);
+	CHECK_HAS(err.message, "its guard undoes");
+	CHECK(err.advice[0]);
+	kill(guard, SIGKILL);
+	CHECK_EQ(lock_take(&lock, INT_MAX - 1, &err), 0);
+	lock_drop(&lock);
+}
