@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,10 +12,7 @@
 #include "cmd/control.h"
 #include "cmd/record.h"
 
-#define LINE_SIZE	4096
-
 /* A migration does not wait for a slow client; a client does for a migration. */
-#define REQUEST_TIMEOUT_MS	100
 #define ANSWER_TIMEOUT_MS	10000
 
 static void control_name(struct control *control, uint64_t session)
@@ -39,16 +37,26 @@ static int control_bind(struct control *control)
 
 	control_address(control, &address);
 	unlink(control->path);
-	ret = bind(control->fd, (struct sockaddr *)&address, sizeof(address));
+	ret = bind(control->listener, (struct sockaddr *)&address, sizeof(address));
 	umask(mask);
-	return ret ? ret : listen(control->fd, 8);
+	return ret ? ret : listen(control->listener, 8);
+}
+
+static int control_watch(struct control *control, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(control->fd, EPOLL_CTL_ADD, fd, &event);
 }
 
 int control_open(struct control *control, uint64_t session, struct error *err)
 {
+	*control = CONTROL_NONE;
 	control_name(control, session);
-	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (control->fd >= 0 && !control_bind(control))
+	control->fd = epoll_create1(EPOLL_CLOEXEC);
+	control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (control->fd >= 0 && control->listener >= 0 && !control_bind(control) &&
+	    !control_watch(control, control->listener))
 		return 0;
 	error_set(err, errno == EACCES ? EXIT_PERMISSION : EXIT_FAILED, "%s: %s",
 		  control->path, strerror(errno));
@@ -56,34 +64,56 @@ int control_open(struct control *control, uint64_t session, struct error *err)
 	return -1;
 }
 
+static void client_remove(struct control *control, size_t index)
+{
+	close(control->clients[index].fd);
+	control->n--;
+	memmove(&control->clients[index], &control->clients[index + 1],
+		(control->n - index) * sizeof(control->clients[0]));
+}
+
 void control_close(struct control *control)
 {
-	if (control->fd < 0)
-		return;
-	unlink(control->path);
-	close(control->fd);
-	control->fd = -1;
+	while (control->n)
+		client_remove(control, control->n - 1);
+	if (control->listener >= 0) {
+		unlink(control->path);
+		close(control->listener);
+	}
+	if (control->fd >= 0)
+		close(control->fd);
+	*control = CONTROL_NONE;
+}
+
+/* 1 when the line is whole, 0: not yet, -1: it is too long, or nobody is there. */
+static int line_take(int fd, char line[CONTROL_LINE], size_t *used)
+{
+	ssize_t length;
+
+	while (*used < CONTROL_LINE - 1) {
+		length = recv(fd, line + *used, CONTROL_LINE - 1 - *used, MSG_DONTWAIT);
+		if (length < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (length <= 0)
+			return -1;
+		*used += (size_t)length;
+		line[*used] = '\0';
+		if (line[*used - 1] == '\n')
+			return 1;
+	}
+	return -1;
 }
 
 /* One line; -1 if it does not come in time, or is too long. */
-static int line_read(int fd, char line[LINE_SIZE], int timeout_ms)
+static int line_read(int fd, char line[CONTROL_LINE], int timeout_ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	size_t used = 0;
-	ssize_t length;
+	int ret = 0;
 
-	while (used < LINE_SIZE - 1) {
-		if (poll(&pfd, 1, timeout_ms) <= 0)
-			return -1;
-		length = recv(fd, line + used, LINE_SIZE - 1 - used, MSG_DONTWAIT);
-		if (length <= 0)
-			return -1;
-		used += (size_t)length;
-		line[used] = '\0';
-		if (line[used - 1] == '\n')
-			return 0;
-	}
-	return -1;
+	while (!ret && poll(&pfd, 1, timeout_ms) > 0)
+		ret = line_take(fd, line, &used);
+	return ret > 0 ? 0 : -1;
 }
 
 static int line_send(int fd, json_t *json)
@@ -107,16 +137,13 @@ static json_t *answer_of(int ret, const struct error *err)
 			 err->message, "advice", err->advice);
 }
 
-static void serve_one(int fd, control_fn *fn, void *data)
+static void answer(int fd, const char *line, control_fn *fn, void *data)
 {
 	struct error err = {};
-	char line[LINE_SIZE];
 	const char *command;
 	json_t *request;
 	int ret = -1;
 
-	if (line_read(fd, line, REQUEST_TIMEOUT_MS))
-		return;
 	request = json_loads(line, 0, NULL);
 	command = json_string_value(json_object_get(request, "command"));
 	if (command)
@@ -127,15 +154,43 @@ static void serve_one(int fd, control_fn *fn, void *data)
 	line_send(fd, answer_of(ret, &err));
 }
 
+static void let_in(struct control *control)
+{
+	int fd, n;
+
+	/* No more than have room, however many come. */
+	for (n = 0; n < CONTROL_CLIENTS; n++) {
+		fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			return;
+		if (control->n == CONTROL_CLIENTS)
+			client_remove(control, 0);
+		if (control_watch(control, fd)) {
+			close(fd);
+			continue;
+		}
+		control->clients[control->n].fd = fd;
+		control->clients[control->n++].used = 0;
+	}
+}
+
 void control_serve(struct control *control, control_fn *fn, void *data)
 {
-	int fd;
+	struct control_client *client;
+	struct epoll_event event;
+	size_t i;
+	int ret;
 
-	if (control->fd < 0)
+	if (control->fd < 0 || epoll_wait(control->fd, &event, 1, 0) <= 0)
 		return;
-	while ((fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		serve_one(fd, fn, data);
-		close(fd);
+	let_in(control);
+	for (i = control->n; i-- > 0;) {
+		client = &control->clients[i];
+		ret = line_take(client->fd, client->line, &client->used);
+		if (ret > 0)
+			answer(client->fd, client->line, fn, data);
+		if (ret)
+			client_remove(control, i);
 	}
 }
 
@@ -181,25 +236,24 @@ int control_ask(uint64_t session, json_t *request, struct error *err)
 {
 	struct control control = CONTROL_NONE;
 	struct sockaddr_un address;
-	char line[LINE_SIZE];
-	int ret = -1;
+	char line[CONTROL_LINE];
+	int fd, ret = -1;
 
 	control_name(&control, session);
 	control_address(&control, &address);
-	control.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (control.fd < 0 ||
-	    connect(control.fd, (struct sockaddr *)&address, sizeof(address))) {
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address))) {
 		ask_error(session, err);
 		json_decref(request);
-	} else if (line_send(control.fd, request) ||
-		   line_read(control.fd, line, ANSWER_TIMEOUT_MS)) {
+	} else if (line_send(fd, request) ||
+		   line_read(fd, line, ANSWER_TIMEOUT_MS)) {
 		error_set(err, EXIT_GONE, "the migration of session %llu does not answer",
 			  (unsigned long long)session);
 		error_advise(err, "see migctl list whether it has ended");
 	} else {
 		ret = answer_take(line, err);
 	}
-	if (control.fd >= 0)
-		close(control.fd);
+	if (fd >= 0)
+		close(fd);
 	return ret;
 }

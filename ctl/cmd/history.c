@@ -8,12 +8,12 @@
 const char history_usage[] =
 	"migctl history [-j] [--count N]\n"
 	"\n"
-	"Past migrations that this host was the source of, the last one last, and why\n"
-	"they ended; also those under way.\n"
+	"Past migrations from this host and to it, the last one last, and why they ended;\n"
+	"also those under way.\n"
 	"\n"
 	"  -n, --count N   only the last N (20)";
 
-enum { STARTED, COMMAND, RESULT, TOTAL, DOWNTIME, SENT, TO, FIELDS };
+enum { STARTED, COMMAND, RESULT, TOTAL, DOWNTIME, SENT, RECEIVED, TO, FIELDS };
 
 static const struct out_field fields[FIELDS] = {
 	[STARTED] = { "started_ns", "STARTED", 19, OUT_TEXT },
@@ -21,7 +21,8 @@ static const struct out_field fields[FIELDS] = {
 	[RESULT] = { "result", "RESULT", 11, OUT_TEXT },
 	[TOTAL] = { "total_ns", "TOTAL", 8, OUT_TIME },
 	[DOWNTIME] = { "downtime_ns", "DOWNTIME", 8, OUT_TIME },
-	[SENT] = { "sent_bytes", "SENT", 10, OUT_BYTES },
+	[SENT] = { "sent_bytes", "MOVED", 10, OUT_BYTES },
+	[RECEIVED] = { "received_bytes", NULL, 10, OUT_BYTES },
 	[TO] = { "to", "TO, AND WHY IT ENDED", 0, OUT_TEXT },
 };
 
@@ -62,6 +63,16 @@ static void out_number(struct output *out, const struct out_field *field,
 		out_none(out, field);
 }
 
+/* Sent by a source, or received by a destination. */
+static void out_moved(struct output *out, const json_t *run)
+{
+	struct out_field field = fields[json_object_get(run, "received_bytes") ?
+					RECEIVED : SENT];
+
+	field.label = fields[SENT].label;
+	out_number(out, &field, run);
+}
+
 static void out_row(struct output *out, const json_t *run)
 {
 	json_int_t started = json_integer_value(json_object_get(run, "started_ns"));
@@ -79,7 +90,7 @@ static void out_row(struct output *out, const json_t *run)
 	out_text(out, &fields[RESULT], run_result(run));
 	out_number(out, &fields[TOTAL], run);
 	out_number(out, &fields[DOWNTIME], run);
-	out_number(out, &fields[SENT], run);
+	out_moved(out, run);
 	out_text(out, &fields[TO], where);
 	out_end(out);
 }

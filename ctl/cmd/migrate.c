@@ -3,6 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/doubt.h"
+#include "cmd/limits.h"
+#include "cmd/live.h"
 #include "cmd/migrate.h"
 #include "cmd/session.h"
 #include "common/fault.h"
@@ -23,24 +26,30 @@ const char migrate_usage[] =
 	"  --compress-level N   of zstd, 1 to 19 (1)\n"
 	SECURITY_USAGE
 	"  --downtime T         the guest may be stopped for so long (300ms)\n"
+	"  --max-downtime T     raise that as far as needed, up to this\n"
 	"  --fixed-cost T       of that, keep so much for the stop, the devices and the\n"
 	"                       resume (0ms); the rest is for the last copy\n"
 	"  --bandwidth RATE     decide by this many bytes a second (100M), not by what\n"
 	"                       is measured\n"
 	"  --max-bandwidth RATE send no more than that while the guest runs\n"
-	"  --timeout T          give up after this time; the guest runs on here\n"
+	"  --throttle[=PERCENT] against a stall, take away CPU time from the guest, step by\n"
+	"                       step, up to so much (80)\n"
+	"  --stall-window T     no progress for so long is a stall (40s)\n"
+	"  --timeout T          after this time do what --on-timeout says\n"
+	"  --on-timeout WHAT    cancel (default; the guest runs on here) or stop: move the\n"
+	"                       rest with the guest stopped, however long that takes\n"
 	"  --verify WHEN        compare all pages: after (default; while the guest runs\n"
 	"                       at the destination), before (the handover, paid in\n"
 	"                       downtime) or off\n"
+	DOUBT_USAGE
 	"  --disks-shared       the destination has the guest's disks by shared storage:\n"
 	"                       they are not moved\n"
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_TO, OPTION_DOWNTIME,
-	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
+	OPTION_QMP = 256, OPTION_TO, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH,
 	OPTION_VERIFY, OPTION_CHANNELS, OPTION_COMPRESS, OPTION_COMPRESS_LEVEL,
-	OPTION_DISKS_SHARED,
+	OPTION_DISKS_SHARED, OPTION_THROTTLE, OPTION_ON_TIMEOUT, OPTION_DOUBT_TIMEOUT,
 };
 
 #define ACCEPT_TIMEOUT		(30 * NS_PER_S)
@@ -87,9 +96,51 @@ static int option_count(const char *option, const char *value, unsigned int max,
 	return 0;
 }
 
+static int option_on_timeout(const char *value, enum policy_on_timeout *what,
+			     struct error *err)
+{
+	static const char * const names[] = { "cancel", "stop" };
+	size_t word;
+
+	if (option_word("--on-timeout", value, names, ARRAY_SIZE(names),
+			"it is cancel or stop", &word, err))
+		return -1;
+	*what = word ? POLICY_ON_TIMEOUT_STOP : POLICY_ON_TIMEOUT_CANCEL;
+	return 0;
+}
+
+static int option_throttle(const char *value, struct policy_limits *limits,
+			   struct error *err)
+{
+	limits->allowed |= POLICY_ALLOW_THROTTLE;
+	if (!value)
+		return 0;
+	return option_count("--throttle", value, THROTTLE_MAX, &limits->throttle_max,
+			    err);
+}
+
+/* 1 if it is none of these. */
+static int decision_take(struct policy_limits *limits, int option, struct error *err)
+{
+	switch (option) {
+	case OPTION_BANDWIDTH:
+		return option_rate("--bandwidth", optarg, &limits->bandwidth, err);
+	case OPTION_THROTTLE:
+		return option_throttle(optarg, limits, err);
+	case OPTION_ON_TIMEOUT:
+		return option_on_timeout(optarg, &limits->on_timeout, err);
+	default:
+		return limits_option(limits, option, optarg, err);
+	}
+}
+
 static int options_take(struct migrate_options *options, int option,
 			struct error *err)
 {
+	int ret = decision_take(&options->limits, option, err);
+
+	if (ret <= 0)
+		return ret;
 	switch (option) {
 	case OPTION_QMP:
 		options->qmp = optarg;
@@ -97,21 +148,9 @@ static int options_take(struct migrate_options *options, int option,
 	case OPTION_TO:
 		options->to = optarg;
 		return 0;
-	case OPTION_DOWNTIME:
-		return option_time("--downtime", optarg,
-				   &options->limits.downtime, err);
-	case OPTION_FIXED_COST:
-		return option_time("--fixed-cost", optarg,
-				   &options->limits.fixed_cost, err);
-	case OPTION_BANDWIDTH:
-		return option_rate("--bandwidth", optarg,
-				   &options->limits.bandwidth, err);
 	case OPTION_MAX_BANDWIDTH:
 		return option_rate("--max-bandwidth", optarg,
 				   &options->sending.max_bandwidth, err);
-	case OPTION_TIMEOUT:
-		return option_time("--timeout", optarg,
-				   &options->limits.timeout, err);
 	case OPTION_CHANNELS:
 		return option_count("--channels", optarg, WIRE_MAX_CHANNELS,
 				    &options->channels, err);
@@ -125,13 +164,16 @@ static int options_take(struct migrate_options *options, int option,
 	case OPTION_DISKS_SHARED:
 		options->disks_shared = true;
 		return 0;
+	case OPTION_DOUBT_TIMEOUT:
+		return option_time("--doubt-timeout", optarg,
+				   &options->doubt_timeout, err);
 	default:
 		return security_option(&options->security, option, optarg, err);
 	}
 }
 
-static int options_parse(struct migrate_options *options, int argc, char **argv,
-			 struct error *err)
+int migrate_options_parse(struct migrate_options *options, int argc, char **argv,
+			  struct error *err)
 {
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
@@ -140,13 +182,14 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 		{ "compress", required_argument, NULL, OPTION_COMPRESS },
 		{ "compress-level", required_argument, NULL, OPTION_COMPRESS_LEVEL },
 		SECURITY_OPTIONS,
-		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
-		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
+		LIMITS_OPTIONS,
 		{ "bandwidth", required_argument, NULL, OPTION_BANDWIDTH },
 		{ "max-bandwidth", required_argument, NULL, OPTION_MAX_BANDWIDTH },
-		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+		{ "throttle", optional_argument, NULL, OPTION_THROTTLE },
+		{ "on-timeout", required_argument, NULL, OPTION_ON_TIMEOUT },
 		{ "verify", required_argument, NULL, OPTION_VERIFY },
 		{ "disks-shared", no_argument, NULL, OPTION_DISKS_SHARED },
+		{ "doubt-timeout", required_argument, NULL, OPTION_DOUBT_TIMEOUT },
 		COMMON_OPTIONS
 	};
 	int option;
@@ -154,6 +197,7 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 	*options = (struct migrate_options) {
 		.limits = policy_default_limits,
 		.channels = DEFAULT_CHANNELS,
+		.doubt_timeout = DOUBT_TIMEOUT,
 	};
 	while ((option = option_next(argc, argv, ":j", longs, err))) {
 		if (option < 0 || options_take(options, option, err))
@@ -171,12 +215,7 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 				 "migrate: --compress-level is of --compress zstd");
 	if (!options->sending.level)
 		options->sending.level = 1;
-	if (options->limits.fixed_cost >= options->limits.downtime) {
-		error_set(err, EXIT_USAGE,
-			  "migrate: --fixed-cost leaves nothing of --downtime for the last copy");
-		return error_advise(err, "allow more downtime, or give the time that stop, devices and resume take: the summary of a migration has it");
-	}
-	return 0;
+	return limits_check("migrate", &options->limits, err);
 }
 
 /* The source's half: find the guest, refuse what can't be moved. */
@@ -321,14 +360,13 @@ static int migrate(struct migration *m, struct error *err)
 	    security_open(&m->secured, &m->options->security, m->options->to, err) ||
 	    open_source(m, err) || open_tracker(m, err))
 		return -1;
+	run_note(&m->run, "session_id", json_integer((json_int_t)m->tracker.id));
 	policy_init(&m->policy, &m->options->limits, m->times.started);
 	if (migrate_set_phase(m, MIGTRACK_PHASE_SETUP, err) ||
-	    open_destination(m, err) || fault("connected", err) ||
+	    migrate_throttle_open(m, err) || open_destination(m, err) || fault("connected", err) ||
 	    open_link(m, err) || fault("joined", err) || open_sender(m, err))
 		return -1;
 	migrate_out_start(m);
-	run_begin(&m->run, NULL, "migrate", m->options->qmp, m->options->to);
-	run_note(&m->run, "session_id", json_integer((json_int_t)m->tracker.id));
 	if (migrate_precopy(m, err))
 		return -1;
 	return migrate_switchover(m, err);
@@ -340,26 +378,51 @@ static int finish(struct migration *m, struct error *err)
 	struct wire_frame frame = { .type = WIRE_DONE };
 
 	if (m->options->verify == VERIFY_AFTER) {
-		if (migrate_set_phase(m, MIGTRACK_PHASE_VERIFY, err) ||
-		    fault("verify", err) ||
-		    migrate_verify(m, err))
+		migrate_tell_phase(m, MIGTRACK_PHASE_VERIFY);
+		if (fault("verify", err) || migrate_verify(m, err))
 			return -1;
 	}
-	if (migrate_set_phase(m, MIGTRACK_PHASE_COMPLETED, err))
-		return -1;
+	migrate_tell_phase(m, MIGTRACK_PHASE_COMPLETED);
 	record_remove(&m->record);
 	return channel_send(&m->channel, &frame, NULL, err);
 }
 
+/* What fails after the handover is no failure of the move: nothing is to be repeated. */
+static int moved_but(const struct migration *m, struct error *err)
+{
+	char why[sizeof(err->message)];
+	bool compared = m->verified || m->options->verify == VERIFY_OFF;
+
+	if (err->code == EXIT_DIFFERS)
+		return -1;
+	memcpy(why, err->message, sizeof(why));
+	error_set(err, EXIT_MOVED, "the guest runs at the destination, but %s (%.800s)",
+		  compared ? "that could not be told that all is well" :
+		  "its memory could not be compared", why);
+	return error_advise(err,
+			    "the QEMU here is paused and can be ended: never let it run%s",
+			    compared ? "" : "; that a page is wrong was not found");
+}
+
+static int complete(struct migration *m, struct error *err)
+{
+	if (!finish(m, err))
+		return 0;
+	if (err->code == EXIT_PEER)
+		peer_explain(&m->peer, err);
+	return moved_but(m, err);
+}
+
 static void conclude(struct migration *m, const struct error *err)
 {
-	struct error ignored;
-
-	if (m->phase != MIGTRACK_PHASE_NONE && m->phase != MIGTRACK_PHASE_IN_DOUBT &&
-	    m->phase != MIGTRACK_PHASE_COMPLETED)
-		migrate_set_phase(m, err->code == EXIT_CANCELLED ?
-				  MIGTRACK_PHASE_CANCELLED : MIGTRACK_PHASE_FAILED,
-				  &ignored);
+	if (m->phase == MIGTRACK_PHASE_NONE || m->phase == MIGTRACK_PHASE_IN_DOUBT ||
+	    m->phase == MIGTRACK_PHASE_COMPLETED)
+		;
+	else if (err->code == EXIT_MOVED)
+		migrate_tell_phase(m, MIGTRACK_PHASE_COMPLETED);
+	else
+		migrate_tell_phase(m, err->code == EXIT_CANCELLED ?
+				   MIGTRACK_PHASE_CANCELLED : MIGTRACK_PHASE_FAILED);
 	/* One that is in doubt leaves its record. */
 	if (m->phase != MIGTRACK_PHASE_IN_DOUBT)
 		record_remove(&m->record);
@@ -383,6 +446,7 @@ static void migration_close(struct migration *m)
 		m->vmm->ops->close(m->vmm);
 	if (m->signals >= 0)
 		close(m->signals);
+	throttle_free(&m->throttle);
 	free(m->blocks);
 }
 
@@ -399,22 +463,25 @@ int cmd_migrate(struct output *out, int argc, char **argv, struct error *err)
 		.tracker.fd = -1,
 		.relay.fd = -1,
 		.relay.vmm_fd = -1,
+		.throttle = THROTTLE_NONE,
 		.signals = -1,
+		.lines = live_open(out),
 	};
 	int ret;
 
-	if (options_parse(&options, argc, argv, err))
+	if (migrate_options_parse(&options, argc, argv, err))
 		return -1;
+	run_begin(&m.run, NULL, "migrate", options.qmp, options.to);
 	ret = migrate(&m, err);
 	if (!ret)
-		ret = finish(&m, err);
+		ret = complete(&m, err);
 	migrate_undo(&m, ret ? err : NULL);
 	if (ret && err->code == EXIT_PEER)
 		peer_explain(&m.peer, err);
 	conclude(&m, err);
 	if (m.sync.syncs)
 		migrate_out_summary(&m, ret ? err : NULL);
-	run_end(&m.run, phase_name(m.phase), ret ? err : NULL);
+	run_end(&m.run, migrate_result(&m, ret ? err : NULL), ret ? err : NULL);
 	migration_close(&m);
 	return ret;
 }

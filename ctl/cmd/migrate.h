@@ -10,6 +10,7 @@
 #include "cmd/record.h"
 #include "cmd/runs.h"
 #include "cmd/security.h"
+#include "cmd/throttle.h"
 #include "cmd/tracker.h"
 #include "policy/policy.h"
 #include "stream/channel.h"
@@ -33,11 +34,13 @@ struct migrate_options {
 	struct sender_options sending;
 	enum verify verify;
 	bool disks_shared;
+	uint64_t doubt_timeout;
 };
 
 /* When the parts of the downtime ended, CLOCK_MONOTONIC in ns; 0: not yet. */
 struct migrate_times {
 	uint64_t started;
+	uint64_t shown;
 	uint64_t first_pass;		/* ended */
 	uint64_t running;		/* the guest last ran here: the VMM's word, or ours */
 	uint64_t stopped;
@@ -66,6 +69,10 @@ struct migrate_times {
  * @sender: moves the pages
  * @blocks: of @sender
  * @policy: decides
+ * @decision: its last word on the switchover
+ * @action: and on what else to do
+ * @forced: switch over at the next sync, however long the rest takes
+ * @throttle: takes CPU time away from the guest
  * @saved: the VMM's settings as they were
  * @guard: undoes what we did if we die
  * @lock: no other controller has the VMM
@@ -74,12 +81,16 @@ struct migrate_times {
  * @run: what is left for migctl history
  * @signals: Ctrl-C and migctl cancel
  * @phase: published
+ * @verdict: likewise
  * @handed_over: the destination may run the guest
  * @sample: what was sent since the last sample was taken
  * @sync: results of the last sync
+ * @interval: between it and the one before
  * @times: see there
  * @device_bytes: of the VMM's own stream
  * @verified: the digests were compared and are equal
+ * @progress: so many percent are done; never less than before
+ * @lines: of the screen that is to be drawn anew, -1 if that is no terminal
  */
 struct migration {
 	struct output *out;
@@ -99,6 +110,10 @@ struct migration {
 	struct sender sender;
 	struct sender_block *blocks;
 	struct policy policy;
+	struct policy_decision decision;
+	struct policy_action action;
+	bool forced;
+	struct throttle throttle;
 	json_t *saved;
 	struct guard *guard;
 	struct lock lock;
@@ -111,10 +126,17 @@ struct migration {
 	bool handed_over;
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
+	uint64_t interval;
 	struct migrate_times times;
 	uint64_t device_bytes;
 	bool verified;
+	unsigned int progress;
+	int lines;
 };
+
+/* migrate.c */
+int migrate_options_parse(struct migrate_options *options, int argc, char **argv,
+			  struct error *err);
 
 /* migrate_run.c: iterations. 0 to switch over, -1 with the reason. */
 int migrate_precopy(struct migration *m, struct error *err);
@@ -127,20 +149,39 @@ int migrate_send(struct migration *m, uint64_t bytes, struct error *err);
 int migrate_check(struct migration *m, struct error *err);
 int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 		      struct error *err);
+/* Listeners are told if the session still is there; no failure. */
+void migrate_tell_phase(struct migration *m, enum migtrack_phase phase);
+
+/* migrate_act.c: what the policy or the user wants done. -1: it is given up. */
+int migrate_act(struct migration *m, struct error *err);
+/* Asked for over the control socket. */
+int migrate_asked(const char *command, const json_t *request, void *data,
+		  struct error *err);
+/* Before the first change of anything: have it undone if we die. */
+int migrate_guard(struct migration *m, struct error *err);
+int migrate_throttle_open(struct migration *m, struct error *err);
+void migrate_throttle_close(struct migration *m);
 
 /* migrate_switchover.c: from the decision to the running destination. */
 int migrate_switchover(struct migration *m, struct error *err);
 /* Undo what was done to the source VMM. Its guest runs on. */
 void migrate_undo(struct migration *m, const struct error *why);
 
+/* migrate_doubt.c: nobody heard whether the guest runs there, and @err says why. 0: it does. */
+int migrate_doubt(struct migration *m, struct error *err);
+
 /* migrate_verify.c: compare all pages with the destination's hashes. */
 int migrate_verify(struct migration *m, struct error *err);
 
 /* migrate_output.c */
 void migrate_out_start(struct migration *m);
-void migrate_out_iteration(struct migration *m,
-			   const struct policy_decision *decision,
-			   uint64_t interval_ns);
+/* Now and then; with @iteration, one has ended. */
+void migrate_out_look(struct migration *m, bool iteration);
+/* @why: the policy's reason, NULL if the user asked for it. */
+void migrate_out_action(struct migration *m, const char *done,
+			const struct policy_action *why);
 void migrate_out_summary(struct migration *m, const struct error *err);
+/* One word on how it ended, if @err is not NULL with that. */
+const char *migrate_result(const struct migration *m, const struct error *err);
 
 #endif /* MIGCTL_MIGRATE_H */

@@ -27,47 +27,13 @@ int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 	return 0;
 }
 
-static void set_verdict(struct migration *m, enum policy_verdict verdict)
+void migrate_tell_phase(struct migration *m, enum migtrack_phase phase)
 {
-	m->verdict = verdict_published(verdict);
-}
+	struct error ignored;
 
-/* Of migctl set; the policy goes on with the new limits. */
-static int set_limits(struct migration *m, const json_t *request, struct error *err)
-{
-	struct policy_limits limits = m->policy.limits;
-	uint64_t bandwidth = limits.bandwidth;
-	uint64_t max_bandwidth = m->sender.options.max_bandwidth;
-
-	if (json_object_get(request, "max_downtime_ns"))
-		return error_set(err, EXIT_USAGE,
-				 "migctl migrate does not raise the limit by itself");
-	control_number(request, "downtime_ns", &limits.downtime);
-	control_number(request, "timeout_ns", &limits.timeout);
-	control_number(request, "bandwidth_bytes_per_second", &bandwidth);
-	control_number(request, "max_bandwidth_bytes_per_second", &max_bandwidth);
-	if (limits.downtime <= limits.fixed_cost)
-		return error_set(err, EXIT_USAGE,
-				 "that leaves nothing of the downtime for the last copy");
-	sender_limit(&m->sender, max_bandwidth);
-	m->policy.limits = limits;
-	policy_set_bandwidth(&m->policy, bandwidth);
-	return 0;
-}
-
-static int asked(const char *command, const json_t *request, void *data,
-		 struct error *err)
-{
-	struct migration *m = data;
-
-	if (m->phase >= MIGTRACK_PHASE_SWITCHOVER)
-		return error_set(err, EXIT_FAILED, "too late: the guest is being handed over");
-	if (!strcmp(command, "set"))
-		return set_limits(m, request, err);
-	if (strcmp(command, "switchover"))
-		return error_set(err, EXIT_USAGE, "%s is not known here", command);
-	m->policy.limits.downtime = DOWNTIME_ANY;
-	return 0;
+	if (m->tracker.fd >= 0)
+		migrate_set_phase(m, phase, &ignored);
+	m->phase = phase;
 }
 
 int migrate_check(struct migration *m, struct error *err)
@@ -76,7 +42,7 @@ int migrate_check(struct migration *m, struct error *err)
 
 	if (poll(&pollfd, 1, 0) > 0)
 		return error_set(err, EXIT_CANCELLED, "cancelled");
-	control_serve(&m->control, asked, m);
+	control_serve(&m->control, migrate_asked, m);
 	return peer_check(&m->peer, err);
 }
 
@@ -134,55 +100,45 @@ static int first_pass(struct migration *m, struct error *err)
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
 }
 
-/* One iteration: returns 1 with what is to be done when its sync has ended. */
-static int iterate(struct migration *m, struct policy_decision *decision,
-		   struct error *err)
+/* All was asked: what is to be done now is in @m. */
+static int decide(struct migration *m, struct error *err)
+{
+	const struct policy_sample *sample = NULL;
+	struct policy_pending pending = { .precopy = sender_pending(&m->sender) };
+
+	if (m->sample.time >= SAMPLE_TIME && m->sample.bytes >= SAMPLE_BYTES)
+		sample = &m->sample;
+	m->decision = policy_switchover(&m->policy, clock_ns(CLOCK_MONOTONIC),
+					&pending, true, sample);
+	if (sample)
+		m->sample = (struct policy_sample){};
+	if (migrate_act(m, err))
+		return -1;
+	m->verdict = m->forced ? MIGTRACK_VERDICT_SWITCHOVER :
+				 verdict_published(m->decision.verdict);
+	return 0;
+}
+
+static int iterate(struct migration *m, struct error *err)
 {
 	uint64_t before = m->sync.sync_time_ns;
-	const struct policy_sample *sample = NULL;
-	struct policy_pending pending = {};
+	int ret;
 
 	if (migrate_sync(m, MIGTRACK_SYNC_KIND_ITERATION, err))
 		return -1;
 	if (!m->times.first_pass)
 		m->times.first_pass = clock_ns(CLOCK_MONOTONIC);
-	if (m->sample.time >= SAMPLE_TIME && m->sample.bytes >= SAMPLE_BYTES)
-		sample = &m->sample;
-	pending.precopy = sender_pending(&m->sender);
-	*decision = policy_switchover(&m->policy, clock_ns(CLOCK_MONOTONIC), &pending,
-				      true, sample);
-	if (sample)
-		m->sample = (struct policy_sample){};
-	migrate_out_iteration(m, decision, m->sync.sync_time_ns - before);
-	set_verdict(m, decision->verdict);
-	if (fault("precopy", err))
+	m->interval = m->sync.sync_time_ns - before;
+	ret = decide(m, err);
+	migrate_out_look(m, true);
+	if (ret || fault("precopy", err))
 		return -1;
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
-}
-
-static int give_up(const struct migration *m, struct error *err)
-{
-	char left[UNIT_TEXT_SIZE], limit[UNIT_TEXT_SIZE], time[UNIT_TEXT_SIZE];
-	char rate[UNIT_TEXT_SIZE];
-
-	error_set(err, EXIT_TIMEOUT,
-		  "not converged within %s: %s are left, and %s can be moved while the guest is stopped",
-		  format_time(time, m->policy.limits.timeout),
-		  format_bytes(left, m->policy.exact_total == POLICY_UNKNOWN ?
-			       sender_pending(&m->sender) : m->policy.exact_total),
-		  format_bytes(limit, policy_threshold(&m->policy)));
-	if (policy_expected_downtime(&m->policy) == POLICY_UNKNOWN)
-		return error_advise(err, "the guest runs on here; give it more time");
-	return error_advise(err,
-			    "the guest runs on here, and writes about as fast as %s can be sent; allow a downtime of %s, or more bandwidth",
-			    format_rate(rate, m->policy.bandwidth),
-			    format_time(time, policy_expected_downtime(&m->policy)));
 }
 
 int migrate_precopy(struct migration *m, struct error *err)
 {
 	struct policy_pending pending = {};
-	struct policy_decision decision;
 
 	m->times.started = clock_ns(CLOCK_MONOTONIC);
 	if (first_pass(m, err))
@@ -191,16 +147,17 @@ int migrate_precopy(struct migration *m, struct error *err)
 		if (migrate_check(m, err))
 			return -1;
 		pending.precopy = sender_pending(&m->sender);
-		decision = policy_next(&m->policy, clock_ns(CLOCK_MONOTONIC), &pending);
-		if (decision.verdict == POLICY_ITERATE &&
-		    iterate(m, &decision, err))
+		m->decision = policy_next(&m->policy, clock_ns(CLOCK_MONOTONIC),
+					  &pending);
+		if (m->forced || m->decision.verdict == POLICY_ITERATE) {
+			if (iterate(m, err))
+				return -1;
+			if (m->forced || m->decision.verdict == POLICY_SWITCHOVER)
+				return 0;
+		} else if (migrate_act(m, err)) {
 			return -1;
-		if (decision.verdict == POLICY_GIVE_UP) {
-			set_verdict(m, decision.verdict);
-			return give_up(m, err);
 		}
-		if (decision.verdict == POLICY_SWITCHOVER)
-			return 0;
+		migrate_out_look(m, false);
 		if (!sender_pending(&m->sender))
 			usleep(IDLE_WAIT_US);
 		else if (migrate_send(m, SLICE_BYTES, err) < 0)

@@ -69,15 +69,13 @@ static int start_vmm(struct migration *m, struct error *err)
 {
 	struct wire_frame frame = { .type = WIRE_VMM_START };
 
-	if (m->ops->save(m->vmm, &m->saved, err) ||
-	    guard_start(&m->guard, m->vmm, m->ops, m->saved, err) ||
-	    m->ops->prepare_source(m->vmm, err) ||
+	if (migrate_guard(m, err) || m->ops->prepare_source(m->vmm, err) ||
 	    relay_open(&m->relay, &m->channel, err) ||
 	    channel_send(&m->channel, &frame, NULL, err))
 		return -1;
 	/* Until the VMM says more: it can stop the guest from here on. */
 	m->times.running = clock_ns(CLOCK_MONOTONIC);
-	if (m->ops->start(m->vmm, m->relay.vmm_fd, err))
+	if (guard_check(m->guard, err) || m->ops->start(m->vmm, m->relay.vmm_fd, err))
 		return -1;
 	return relay_start(&m->relay, err);
 }
@@ -140,28 +138,15 @@ static int final_copy(struct migration *m, struct error *err)
 
 static int vmm_state(struct migration *m, struct error *err)
 {
-	if (m->ops->go_on(m->vmm, err) ||
-	    wait_phase(m, VMM_COMPLETED, NULL, err) ||
+	if (guard_check(m->guard, err) || m->ops->go_on(m->vmm, err))
+		return -1;
+	/* The VMM is busy, and the guest is stopped: nobody waits for this. */
+	migrate_throttle_close(m);
+	if (wait_phase(m, VMM_COMPLETED, NULL, err) ||
 	    peer_wait(&m->peer, PEER_LOADED, PEER_TIMEOUT, m->signals, err))
 		return -1;
 	m->times.loaded = clock_ns(CLOCK_MONOTONIC);
 	return 0;
-}
-
-static int in_doubt(struct migration *m, struct error *err)
-{
-	struct error ignored;
-	char why[sizeof(err->message)];
-
-	memcpy(why, err->message, sizeof(why));
-	migrate_set_phase(m, MIGTRACK_PHASE_IN_DOUBT, &ignored);
-	record_set(&m->record, "in-doubt", &ignored);
-	error_set(err, EXIT_IN_DOUBT,
-		  "in doubt: the destination was told to run the guest and did not answer (%.800s)",
-		  why);
-	return error_advise(err,
-			    "the guest stays paused here. See whether it runs at the destination, then: migctl resolve %llu --there, or, only if it does not and never will, --here",
-			    (unsigned long long)m->tracker.id);
 }
 
 /* From here on it is the destination's guest, whatever happens. */
@@ -172,15 +157,17 @@ static int hand_over(struct migration *m, struct error *err)
 		.count = m->ops->ran(m->vmm),
 	};
 
+	m->record.paused = !frame.count;
 	if (migrate_set_phase(m, MIGTRACK_PHASE_HANDOVER, err) ||
 	    record_set(&m->record, "handed-over", err))
 		return -1;
 	m->handed_over = true;
 	guard_handed_over(m->guard);
-	if (fault("handed-over", err) ||
-	    channel_send(&m->channel, &frame, NULL, err) || fault("go", err) ||
-	    peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err))
-		return in_doubt(m, err);
+	if ((fault("handed-over", err) ||
+	     channel_send(&m->channel, &frame, NULL, err) || fault("go", err) ||
+	     peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err)) &&
+	    migrate_doubt(m, err))
+		return -1;
 	m->times.resumed = clock_ns(CLOCK_MONOTONIC);
 	return 0;
 }
@@ -216,6 +203,7 @@ static void restore_vmm(struct migration *m)
 		out_error(m->out, &err);
 	if (m->ops->restore(m->vmm, m->saved, &err))
 		out_error(m->out, &err);
+	migrate_throttle_close(m);
 	guard_stop(m->guard);
 	m->guard = NULL;
 }
@@ -225,6 +213,6 @@ void migrate_undo(struct migration *m, const struct error *why)
 	if (why && !m->handed_over && m->peer.started)
 		reason_send(&m->channel, WIRE_CANCEL, why);
 	restore_vmm(m);
-	m->device_bytes = m->relay.bytes;
+	m->device_bytes += m->relay.bytes;
 	relay_close(&m->relay);
 }

@@ -57,6 +57,10 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 	case WIRE_RUNNING:
 		peer->running = true;
 		break;
+	case WIRE_NEVER:
+		peer->never = true;
+		peer_said(peer, payload, "the destination could not run the guest");
+		break;
 	case WIRE_HASHES:
 		memcpy(peer->hashes, payload, frame->length);
 		peer->n_hashes = frame->length / sizeof(*peer->hashes);
@@ -192,6 +196,7 @@ static bool peer_has(const struct peer *peer, enum peer_news news)
 	case PEER_BARRIER:	return peer->barrier == peer->wanted;
 	case PEER_LOADED:	return peer->loaded;
 	case PEER_RUNNING:	return peer->running;
+	case PEER_ANSWERED:	return peer->running || peer->never;
 	case PEER_HASHES:	return peer->n_hashes;
 	}
 	return false;

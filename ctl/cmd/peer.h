@@ -20,6 +20,7 @@ enum peer_news {
 	PEER_BARRIER,		/* the barrier that was asked for is passed */
 	PEER_LOADED,		/* the VMM's own stream */
 	PEER_RUNNING,		/* the guest */
+	PEER_ANSWERED,		/* what became of the guest: it runs, or never did */
 	PEER_HASHES,		/* those that were asked for */
 };
 
@@ -38,6 +39,7 @@ enum peer_news {
  * @wanted: number of the last one that was sent
  * @loaded: its VMM has loaded the stream
  * @running: its guest runs
+ * @never: it never did, and can't any more: @err says why
  * @hashes: that it sent, room for WIRE_MAX_PAYLOAD bytes
  * @n_hashes: how many
  * @failed: @err says why
@@ -57,6 +59,7 @@ struct peer {
 	uint64_t wanted;
 	bool loaded;
 	bool running;
+	bool never;
 	uint64_t *hashes;
 	size_t n_hashes;
 	bool failed;

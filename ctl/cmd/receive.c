@@ -7,9 +7,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cmd/doubt.h"
+#include "cmd/live.h"
 #include "cmd/privileges.h"
 #include "cmd/reason.h"
 #include "cmd/receive.h"
+#include "vmm/memfile.h"
 
 const char receive_usage[] =
 	"migctl receive [OPTIONS] --listen ADDRESS --qmp SOCKET\n"
@@ -21,12 +24,35 @@ const char receive_usage[] =
 	"  --listen ADDRESS     unix:PATH or HOST:PORT\n"
 	"  --qmp SOCKET         the destination QEMU's QMP socket\n"
 	SECURITY_USAGE
+	DOUBT_USAGE
+	"  --allow-readable     also into memory files that other users can read\n"
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 /* How long the watching thread outlives the connection. */
 #define WATCH_MS	100
 
-enum { OPTION_QMP = 256, OPTION_LISTEN };
+enum { OPTION_QMP = 256, OPTION_LISTEN, OPTION_ALLOW_READABLE, OPTION_DOUBT_TIMEOUT };
+
+static int options_take(struct receive_options *options, int option,
+			struct error *err)
+{
+	switch (option) {
+	case OPTION_QMP:
+		options->qmp = optarg;
+		return 0;
+	case OPTION_LISTEN:
+		options->listen = optarg;
+		return 0;
+	case OPTION_ALLOW_READABLE:
+		options->allow_readable = true;
+		return 0;
+	case OPTION_DOUBT_TIMEOUT:
+		return option_time("--doubt-timeout", optarg,
+				   &options->doubt_timeout, err);
+	default:
+		return security_option(&options->security, option, optarg, err);
+	}
+}
 
 static int options_parse(struct receive_options *options, int argc, char **argv,
 			 struct error *err)
@@ -34,20 +60,16 @@ static int options_parse(struct receive_options *options, int argc, char **argv,
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
+		{ "allow-readable", no_argument, NULL, OPTION_ALLOW_READABLE },
+		{ "doubt-timeout", required_argument, NULL, OPTION_DOUBT_TIMEOUT },
 		SECURITY_OPTIONS,
 		COMMON_OPTIONS
 	};
 	int option;
 
-	*options = (struct receive_options){};
+	*options = (struct receive_options) { .doubt_timeout = DOUBT_TIMEOUT };
 	while ((option = option_next(argc, argv, ":j", longs, err))) {
-		if (option < 0)
-			return -1;
-		if (option == OPTION_QMP)
-			options->qmp = optarg;
-		else if (option == OPTION_LISTEN)
-			options->listen = optarg;
-		else if (security_option(&options->security, option, optarg, err))
+		if (option < 0 || options_take(options, option, err))
 			return -1;
 	}
 	if (option_end(argc, argv, err))
@@ -68,7 +90,10 @@ void receive_break_off(struct reception *r, const struct error *err)
 	channel_stop(&r->channel);
 }
 
-/* Ctrl-C, or the end of the VMM, end what waits for the source. */
+/*
+ * Ctrl-C, or the end of the VMM, end what waits for the source. Meanwhile this thread is
+ * the one that shows how far it is.
+ */
 static void *watch_thread(void *data)
 {
 	struct reception *r = data;
@@ -79,8 +104,10 @@ static void *watch_thread(void *data)
 	struct error err;
 
 	while (poll(fds, ARRAY_SIZE(fds), WATCH_MS) <= 0) {
-		if (channel_stopped(&r->channel))
+		if (!__atomic_load_n(&r->talking, __ATOMIC_RELAXED) ||
+		    channel_stopped(&r->channel))
 			return NULL;
+		receive_out_look(r);
 	}
 	if (fds[0].revents)
 		error_set(&err, EXIT_CANCELLED, "interrupted at the destination");
@@ -88,6 +115,25 @@ static void *watch_thread(void *data)
 		error_set(&err, EXIT_GONE, "the destination's QEMU has ended");
 	receive_break_off(r, &err);
 	return NULL;
+}
+
+/* The guest's memory shall be there: who may read it? */
+static int check_readers(const struct reception *r, struct error *err)
+{
+	const struct vmm_memory *memory;
+	const char *readers;
+	size_t i;
+
+	for (i = 0; i < r->n_memory && !r->options->allow_readable; i++) {
+		memory = &r->memory[i];
+		readers = memory->fd < 0 ? NULL : memfile_readers(memory->fd);
+		if (!readers)
+			continue;
+		error_set(err, EXIT_PERMISSION, "memory %s: %s can read its file %s, and so all that the guest has in its memory",
+			  memory->id, readers, memory->path);
+		return error_advise(err, "chmod 600 that file, or give --allow-readable");
+	}
+	return 0;
 }
 
 static int open_vmm(struct reception *r, struct error *err)
@@ -100,7 +146,9 @@ static int open_vmm(struct reception *r, struct error *err)
 				 strerror(errno));
 	if (r->ops->check_destination(r->vmm, err))
 		return -1;
-	return r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err);
+	if (r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err))
+		return -1;
+	return check_readers(r, err);
 }
 
 static int open_destination(struct reception *r, struct error *err)
@@ -119,34 +167,46 @@ static int open_destination(struct reception *r, struct error *err)
 	return privileges_drop(err);
 }
 
-enum { RESULT, TOTAL, PAGES, ZEROS, BYTES, CHECKED };
-
-static const struct out_field summary[] = {
-	[RESULT] = { "result", "migration", 0, OUT_TEXT },
-	[TOTAL] = { "total_ns", "total time", 0, OUT_TIME },
-	[PAGES] = { "pages", "pages", 0, OUT_NUMBER },
-	[ZEROS] = { "zero_pages", "zero pages", 0, OUT_NUMBER },
-	[BYTES] = { "received_bytes", "received", 0, OUT_BYTES },
-	[CHECKED] = { "source_done", NULL, 0, OUT_TEXT },
-};
-
-static void out_summary(struct reception *r)
+static int run(struct reception *r, struct error *err)
 {
-	struct output *out = r->out;
+	if (!receive_run(r, err))
+		return 0;
+	reason_send(&r->channel, WIRE_FAILED, err);
+	return -1;
+}
 
-	out_begin(out, OUT_RECORD, "summary");
-	out_text(out, &summary[RESULT], r->resumed ? "completed" : "failed");
-	out_uint(out, &summary[TOTAL], clock_ns(CLOCK_MONOTONIC) - r->started);
-	out_uint(out, &summary[PAGES], r->receiver.pages);
-	out_uint(out, &summary[ZEROS], r->receiver.zero_pages);
-	out_uint(out, &summary[BYTES], r->intake.bytes);
-	out_bool(out, &summary[CHECKED], r->done);
-	out_end(out);
+static int agree_and_run(struct reception *r, struct error *err)
+{
+	if (!receive_agree(r, err))
+		return run(r, err);
+	reason_send(&r->channel, WIRE_REFUSE, err);
+	return -1;
+}
+
+/* Talk to the source, and watch the VMM meanwhile. */
+static int attend(struct reception *r, int (*talk)(struct reception *r, struct error *err),
+		  struct error *err)
+{
+	pthread_t thread;
+	int ret;
+
+	r->broken = false;
+	r->talking = true;
+	if (pthread_create(&thread, NULL, watch_thread, r))
+		return error_set(err, EXIT_FAILED, "can't make a thread");
+	ret = talk(r, err);
+	if (ret)
+		channel_stop(&r->channel);
+	link_end(&r->link);
+	__atomic_store_n(&r->talking, false, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	if (ret && r->broken)
+		*err = r->why;
+	return ret;
 }
 
 static int receive(struct reception *r, struct error *err)
 {
-	pthread_t thread;
 	int ret;
 
 	out_say(r->out, "Process %d (QEMU %s) waits for a guest at %s.",
@@ -155,24 +215,13 @@ static int receive(struct reception *r, struct error *err)
 	if (receive_wait(r, err))
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
-	out_say(r->out, "Receiving from %s.", r->channel.peer);
-	if (pthread_create(&thread, NULL, watch_thread, r))
-		return error_set(err, EXIT_FAILED, "can't make a thread");
-
-	ret = receive_agree(r, err);
-	if (ret) {
-		reason_send(&r->channel, WIRE_REFUSE, err);
-	} else {
-		ret = receive_run(r, err);
-		if (ret)
-			reason_send(&r->channel, WIRE_FAILED, err);
-	}
+	receive_out_start(r);
+	ret = attend(r, agree_and_run, err);
+	while (ret && !receive_doubt(r, err))
+		ret = attend(r, run, err);
 	channel_stop(&r->channel);
 	link_close(&r->link);
-	pthread_join(thread, NULL);
-	if (ret && r->broken)
-		*err = r->why;
-	out_summary(r);
+	receive_out_summary(r, ret ? err : NULL);
 	return ret;
 }
 
@@ -231,6 +280,7 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 		.relay.vmm_fd = -1,
 		.signals = -1,
 		.vmm_fd = -1,
+		.lines = live_open(out),
 	};
 	int ret;
 

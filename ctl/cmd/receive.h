@@ -4,6 +4,7 @@
 #define MIGCTL_RECEIVE_H
 
 #include "cmd/cmd.h"
+#include "cmd/runs.h"
 #include "cmd/security.h"
 #include "stream/channel.h"
 #include "stream/door.h"
@@ -17,6 +18,22 @@ struct receive_options {
 	const char *qmp;
 	const char *listen;
 	struct security_options security;
+	bool allow_readable;
+	uint64_t doubt_timeout;
+};
+
+/**
+ * struct reception_progress - what has come
+ * @time: when, CLOCK_MONOTONIC in ns
+ * @bytes: on the data channels
+ * @pages: with their data
+ * @zero_pages: without
+ */
+struct reception_progress {
+	uint64_t time;
+	uint64_t bytes;
+	uint64_t pages;
+	uint64_t zero_pages;
 };
 
 /**
@@ -33,6 +50,7 @@ struct receive_options {
  * @refused: visitors of it
  * @channel: to the source, for control
  * @hello: its first frame
+ * @id: of the migration
  * @link: the channels for memory
  * @intake: takes what comes on them
  * @payload: of the frame that is being taken
@@ -41,12 +59,18 @@ struct receive_options {
  * @blocks: of @receiver, in the source's order
  * @signals: Ctrl-C
  * @vmm_fd: readable when the VMM has ended
+ * @talking: with the source; the watching thread goes on
  * @broken: another thread ended the connection
  * @why: and why, once that thread has ended
  * @started: when the source connected
  * @loaded: the VMM has its state
+ * @told: the VMM was told to run the guest
  * @resumed: the guest runs here
+ * @known: the source has heard of that, or will never say GO
  * @done: the source has said that all is well
+ * @shown: what was shown last
+ * @lines: of the screen that is to be drawn anew, -1 if that is no terminal
+ * @run: what is left for migctl history
  */
 struct reception {
 	struct output *out;
@@ -61,6 +85,7 @@ struct reception {
 	unsigned int refused;
 	struct channel channel;
 	struct wire_frame hello;
+	uint8_t id[WIRE_ID_SIZE];
 	struct link link;
 	struct intake intake;
 	char *payload;
@@ -69,12 +94,18 @@ struct reception {
 	struct receiver_block *blocks;
 	int signals;
 	int vmm_fd;
+	bool talking;
 	bool broken;
 	struct error why;
 	uint64_t started;
 	bool loaded;
+	bool told;
 	bool resumed;
+	bool known;
 	bool done;
+	struct reception_progress shown;
+	int lines;
+	struct run run;
 };
 
 /* Of another thread: end the connection, and say why. Only the first one counts. */
@@ -86,5 +117,17 @@ int receive_wait(struct reception *r, struct error *err);
 /* receive_run.c: agree with the source, then take its frames to the end. */
 int receive_agree(struct reception *r, struct error *err);
 int receive_run(struct reception *r, struct error *err);
+
+/*
+ * receive_doubt.c: it failed, @why. If the source may have said GO: wait until it asks,
+ * and tell it. 0: it has been told that the guest runs here, and is there again.
+ */
+int receive_doubt(struct reception *r, const struct error *why);
+
+/* receive_output.c */
+void receive_out_start(struct reception *r);
+/* Now and then, by one thread. */
+void receive_out_look(struct reception *r);
+void receive_out_summary(struct reception *r, const struct error *err);
 
 #endif /* MIGCTL_RECEIVE_H */

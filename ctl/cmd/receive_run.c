@@ -134,6 +134,7 @@ static int take_link(struct reception *r, const json_t *hello, struct error *err
 	if (find_codec(compress, &codec))
 		return error_set(err, EXIT_PEER, "the source compresses with %s, which this side does not know",
 				 compress);
+	memcpy(r->id, id, sizeof(r->id));
 	if (link_open(&r->link, &r->channel, (unsigned int)n, id, &ops, err))
 		return -1;
 	intake_open(&r->intake, &r->link, &r->receiver, codec);
@@ -254,6 +255,7 @@ static int go(struct reception *r, bool run, struct error *err)
 {
 	if (intake_close(&r->intake, err) || fault("go-taken", err))
 		return -1;
+	r->told = run;
 	if (run && r->ops->run(r->vmm, err))
 		return -1;
 	r->resumed = true;
@@ -308,6 +310,8 @@ static int take_frame(struct reception *r, const struct wire_frame *frame,
 {
 	if (check_order(r, frame, err))
 		return -1;
+	/* Who goes on after the handover has heard of it. */
+	r->known |= r->resumed || frame->type == WIRE_CANCEL;
 	switch (frame->type) {
 	case WIRE_VMM_START:
 		return vmm_start(r, err);

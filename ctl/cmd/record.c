@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -52,10 +53,10 @@ static int record_write(const struct record *record, struct error *err)
 	char *text;
 	int ret;
 
-	json = json_pack("{s:I, s:i, s:s, s:s, s:s}", "session_id",
+	json = json_pack("{s:I, s:i, s:s, s:s, s:s, s:b}", "session_id",
 			 (json_int_t)record->session, "pid", (int)record->pid,
 			 "qmp", record->qmp, "to", record->to, "state",
-			 record->state);
+			 record->state, "paused", record->paused);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	if (!text)
@@ -76,6 +77,11 @@ static void record_name(struct record *record, uint64_t session)
 		 (unsigned long long)session);
 }
 
+static bool is_handed_over(const struct record *record)
+{
+	return strcmp(record->state, "migrating");
+}
+
 /**
  * record_create() - a migration begins
  * @record: filled; its path is "" on failure
@@ -89,12 +95,21 @@ static void record_name(struct record *record, uint64_t session)
 int record_create(struct record *record, uint64_t session, const char *qmp,
 		  const char *to, struct error *err)
 {
+	struct record old;
+
 	*record = (struct record) { .pid = getpid(), .state = "migrating" };
 	snprintf(record->qmp, sizeof(record->qmp), "%s", qmp);
 	snprintf(record->to, sizeof(record->to), "%s", to);
 	if (mkdir(RECORD_DIR, 0755) && errno != EEXIST)
 		return record_error(RECORD_DIR, err);
 	record_name(record, session);
+	if (!record_read(&old, session, err) && is_handed_over(&old)) {
+		record->path[0] = '\0';
+		error_set(err, EXIT_IN_DOUBT,
+			  "the record of an earlier migration, %s, is still there, and it had the same session number",
+			  old.path);
+		return error_advise(err, "end that one with migctl resolve, or start again: the next one has another number");
+	}
 	if (record_write(record, err)) {
 		record->path[0] = '\0';
 		return -1;
@@ -118,8 +133,8 @@ void record_remove(struct record *record)
 int record_read(struct record *record, uint64_t session, struct error *err)
 {
 	const char *qmp = "", *to = "", *state = "";
+	int pid = 0, paused = 0;
 	json_t *json;
-	int pid = 0;
 
 	*record = (struct record){};
 	record_name(record, session);
@@ -129,12 +144,14 @@ int record_read(struct record *record, uint64_t session, struct error *err)
 		return error_advise(err, "see migctl list, column MIGRATION");
 	}
 	json = json_load_file(record->path, 0, NULL);
-	if (!json || json_unpack(json, "{s:i, s:s, s:s, s:s}", "pid", &pid, "qmp",
-				 &qmp, "to", &to, "state", &state)) {
+	if (!json || json_unpack(json, "{s:i, s:s, s:s, s:s, s?b}", "pid", &pid,
+				 "qmp", &qmp, "to", &to, "state", &state,
+				 "paused", &paused)) {
 		json_decref(json);
 		return error_set(err, EXIT_FAILED, "%s can't be read", record->path);
 	}
 	record->pid = pid;
+	record->paused = paused;
 	snprintf(record->qmp, sizeof(record->qmp), "%s", qmp);
 	snprintf(record->to, sizeof(record->to), "%s", to);
 	snprintf(record->state, sizeof(record->state), "%s", state);
@@ -171,5 +188,73 @@ void record_each(void (*fn)(const struct record *record, void *data), void *data
 			continue;
 		fn(&record, data);
 	}
+	closedir(dir);
+}
+
+/* ---- what was left behind ---- */
+
+static void sweep_record(const struct record *record, void *data)
+{
+	(void)data;
+	if (!is_handed_over(record) && !record_owner_lives(record))
+		unlink(record->path);
+}
+
+/* A migration writes its record before it makes its socket. */
+static void sweep_socket(const char *path, uint64_t session)
+{
+	struct record record;
+	struct error ignored;
+
+	if (record_read(&record, session, &ignored) || !record_owner_lives(&record))
+		unlink(path);
+}
+
+/*
+ * Of a VMM that has ended: of one that lives, who takes it next must not find it held,
+ * and takes this one. A guard that has not finished holds it.
+ */
+static void sweep_lock(const char *path, pid_t vmm)
+{
+	int fd;
+
+	if (!kill(vmm, 0) || errno != ESRCH)
+		return;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (!flock(fd, LOCK_EX | LOCK_NB))
+		unlink(path);
+	close(fd);
+}
+
+static void sweep_entry(const char *name)
+{
+	char path[PATH_MAX];
+	unsigned long long number;
+	int socket = 0, lock = 0;
+
+	snprintf(path, sizeof(path), RECORD_DIR "/%s", name);
+	sscanf(name, "%llu.sock%n", &number, &socket);
+	if (socket && !name[socket]) {
+		sweep_socket(path, number);
+		return;
+	}
+	sscanf(name, "vmm-%llu.lock%n", &number, &lock);
+	if (lock && !name[lock])
+		sweep_lock(path, (pid_t)number);
+}
+
+void record_sweep(void)
+{
+	struct dirent *entry;
+	DIR *dir;
+
+	record_each(sweep_record, NULL);
+	dir = opendir(RECORD_DIR);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		sweep_entry(entry->d_name);
 	closedir(dir);
 }

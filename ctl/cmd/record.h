@@ -24,6 +24,7 @@
  * @qmp: the source VMM
  * @to: the destination
  * @state: "migrating", "handed-over", "in-doubt"
+ * @paused: the guest was paused when it was handed over
  */
 struct record {
 	char path[PATH_MAX];
@@ -32,6 +33,7 @@ struct record {
 	char qmp[PATH_MAX];
 	char to[PATH_MAX];
 	char state[32];
+	bool paused;
 };
 
 int record_create(struct record *record, uint64_t session, const char *qmp,
@@ -41,6 +43,11 @@ int record_set(struct record *record, const char *state, struct error *err);
 void record_remove(struct record *record);
 /* Does the migctl that wrote it live? */
 bool record_owner_lives(const struct record *record);
+/*
+ * Remove what killed migctls have left; a record that says more than "migrating" may be
+ * all that is known of a guest, and stays.
+ */
+void record_sweep(void);
 /* Those that can be read, in no order. */
 void record_each(void (*fn)(const struct record *record, void *data), void *data);
 int record_read(struct record *record, uint64_t session, struct error *err);

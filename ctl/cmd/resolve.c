@@ -136,6 +136,9 @@ static int run_here(const struct record *record, struct error *err)
 	struct vmm *vmm = NULL;
 	int ret;
 
+	/* It was paused, and so it is left. */
+	if (record->paused)
+		return 0;
 	if (vmm_qemu.open(&vmm, record->qmp, 0, err))
 		return error_advise(err,
 				    "if its QEMU has ended nothing can run on here: end this with --there, and boot the guest anew");
@@ -143,6 +146,19 @@ static int run_here(const struct record *record, struct error *err)
 	lock_drop(&lock);
 	vmm->ops->close(vmm);
 	return ret;
+}
+
+static void out_resolved(struct output *out, const struct record *record, bool here)
+{
+	unsigned long long session = record->session;
+
+	if (!here)
+		out_say(out, "Session %llu: the guest is the destination's. The QEMU here can be ended.",
+			session);
+	else if (record->paused)
+		out_say(out, "Session %llu: the guest is here, and paused as it was before.", session);
+	else
+		out_say(out, "Session %llu: the guest runs on here.", session);
 }
 
 int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
@@ -161,8 +177,6 @@ int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
 	    (options.here && run_here(&record, err)))
 		return -1;
 	record_remove(&record);
-	out_say(out, options.here ? "Session %llu: the guest runs on here." :
-		"Session %llu: the guest is the destination's. The QEMU here can be ended.",
-		(unsigned long long)options.session);
+	out_resolved(out, &record, options.here);
 	return 0;
 }

@@ -166,8 +166,12 @@ void prometheus_session_metrics(FILE *file, const struct migtrack_session *sessi
 
 static int run_keep(json_t *run, void *data)
 {
+	const char *command = json_string_value(json_object_get(run, "command"));
 	json_t **last = data;
 
+	/* To this host, not from it. */
+	if (command && !strcmp(command, "receive"))
+		return 0;
 	json_decref(*last);
 	*last = json_incref(run);
 	return 0;

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/limits.h"
 #include "cmd/session.h"
 #include "cmd/snapshot.h"
 
@@ -37,8 +38,6 @@ static int asked(const char *command, const json_t *request, void *data,
 		 struct error *err)
 {
 	struct taking *t = data;
-	struct policy_limits limits = t->policy.limits;
-	uint64_t bandwidth = limits.bandwidth;
 
 	if (t->phase >= MIGTRACK_PHASE_SWITCHOVER)
 		return error_set(err, EXIT_FAILED, "too late: the guest is being paused");
@@ -51,16 +50,10 @@ static int asked(const char *command, const json_t *request, void *data,
 	if (json_object_get(request, "max_downtime_ns"))
 		return error_set(err, EXIT_USAGE,
 				 "migctl snapshot does not raise the limit by itself");
-	control_number(request, "downtime_ns", &limits.downtime);
-	control_number(request, "timeout_ns", &limits.timeout);
-	control_number(request, "bandwidth_bytes_per_second", &bandwidth);
+	if (limits_set(&t->policy, UINT64_MAX, request, err))
+		return -1;
 	control_number(request, "max_bandwidth_bytes_per_second",
 		       &t->writer.max_bandwidth);
-	if (limits.downtime <= limits.fixed_cost)
-		return error_set(err, EXIT_USAGE,
-				 "that leaves nothing of the downtime for the last copy");
-	t->policy.limits = limits;
-	policy_set_bandwidth(&t->policy, bandwidth);
 	return 0;
 }
 
@@ -234,12 +227,14 @@ static int start_vmm(struct taking *t, struct error *err)
 {
 	if (snapshot_state_save(&t->state, t->snapshot.state_fd, err) ||
 	    t->ops->save(t->vmm, &t->saved, err) ||
-	    guard_start(&t->guard, t->vmm, t->ops, t->saved, err) ||
+	    guard_start(&t->guard, t->vmm, t->ops, t->saved,
+			&(struct guard_duty) { .keep = t->lock.fd }, err) ||
 	    t->ops->prepare_save(t->vmm, err))
 		return -1;
 	/* Until the VMM says more: it can stop the guest from here on. */
 	t->times.running = clock_ns(CLOCK_MONOTONIC);
-	if (t->ops->start(t->vmm, snapshot_state_fd(t->state), err))
+	if (guard_check(t->guard, err) ||
+	    t->ops->start(t->vmm, snapshot_state_fd(t->state), err))
 		return -1;
 	return snapshot_state_start(t->state, err);
 }
@@ -303,7 +298,8 @@ int snapshot_stop(struct taking *t, struct error *err)
 	t->times.stopped = clock_ns(CLOCK_MONOTONIC);
 	t->snapshot.created_ns = clock_ns(CLOCK_REALTIME);
 	t->snapshot.ran = t->ops->ran(t->vmm);
-	if (last_copy(t, err) || t->ops->go_on(t->vmm, err))
+	if (last_copy(t, err) || guard_check(t->guard, err) ||
+	    t->ops->go_on(t->vmm, err))
 		return -1;
 	if (wait_phase(t, VMM_COMPLETED, wait_nothing, err)) {
 		snapshot_state_failed(t->state, err);

@@ -3,6 +3,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/live.h"
 #include "cmd/session.h"
 #include "cmd/supervise.h"
 
@@ -43,7 +44,7 @@ int cmd_supervise(struct output *out, int argc, char **argv, struct error *err)
 		.control = CONTROL_NONE,
 		.reported = POLICY_UNKNOWN,
 		.signals = -1,
-		.lines = !out->json && isatty(STDOUT_FILENO) ? 0 : -1,
+		.lines = live_open(out),
 	};
 	int ret;
 

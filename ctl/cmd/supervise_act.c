@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cmd/limits.h"
 #include "cmd/supervise.h"
 
 /* Any that is larger than what a guest has: all fits. */
@@ -43,15 +44,8 @@ int supervise_limit(struct supervision *s, struct error *err)
 
 static int give_up(struct supervision *s, struct error *err)
 {
-	char why[256], advice[256];
-
 	s->verdict = MIGTRACK_VERDICT_GIVE_UP;
-	policy_explain(why, sizeof(why), &s->action);
-	policy_advise(advice, sizeof(advice), &s->action);
-	error_set(err, EXIT_TIMEOUT, "not converged: %s",
-		  why[0] ? why : policy_reason_name(s->action.reason));
-	return error_advise(err, "the guest runs on here%s%s", advice[0] ? "; " : "",
-			    advice);
+	return limits_give_up(&s->policy, &s->action, err);
 }
 
 static int start_postcopy(struct supervision *s, struct error *err)
@@ -137,25 +131,9 @@ int supervise_act(struct supervision *s, struct error *err)
 
 static int set(struct supervision *s, const json_t *request, struct error *err)
 {
-	struct policy_limits limits = s->policy.limits;
-	uint64_t bandwidth = limits.bandwidth;
-	char text[UNIT_TEXT_SIZE];
-
-	control_number(request, "downtime_ns", &limits.downtime);
-	control_number(request, "max_downtime_ns", &limits.max_downtime);
-	control_number(request, "timeout_ns", &limits.timeout);
-	control_number(request, "bandwidth_bytes_per_second", &bandwidth);
-	if (!limits.downtime || limits.downtime > DOWNTIME_ANY ||
-	    limits.downtime <= policy_fixed_cost(&s->policy)) {
-		error_set(err, EXIT_USAGE, "that downtime limit is out of range");
-		return error_advise(err,
-				    "it is above the %s that the stop and the resume take, and no more than %llu s",
-				    format_time(text, policy_fixed_cost(&s->policy)),
-				    DOWNTIME_ANY / NS_PER_S);
-	}
+	if (limits_set(&s->policy, DOWNTIME_ANY, request, err))
+		return -1;
 	control_number(request, "max_bandwidth_bytes_per_second", &s->limits.max_bandwidth);
-	s->policy.limits = limits;
-	policy_set_bandwidth(&s->policy, bandwidth);
 	/* Told anew, all of it. */
 	s->limits.downtime_ns = 0;
 	supervise_out_action(s, "limits set as asked for", NULL);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <string.h>
 
+#include "cmd/limits.h"
 #include "cmd/supervise.h"
 
 const char supervise_usage[] =
@@ -38,10 +39,9 @@ const char supervise_usage[] =
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_TO, OPTION_DOWNTIME, OPTION_MAX_DOWNTIME,
-	OPTION_FIXED_COST, OPTION_SWITCHOVER_BANDWIDTH, OPTION_MAX_BANDWIDTH,
-	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_POSTCOPY, OPTION_ATTEMPTS,
-	OPTION_MIN_INTERVAL, OPTION_STALL_WINDOW, OPTION_MULTIFD,
+	OPTION_QMP = 256, OPTION_TO, OPTION_SWITCHOVER_BANDWIDTH,
+	OPTION_MAX_BANDWIDTH, OPTION_ON_TIMEOUT, OPTION_POSTCOPY, OPTION_ATTEMPTS,
+	OPTION_MIN_INTERVAL, OPTION_MULTIFD,
 	OPTION_TLS_CREDS, OPTION_TLS_HOSTNAME, OPTION_SWITCHOVER_ACK,
 	OPTION_DRY_RUN, OPTION_FORCE,
 };
@@ -92,34 +92,11 @@ static int take_numbers(struct supervise_options *options, int option,
 	case OPTION_MAX_BANDWIDTH:
 		return option_rate("--max-bandwidth", optarg,
 				   &options->max_bandwidth, err);
-	default:
-		return 1;
-	}
-}
-
-static int take_times(struct supervise_options *options, int option,
-		      struct error *err)
-{
-	struct policy_limits *limits = &options->limits;
-
-	switch (option) {
-	case OPTION_DOWNTIME:
-		return option_time("--downtime", optarg, &limits->downtime, err);
-	case OPTION_MAX_DOWNTIME:
-		return option_time("--max-downtime", optarg, &limits->max_downtime,
-				   err);
-	case OPTION_FIXED_COST:
-		return option_time("--fixed-cost", optarg, &limits->fixed_cost, err);
-	case OPTION_TIMEOUT:
-		return option_time("--timeout", optarg, &limits->timeout, err);
 	case OPTION_MIN_INTERVAL:
-		return option_time("--min-interval", optarg, &limits->min_interval,
-				   err);
-	case OPTION_STALL_WINDOW:
-		return option_time("--stall-window", optarg, &limits->stall_window,
-				   err);
+		return option_time("--min-interval", optarg,
+				   &options->limits.min_interval, err);
 	default:
-		return 1;
+		return limits_option(&options->limits, option, optarg, err);
 	}
 }
 
@@ -164,26 +141,15 @@ static int options_take(struct supervise_options *options, int option,
 {
 	int ret = take_numbers(options, option, err);
 
-	if (ret > 0)
-		ret = take_times(options, option, err);
 	return ret > 0 ? take_words(options, option, err) : ret;
 }
 
-static int limits_check(const struct policy_limits *limits, struct error *err)
+static int numbers_check(const struct policy_limits *limits, struct error *err)
 {
 	if (limits->downtime > DOWNTIME_ANY || limits->max_downtime > DOWNTIME_ANY) {
 		error_set(err, EXIT_USAGE, "supervise: QEMU allows no downtime above %llu s",
 			  DOWNTIME_ANY / NS_PER_S);
 		return error_advise(err, "--on-timeout stop allows any, after a time");
-	}
-	if (limits->fixed_cost >= limits->downtime) {
-		error_set(err, EXIT_USAGE,
-			  "supervise: --fixed-cost leaves nothing of --downtime for the last copy");
-		return error_advise(err, "allow more downtime");
-	}
-	if (limits->max_downtime && limits->max_downtime < limits->downtime) {
-		error_set(err, EXIT_USAGE, "supervise: --max-downtime is below --downtime");
-		return error_advise(err, "leave it out, and the limit stays where it is");
 	}
 	if (limits->min_interval < MIN_INTERVAL ||
 	    limits->min_interval > limits->max_iteration) {
@@ -192,10 +158,7 @@ static int limits_check(const struct policy_limits *limits, struct error *err)
 			  (unsigned long long)(limits->max_iteration / NS_PER_S));
 		return error_advise(err, "100ms is usual");
 	}
-	if (limits->on_timeout == POLICY_ON_TIMEOUT_CANCEL || limits->timeout)
-		return 0;
-	error_set(err, EXIT_USAGE, "supervise: --on-timeout without --timeout");
-	return error_advise(err, "say after how long");
+	return limits_check("supervise", limits, err);
 }
 
 static int options_check(const struct supervise_options *options,
@@ -217,7 +180,7 @@ static int options_check(const struct supervise_options *options,
 			  "supervise: channels, TLS, post-copy and switchover-ack can't be set while a migration is under way");
 		return error_advise(err, "leave them out, or start it with --to");
 	}
-	return limits_check(&options->limits, err);
+	return numbers_check(&options->limits, err);
 }
 
 int supervise_options_parse(struct supervise_options *options, int argc,
@@ -226,18 +189,14 @@ int supervise_options_parse(struct supervise_options *options, int argc,
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "to", required_argument, NULL, OPTION_TO },
-		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
-		{ "max-downtime", required_argument, NULL, OPTION_MAX_DOWNTIME },
-		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
+		LIMITS_OPTIONS,
 		{ "switchover-bandwidth", required_argument, NULL,
 		  OPTION_SWITCHOVER_BANDWIDTH },
 		{ "max-bandwidth", required_argument, NULL, OPTION_MAX_BANDWIDTH },
-		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 		{ "on-timeout", required_argument, NULL, OPTION_ON_TIMEOUT },
 		{ "postcopy", no_argument, NULL, OPTION_POSTCOPY },
 		{ "attempts", required_argument, NULL, OPTION_ATTEMPTS },
 		{ "min-interval", required_argument, NULL, OPTION_MIN_INTERVAL },
-		{ "stall-window", required_argument, NULL, OPTION_STALL_WINDOW },
 		{ "multifd", required_argument, NULL, OPTION_MULTIFD },
 		{ "tls-creds", required_argument, NULL, OPTION_TLS_CREDS },
 		{ "tls-hostname", required_argument, NULL, OPTION_TLS_HOSTNAME },

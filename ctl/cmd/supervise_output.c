@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What the user sees: a screen, lines, or JSON; and what the run's file says. */
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
+#include "cmd/limits.h"
+#include "cmd/live.h"
 #include "cmd/session.h"
 #include "cmd/supervise.h"
-
-/* A screen is drawn, and a line printed, at most so often. */
-#define SCREEN_INTERVAL	(200 * NS_PER_MS)
-#define LINE_INTERVAL	NS_PER_S
 
 enum {
 	ITERATION, PASSES, ELAPSED, SENT, REMAINING, RAM, RATE, BANDWIDTH, EXPECTED,
@@ -99,95 +94,37 @@ static void out_line(struct supervision *s)
 
 /* ---- the screen ---- */
 
-static const char *trend(uint64_t now, uint64_t before)
-{
-	if (!before || before == POLICY_UNKNOWN)
-		return "";
-	if (now + now / 50 < before)
-		return "falling";
-	return now > before + before / 50 ? "rising" : "steady";
-}
-
 static void draw_numbers(struct supervision *s, FILE *file)
 {
-	char a[UNIT_TEXT_SIZE], b[UNIT_TEXT_SIZE], c[UNIT_TEXT_SIZE];
-	uint64_t expected = policy_expected_downtime(&s->policy);
-	bool unknown = s->sync.flags & MIGTRACK_COUNTER_FLAGS_UNKNOWN;
+	char passes[64];
+	struct live_numbers numbers = {
+		.phase = phase_name(s->phase),
+		.iteration = s->sync.iteration,
+		.note = passes,
+		.elapsed_ns = elapsed(s),
+		.memory = s->progress.ram_bytes,
+		.remaining = s->sync.flags & MIGTRACK_COUNTER_FLAGS_UNKNOWN ?
+			     UINT64_MAX : s->sync.total_bytes,
+		.before = s->policy.previous_live == POLICY_UNKNOWN ? UINT64_MAX :
+			  s->policy.previous_live + s->policy.exact.stopcopy,
+		.dirty_rate = s->progress.dirty_rate,
+		.sent = s->progress.sent_bytes,
+		.policy = &s->policy,
+	};
 
-	fprintf(file, "phase       %s, iteration %llu (%llu passes of QEMU's), %s\n",
-		phase_name(s->phase), (unsigned long long)s->sync.iteration,
-		(unsigned long long)s->progress.passes, format_time(a, elapsed(s)));
-	fprintf(file, "remaining   %s of memory, %s in all  %s\n",
-		format_bytes(a, s->progress.ram_bytes),
-		unknown ? "unknown" : format_bytes(b, s->sync.total_bytes),
-		trend(s->sync.total_bytes, s->policy.previous_live == POLICY_UNKNOWN ?
-		      POLICY_UNKNOWN : s->policy.previous_live +
-		      s->policy.exact.stopcopy));
-	fprintf(file, "dirty rate  %s\n", s->progress.dirty_rate == VMM_UNKNOWN ?
-		"unknown" : format_rate(a, s->progress.dirty_rate));
-	fprintf(file, "bandwidth   %s (%s); %s sent\n",
-		bandwidth_of(s) == POLICY_UNKNOWN ? "unknown" :
-		format_rate(a, s->policy.bandwidth),
-		policy_bandwidth_name(s->policy.bandwidth_source),
-		format_bytes(b, s->progress.sent_bytes));
-	fprintf(file, "downtime    %s expected, %s allowed\n",
-		expected == POLICY_UNKNOWN ? "unknown" : format_time(b, expected),
-		format_time(c, s->policy.limits.downtime));
+	snprintf(passes, sizeof(passes), " (%llu passes of QEMU's)",
+		 (unsigned long long)s->progress.passes);
+	live_numbers(file, &numbers);
 }
 
-static void draw(struct supervision *s, FILE *file)
+static void draw(FILE *file, void *data)
 {
 	struct output out = { .stream = file };
-	char why[256], advice[256];
+	struct supervision *s = data;
 
 	draw_numbers(s, file);
 	track_devices_show(&out, &s->devices, &s->tracker);
-	policy_explain(why, sizeof(why), &s->action);
-	policy_advise(advice, sizeof(advice), &s->action);
-	fprintf(file, "verdict     %s%s%s\n", reason_of(s), why[0] ? ": " : "", why);
-	fprintf(file, "advice      %s\n", advice[0] ? advice : "-");
-}
-
-/* Over the one before, line by line: what scrolled by above stays. */
-static void draw_over(struct supervision *s, char *text)
-{
-	char *line, *next;
-	int lines = 0;
-
-	if (s->lines)
-		fprintf(s->out->stream, "\033[%dA", s->lines);
-	for (line = text; *line; line = next, lines++) {
-		next = strchr(line, '\n');
-		if (!next)
-			break;
-		*next++ = '\0';
-		/* Cut off at the right margin: a longer one would take two lines. */
-		fprintf(s->out->stream, "\033[?7l%s\033[K\033[?7h\n", line);
-	}
-	fprintf(s->out->stream, "\033[J");
-	fflush(s->out->stream);
-	s->lines = lines;
-}
-
-static void out_screen(struct supervision *s)
-{
-	char *text = NULL;
-	size_t size;
-	FILE *file = open_memstream(&text, &size);
-
-	if (!file)
-		return;
-	draw(s, file);
-	fclose(file);
-	draw_over(s, text);
-	free(text);
-}
-
-/* A line of its own is above the screen, which is drawn anew below it. */
-static void screen_leave(struct supervision *s)
-{
-	if (s->lines > 0)
-		s->lines = 0;
+	live_verdict(file, reason_of(s), &s->action);
 }
 
 /* ---- what is left for migctl history ---- */
@@ -250,7 +187,7 @@ void supervise_out_look(struct supervision *s, bool iteration)
 			out_line(s);
 		return;
 	}
-	if (age < (s->lines < 0 ? LINE_INTERVAL : SCREEN_INTERVAL) &&
+	if (age < (s->lines < 0 ? LIVE_LINE_INTERVAL : LIVE_SCREEN_INTERVAL) &&
 	    s->decision.verdict != POLICY_SWITCHOVER)
 		return;
 	if (s->lines < 0 && !iteration)
@@ -259,38 +196,14 @@ void supervise_out_look(struct supervision *s, bool iteration)
 	if (s->lines < 0)
 		out_line(s);
 	else
-		out_screen(s);
+		live_draw(s->out, &s->lines, draw, s);
 }
-
-static const struct out_field action_fields[] = {
-	[0] = { .key = "action" },
-	[1] = { .key = "reason" },
-	[2] = { .key = "explanation" },
-	[3] = { .key = "downtime_limit_ns" },
-	[4] = { .key = "elapsed_ns" },
-};
 
 void supervise_out_action(struct supervision *s, const char *done,
 			  const struct policy_action *why)
 {
-	struct output *out = s->out;
-	char text[256] = "";
-
-	if (why)
-		policy_explain(text, sizeof(text), why);
-	screen_leave(s);
-	out_say(out, "%c%s%s%s.", toupper((unsigned char)done[0]), done + 1,
-		text[0] ? ": " : "", text);
-	run_note(&s->run, "last_action", json_string(done));
-	if (!out->json)
-		return;
-	out_begin(out, OUT_ROW, "action");
-	out_text(out, &action_fields[0], done);
-	out_text(out, &action_fields[1], why ? policy_reason_name(why->reason) : "asked");
-	out_text(out, &action_fields[2], text);
-	out_uint(out, &action_fields[3], s->policy.limits.downtime);
-	out_uint(out, &action_fields[4], elapsed(s));
-	out_end(out);
+	live_leave(&s->lines);
+	out_action(s->out, &s->run, done, why, &s->policy, elapsed(s));
 }
 
 /* ---- the summary ---- */
@@ -343,7 +256,7 @@ void supervise_out_summary(struct supervision *s, const struct error *err)
 	struct output *out = s->out;
 
 	note_numbers(s);
-	screen_leave(s);
+	live_leave(&s->lines);
 	if (s->phase == MIGTRACK_PHASE_NONE)
 		return;
 	out_say(out, "%s", "");

@@ -393,7 +393,8 @@ static int touch(struct supervision *s, struct error *err)
 	if (!s->saved && s->ops->save(s->vmm, &s->saved, err))
 		return -1;
 	if (!s->guard &&
-	    guard_start(&s->guard, s->vmm, s->ops->guard, s->saved, err))
+	    guard_start(&s->guard, s->vmm, s->ops->guard, s->saved,
+			&(struct guard_duty) { .keep = s->lock.fd }, err))
 		return -1;
 	s->touched = true;
 	return 0;

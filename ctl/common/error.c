@@ -21,6 +21,7 @@ static const char * const exit_code_names[] = {
 	[EXIT_DIFFERS] = "differs",
 	[EXIT_SNAPSHOT] = "snapshot",
 	[EXIT_PEER] = "peer",
+	[EXIT_MOVED] = "moved",
 };
 
 const char *exit_code_name(enum exit_code code)

@@ -251,10 +251,24 @@ static void join_threads(struct link *link)
 
 	if (link->greeting)
 		pthread_join(link->greeter, NULL);
+	link->greeting = false;
 	for (i = 0; i < link->n; i++) {
 		if (link->servers[i].running)
 			pthread_join(link->servers[i].thread, NULL);
+		link->servers[i].running = false;
 	}
+}
+
+/**
+ * link_end() - link_stop(), and nothing of it goes on when it returns
+ * @link: opened, or all 0
+ */
+void link_end(struct link *link)
+{
+	if (!link->control)
+		return;
+	link_stop(link);
+	join_threads(link);
 }
 
 /**
@@ -267,8 +281,7 @@ void link_close(struct link *link)
 
 	if (!link->control)
 		return;
-	link_stop(link);
-	join_threads(link);
+	link_end(link);
 	for (i = 0; i < link->n; i++) {
 		if (link->channels[i])
 			channel_close(link->channels[i]);

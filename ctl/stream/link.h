@@ -131,6 +131,8 @@ int link_check(struct link *link, struct error *err);
 void link_fail(struct link *link, const struct error *err);
 /* End all waiting on the data channels. */
 void link_stop(struct link *link);
+/* And wait for its threads. */
+void link_end(struct link *link);
 /* Bytes sent on all channels, headers included. */
 uint64_t link_sent(struct link *link);
 void link_close(struct link *link);

@@ -55,6 +55,8 @@ static const struct wire_payload payloads[] = {
 	[WIRE_CANCEL] = { "CANCEL", TEXT },
 	[WIRE_FAILED] = { "FAILED", TEXT },
 	[WIRE_DONE] = { "DONE", NONE },
+	[WIRE_ASK] = { "ASK", WIRE_ID_SIZE, WIRE_ID_SIZE, 1 },
+	[WIRE_NEVER] = { "NEVER", TEXT },
 };
 
 #define WIRE_TYPES	(sizeof(payloads) / sizeof(payloads[0]))

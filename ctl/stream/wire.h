@@ -49,6 +49,8 @@ enum wire_type {
 	WIRE_CANCEL,		/* C> the migration is off, reason in JSON */
 	WIRE_FAILED,		/* C< JSON: reason */
 	WIRE_DONE,		/* C> verified, close */
+	WIRE_ASK,		/* C> the id; instead of HELLO: does the guest run? */
+	WIRE_NEVER,		/* C< it never ran, and can't any more; reason in JSON */
 };
 
 /**

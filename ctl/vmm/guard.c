@@ -45,6 +45,7 @@ struct guard {
  * @vmm: the VMM, over the connection of the process that died
  * @ops: its driver
  * @saved: for @ops->restore
+ * @duty: what else there is to do
  * @fd: the guard's end of the socket pair
  * @parent: the process that it watches
  */
@@ -52,6 +53,7 @@ struct charge {
 	struct vmm *vmm;
 	const struct vmm_migration_ops *ops;
 	json_t *saved;
+	struct guard_duty duty;
 	int fd;
 	pid_t parent;
 };
@@ -78,28 +80,33 @@ static void signals_ignore(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void close_between(int first, int last)
+static int compare(const void *a, const void *b)
 {
-	if (first <= last)
-		close_range((unsigned int)first, (unsigned int)last, 0);
+	return *(const int *)a - *(const int *)b;
 }
 
 /*
- * A descriptor that the guard kept would keep what it stands for: sessions,
- * channels, the pipe of a shell.
+ * All but these. A descriptor that the guard kept would keep what it stands for:
+ * sessions, channels, the pipe of a shell.
  */
-static void descriptors_close(int one, int other)
+static void descriptors_close(int *kept, size_t n)
 {
-	int low = one < other ? one : other, high = one < other ? other : one;
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR), next = STDERR_FILENO + 1;
+	size_t i;
 
 	if (null >= 0) {
 		dup2(null, STDIN_FILENO);
 		dup2(null, STDOUT_FILENO);
 	}
-	close_between(STDERR_FILENO + 1, low - 1);
-	close_between(low + 1, high - 1);
-	close_range((unsigned int)high + 1, ~0u, 0);
+	qsort(kept, n, sizeof(*kept), compare);
+	for (i = 0; i < n; i++) {
+		if (kept[i] < next)
+			continue;
+		if (kept[i] > next)
+			close_range((unsigned int)next, (unsigned int)kept[i] - 1, 0);
+		next = kept[i] + 1;
+	}
+	close_range((unsigned int)next, ~0u, 0);
 }
 
 /* Whether the end came without a message. */
@@ -170,12 +177,19 @@ static void undo_insist(const struct charge *charge)
 
 static void guard_main(const struct charge *charge)
 {
+	int kept[] = {
+		charge->fd, charge->ops->connection(charge->vmm), charge->duty.keep,
+	};
+
 	signals_ignore();
 	setsid();
 	prctl(PR_SET_NAME, "migctl-guard");
-	descriptors_close(charge->fd, charge->ops->connection(charge->vmm));
-	if (parent_died(charge->fd))
+	descriptors_close(kept, sizeof(kept) / sizeof(kept[0]));
+	if (parent_died(charge->fd)) {
+		if (charge->duty.undo)
+			charge->duty.undo(charge->duty.data);
 		undo_insist(charge);
+	}
 	/* Nothing that this process was forked with is to be run or flushed. */
 	_exit(0);
 }
@@ -187,16 +201,17 @@ static void guard_main(const struct charge *charge)
  *	process is dead
  * @ops: its driver
  * @saved: what @ops->save read
+ * @duty: what else the guard has to do
  * @err: why it failed
  *
  * Return: 0 or -1.
  */
 int guard_start(struct guard **guard, struct vmm *vmm,
 		const struct vmm_migration_ops *ops, json_t *saved,
-		struct error *err)
+		const struct guard_duty *duty, struct error *err)
 {
 	struct charge charge = { .vmm = vmm, .ops = ops, .saved = saved,
-				 .parent = getpid() };
+				 .duty = *duty, .parent = getpid() };
 	struct guard *new;
 	int fds[2];
 
@@ -240,6 +255,16 @@ bool guard_alive(const struct guard *guard)
 
 	/* Its end of the socket pair is closed with it. */
 	return poll(&pfd, 1, 0) == 0;
+}
+
+int guard_check(const struct guard *guard, struct error *err)
+{
+	if (guard_alive(guard))
+		return 0;
+	error_set(err, EXIT_FAILED,
+		  "somebody has killed migctl's guard (process %d), and without it a guest whose migctl dies stays stopped",
+		  guard->pid);
+	return error_advise(err, "leave the processes named migctl-guard alone, and start again");
 }
 
 static void guard_tell(struct guard *guard)

@@ -229,6 +229,52 @@ void process_name(pid_t pid, char *name, size_t size)
 	}
 }
 
+/* Whom a directory lets through to what is in it. */
+static void pass(const char *dir, gid_t gid, bool *others, bool *group)
+{
+	struct stat st;
+
+	if (stat(dir, &st))
+		return;
+	*others = *others && st.st_mode & S_IXOTH;
+	*group = *group && st.st_mode & (st.st_gid == gid ? S_IXGRP : S_IXOTH);
+}
+
+/* The name by which this process would find it, "" if there is none. */
+static void name_of(int fd, const struct stat *st, char path[PATH_MAX])
+{
+	struct stat named;
+	char link[64];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	length = readlink(link, path, PATH_MAX - 1);
+	path[length < 0 ? 0 : length] = '\0';
+	if (stat(path, &named) || named.st_dev != st->st_dev ||
+	    named.st_ino != st->st_ino)
+		path[0] = '\0';
+}
+
+const char *memfile_readers(int fd)
+{
+	char path[PATH_MAX], *slash;
+	bool others, group;
+	struct stat st;
+
+	/* Without a name nobody can open it who may not look into the process. */
+	if (fstat(fd, &st) || !st.st_nlink)
+		return NULL;
+	others = st.st_mode & S_IROTH;
+	/* Who is in the group root is trusted with more than this. */
+	group = st.st_mode & S_IRGRP && st.st_gid;
+	name_of(fd, &st, path);
+	while ((slash = strrchr(path, '/')) && slash != path) {
+		*slash = '\0';
+		pass(path, st.st_gid, &others, &group);
+	}
+	return others ? "everybody" : group ? "its group" : NULL;
+}
+
 /**
  * memfile_check() - whether the tracker takes a file's memory
  * @fd: the file

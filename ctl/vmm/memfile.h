@@ -45,6 +45,12 @@ void memfiles_free(struct memfiles *all);
 /* Opens it for reading and writing. Returns the descriptor or -1. */
 int memfile_open(const struct memfile *file, pid_t pid, struct error *err);
 
+/*
+ * Who but its owner, and root, may open and read it by its name: "everybody", "its
+ * group", or NULL for nobody.
+ */
+const char *memfile_readers(int fd);
+
 /* What a process is called, "" if it is not there. */
 void process_name(pid_t pid, char *name, size_t size);
 

@@ -51,6 +51,7 @@ struct vmm_status {
  *	size, shared, file-backed, kind) in a fixed order
  * @memory_blocks: the member "blocks" of the description alone, quickly: it is
  *	asked for while the guest is stopped
+ * @vcpus: the threads that run the guest's CPUs, in an array to be freed
  * @check_source: refuse what can't be moved, with the reason: blocked
  *	migration, a migration under way, a memory back end that the VMM would
  *	skip or move itself (memfd, private), a VFIO device, a balloon with
@@ -82,6 +83,7 @@ struct vmm_status {
 struct vmm_migration_ops {
 	int (*describe)(struct vmm *vmm, json_t **description, struct error *err);
 	int (*memory_blocks)(struct vmm *vmm, json_t **blocks, struct error *err);
+	int (*vcpus)(struct vmm *vmm, pid_t **threads, size_t *n, struct error *err);
 	int (*check_source)(struct vmm *vmm, struct error *err);
 	int (*check_disks)(struct vmm *vmm, struct error *err);
 	int (*check_destination)(struct vmm *vmm, struct error *err);
@@ -112,6 +114,21 @@ int vmm_blocks_changed(const json_t *then, const json_t *now, struct error *err)
 
 struct guard;
 
+/**
+ * struct guard_duty - what the guard has to do besides the VMM
+ * @keep: a descriptor that it holds open until it has finished, -1 for none. With
+ *	the lock's nobody else begins while it undoes
+ * @undo: called first if this process dies, in the guard; NULL for nothing
+ * @data: for it, as it was when the guard was made
+ */
+struct guard_duty {
+	int keep;
+	void (*undo)(void *data);
+	void *data;
+};
+
+#define GUARD_NO_DUTY	((struct guard_duty) { .keep = -1 })
+
 /*
  * The guard: a child process that undoes what was done to the VMM if this
  * process dies, however. Forked before the first command that changes the VMM;
@@ -122,9 +139,11 @@ struct guard;
  */
 int guard_start(struct guard **guard, struct vmm *vmm,
 		const struct vmm_migration_ops *ops, json_t *saved,
-		struct error *err);
+		const struct guard_duty *duty, struct error *err);
 /* Whether it is there: without it nobody undoes anything if we die. */
 bool guard_alive(const struct guard *guard);
+/* To be asked before what only the guard can undo: -1 with the reason. */
+int guard_check(const struct guard *guard, struct error *err);
 /* The guest was handed over: the guard has nothing to do any more. */
 void guard_handed_over(struct guard *guard);
 /* All was undone by ourselves, or nothing is left to undo: end it. */

@@ -66,6 +66,7 @@ int qemu_backends(struct qemu *qemu, struct vmm_memory **memory, size_t *n,
 /* The parts of vmm_qemu_migration. */
 int qemu_memory_blocks(struct vmm *vmm, json_t **blocks, struct error *err);
 int qemu_describe(struct vmm *vmm, json_t **description, struct error *err);
+int qemu_vcpus(struct vmm *vmm, pid_t **threads, size_t *n, struct error *err);
 int qemu_check_source(struct vmm *vmm, struct error *err);
 int qemu_check_disks(struct vmm *vmm, struct error *err);
 int qemu_check_destination(struct vmm *vmm, struct error *err);

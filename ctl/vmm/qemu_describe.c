@@ -137,6 +137,24 @@ out:
 	return ret;
 }
 
+int qemu_vcpus(struct vmm *vmm, pid_t **threads, size_t *n, struct error *err)
+{
+	json_t *cpus, *cpu;
+	size_t i;
+
+	if (qemu_query(to_qemu(vmm), "query-cpus-fast", NULL, JSON_ARRAY, &cpus, err))
+		return -1;
+	*n = 0;
+	*threads = calloc(json_array_size(cpus) + 1, sizeof(**threads));
+	json_array_foreach(cpus, i, cpu) {
+		if (*threads)
+			(*threads)[(*n)++] = (pid_t)json_integer_value(
+				json_object_get(cpu, "thread-id"));
+	}
+	json_decref(cpus);
+	return *n ? 0 : qemu_odd(err, "query-cpus-fast");
+}
+
 static int describe_uuid(struct qemu *qemu, json_t *vm, struct error *err)
 {
 	json_t *reply;

@@ -348,6 +348,7 @@ int qemu_take_over(struct vmm *vmm, struct error *err)
 const struct vmm_migration_ops vmm_qemu_migration = {
 	.describe = qemu_describe,
 	.memory_blocks = qemu_memory_blocks,
+	.vcpus = qemu_vcpus,
 	.check_source = qemu_check_source,
 	.check_disks = qemu_check_disks,
 	.check_destination = qemu_check_destination,

@@ -3,11 +3,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cmd/cmd.h"
 #include "cmd/control.h"
 #include "cmd/lock.h"
 #include "cmd/record.h"
@@ -145,6 +147,129 @@ TEST(control_bad_clients)
 	control_serve(&control, answer, &number);
 }
 
+/* A guest that is stopped does not wait for who is silent. */
+TEST(control_does_not_wait)
+{
+	struct control control = listen_there();
+	uint64_t number = 0, begin;
+	char reply[512] = "";
+	int fds[2 * CONTROL_CLIENTS], late;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = connect_there(&control);
+		control_serve(&control, answer, &number);
+	}
+	begin = clock_ns(CLOCK_MONOTONIC);
+	control_serve(&control, answer, &number);
+	CHECK(clock_ns(CLOCK_MONOTONIC) - begin < 20 * NS_PER_MS);
+	/* The last ones may still say something, in parts. */
+	late = fds[ARRAY_SIZE(fds) - 1];
+	CHECK_EQ(send(late, "{\"command\": \"set\", ", 19, 0), 19);
+	control_serve(&control, answer, &number);
+	CHECK_EQ(served, 0);
+	CHECK_EQ(send(late, "\"number\": 9}\n", 13, 0), 13);
+	control_serve(&control, answer, &number);
+	CHECK_EQ(served, 1);
+	CHECK_EQ(number, 9);
+	CHECK(recv(late, reply, sizeof(reply) - 1, MSG_DONTWAIT) > 0);
+	CHECK_HAS(reply, "done");
+	/* The first ones had to go. */
+	CHECK_EQ(recv(fds[0], reply, sizeof(reply), MSG_DONTWAIT), 0);
+	control_close(&control);
+}
+
+static pid_t dead(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	return pid;
+}
+
+static bool is_there(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), RECORD_DIR "/%s", name);
+	return !access(path, F_OK);
+}
+
+static void leave(const char *name, const char *text)
+{
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), RECORD_DIR "/%s", name);
+	file = fopen(path, "w");
+	fputs(text, file);
+	fclose(file);
+}
+
+static void leave_record(const char *name, pid_t pid, const char *state)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		 "{\"pid\": %d, \"qmp\": \"q\", \"to\": \"t\", \"state\": \"%s\"}", pid,
+		 state);
+	leave(name, text);
+}
+
+/* What killed ones leave goes; what may be a guest's only trace stays. */
+TEST(record_sweeps)
+{
+	struct record record;
+	struct error err = {};
+	pid_t pid = dead();
+	char lock[64];
+
+	mkdir(RECORD_DIR, 0755);
+	prctl(PR_SET_NAME, "migctl");
+	snprintf(lock, sizeof(lock), "vmm-%d.lock", pid);
+	leave_record("9000001.json", pid, "migrating");
+	leave("9000001.sock", "");
+	leave_record("9000002.json", pid, "handed-over");
+	leave_record("9000003.json", pid, "in-doubt");
+	leave("9000003.sock", "");
+	leave_record("9000004.json", getpid(), "migrating");
+	leave("9000004.sock", "");
+	leave("9000005.sock", "");
+	leave("other", "");
+	leave(lock, "");
+	record_sweep();
+	CHECK(!is_there("9000001.json") && !is_there("9000001.sock"));
+	CHECK(is_there("9000002.json") && is_there("9000003.json"));
+	CHECK(!is_there("9000003.sock") && !is_there("9000005.sock"));
+	CHECK(is_there("9000004.json") && is_there("9000004.sock"));
+	CHECK(is_there("other") && !is_there(lock));
+	/* Nor is it written over. */
+	CHECK_EQ(record_create(&record, 9000003, "q", "t", &err), -1);
+	CHECK_EQ(err.code, EXIT_IN_DOUBT);
+	unlink(RECORD_DIR "/9000002.json");
+	unlink(RECORD_DIR "/9000003.json");
+	unlink(RECORD_DIR "/9000004.json");
+	unlink(RECORD_DIR "/9000004.sock");
+	unlink(RECORD_DIR "/other");
+}
+
+TEST(record_knows_a_paused_guest)
+{
+	struct record record, read;
+	struct error err = {};
+
+	CHECK_EQ(record_create(&record, SESSION, "q", "t", &err), 0);
+	CHECK_EQ(record_read(&read, SESSION, &err), 0);
+	CHECK(!read.paused);
+	record.paused = true;
+	CHECK_EQ(record_set(&record, "in-doubt", &err), 0);
+	CHECK_EQ(record_read(&read, SESSION, &err), 0);
+	CHECK(read.paused);
+	record_remove(&record);
+}
+
 TEST(lock_is_of_one)
 {
 	struct lock lock = LOCK_NONE;
@@ -171,5 +296,60 @@ TEST(lock_is_of_one)
 	CHECK_EQ(lock_take(&lock, INT_MAX, &err), 0);
 	lock_drop(&lock);
 	CHECK(access(lock.path, F_OK));
+	lock_drop(&lock);
+}
+
+/* A guard that is about to end is waited for. */
+TEST(lock_of_a_guard_is_waited_for)
+{
+	struct lock lock = LOCK_NONE;
+	struct error err = {};
+	int ready[2];
+	pid_t pid;
+	char word;
+
+	CHECK_EQ(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		CHECK_EQ(lock_take(&lock, INT_MAX, &err), 0);
+		if (!fork()) {
+			usleep(300000);
+			_exit(0);
+		}
+		CHECK_EQ(write(ready[1], ".", 1), 1);
+		_exit(0);
+	}
+	CHECK_EQ(read(ready[0], &word, 1), 1);
+	waitpid(pid, NULL, 0);
+	CHECK_EQ(lock_take(&lock, INT_MAX, &err), 0);
+	lock_drop(&lock);
+}
+
+TEST(lock_of_a_guard_that_hangs)
+{
+	struct lock lock = LOCK_NONE;
+	struct error err = {};
+	int ready[2], guard = 0;
+	pid_t pid;
+
+	CHECK_EQ(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		CHECK_EQ(lock_take(&lock, INT_MAX - 1, &err), 0);
+		guard = fork();
+		if (!guard) {
+			pause();
+			_exit(0);
+		}
+		CHECK_EQ(write(ready[1], &guard, sizeof(guard)), sizeof(guard));
+		_exit(0);
+	}
+	CHECK_EQ(read(ready[0], &guard, sizeof(guard)), sizeof(guard));
+	waitpid(pid, NULL, 0);
+	CHECK_EQ(lock_take(&lock, INT_MAX - 1, &err), -1);
+	CHECK_HAS(err.message, "its guard undoes");
+	CHECK(err.advice[0]);
+	kill(guard, SIGKILL);
+	CHECK_EQ(lock_take(&lock, INT_MAX - 1, &err), 0);
 	lock_drop(&lock);
 }

@@ -2,8 +2,10 @@
 /* The guard, with a VMM that only notes what it is asked. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -80,6 +82,7 @@ static const struct vmm_migration_ops fake = {
 
 static struct vmm vmm;
 static json_t *saved;
+static struct guard_duty duty = { .keep = -1 };
 
 static void prepare(void)
 {
@@ -94,7 +97,7 @@ static struct guard *start(void)
 	struct guard *guard = NULL;
 	struct error err;
 
-	CHECK_EQ(guard_start(&guard, &vmm, &fake, saved, &err), 0);
+	CHECK_EQ(guard_start(&guard, &vmm, &fake, saved, &duty, &err), 0);
 	return guard;
 }
 
@@ -128,6 +131,55 @@ TEST(guard_undoes_when_killed)
 	prepare();
 	die(false);
 	CHECK_STR(notes->text, "tcrs");
+}
+
+static void undo_more(void *data)
+{
+	note(*(const char *)data);
+}
+
+TEST(guard_has_more_to_undo)
+{
+	char letter = 'x';
+
+	duty = (struct guard_duty) { .keep = -1, .undo = undo_more, .data = &letter };
+	prepare();
+	die(false);
+	CHECK_STR(notes->text, "xtcrs");
+}
+
+TEST(guard_has_nothing_to_undo_after_a_handover)
+{
+	char letter = 'x';
+
+	duty = (struct guard_duty) { .keep = -1, .undo = undo_more, .data = &letter };
+	prepare();
+	die(true);
+	CHECK_STR(notes->text, "");
+}
+
+/* Who comes next is kept away until it has finished. */
+TEST(guard_keeps_the_lock)
+{
+	char path[] = "/tmp/guard-XXXXXX";
+	int other = mkstemp(path);
+
+	prepare();
+	notes->refuse = 1;
+	duty.keep = open(path, O_RDWR);
+	CHECK_EQ(flock(duty.keep, LOCK_EX | LOCK_NB), 0);
+	if (!fork()) {
+		start();
+		raise(SIGKILL);
+	}
+	close(duty.keep);
+	while (!strchr(notes->text, 'c'))
+		usleep(1000);
+	CHECK_EQ(flock(other, LOCK_EX | LOCK_NB), -1);
+	guard_wait();
+	CHECK_EQ(flock(other, LOCK_EX | LOCK_NB), 0);
+	CHECK_STR(notes->text, "tcrtcrs");
+	unlink(path);
 }
 
 TEST(guard_lets_go_what_was_handed_over)
@@ -202,6 +254,7 @@ static pid_t child_pid(void)
 TEST(guard_that_is_killed)
 {
 	struct guard *guard;
+	struct error err;
 	pid_t pid;
 
 	prepare();
@@ -211,9 +264,13 @@ TEST(guard_that_is_killed)
 		guard_stop(guard);
 		return;
 	}
+	CHECK_EQ(guard_check(guard, &err), 0);
 	kill(pid, SIGKILL);
 	guard_wait();
 	CHECK(!guard_alive(guard));
+	CHECK_EQ(guard_check(guard, &err), -1);
+	CHECK_HAS(err.message, "killed migctl's guard");
+	CHECK(err.advice[0]);
 	guard_handed_over(guard);
 	guard_stop(guard);
 	CHECK_EQ(waitpid(-1, NULL, 0), -1);

@@ -255,3 +255,38 @@ TEST(a_process_that_is_gone_is_named)
 	CHECK_EQ(err.code, EXIT_GONE);
 	CHECK_HAS(err.message, "does not exist");
 }
+
+/* The directories that lead to it count, too. */
+TEST(memfile_readers_by_mode_and_directory)
+{
+	char dir[] = "/tmp/memfile-XXXXXX", path[64];
+	int fd;
+
+	CHECK(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/ram", dir);
+	fd = open(path, O_RDWR | O_CREAT, 0600);
+	CHECK(fd >= 0);
+	CHECK_EQ(chmod(dir, 0755), 0);
+	CHECK(!memfile_readers(fd));
+	fchmod(fd, 0644);
+	CHECK_STR(memfile_readers(fd), "everybody");
+	chmod(dir, 0700);
+	CHECK(!memfile_readers(fd));
+	chmod(dir, 0755);
+
+	/* root's group is root; another one is its members'. */
+	fchmod(fd, 0640);
+	if (!fchown(fd, (uid_t)-1, 0))
+		CHECK(!memfile_readers(fd));
+	if (!fchown(fd, (uid_t)-1, 12345)) {
+		CHECK_STR(memfile_readers(fd), "its group");
+		chmod(dir, 0750);
+		CHECK(!memfile_readers(fd));
+	}
+	fchmod(fd, 0666);
+	chmod(dir, 0755);
+	unlink(path);
+	CHECK(!memfile_readers(fd));
+	rmdir(dir);
+	close(fd);
+}

@@ -13,19 +13,11 @@
 
 static const struct vmm_supervise_ops * const ops = &vmm_qemu_supervise;
 
-/* The command line, its words separated by blanks. */
-static int parse(struct supervise_options *options, const char *line,
-		 struct error *err)
+static int parse(struct supervise_options *options, const char *line, struct error *err)
 {
-	static char text[512];
-	char *argv[32] = { "supervise" };
-	int argc = 1;
-	char *word;
+	char *argv[UNIT_WORDS];
+	int argc = unit_words("supervise", line, argv);
 
-	snprintf(text, sizeof(text), "%s", line);
-	for (word = strtok(text, " "); word; word = strtok(NULL, " "))
-		argv[argc++] = word;
-	optind = 0;
 	return supervise_options_parse(options, argc, argv, err);
 }
 

@@ -22,6 +22,23 @@ void unit_register(struct unit_test *test)
 	*end = test;
 }
 
+int unit_words(const char *command, const char *line, char *argv[UNIT_WORDS])
+{
+	static char text[512];
+	int argc = 1;
+	char *word;
+
+	snprintf(text, sizeof(text), "%s", line);
+	argv[0] = (char *)command;
+	for (word = strtok(text, " "); word && argc < UNIT_WORDS - 1;
+	     word = strtok(NULL, " "))
+		argv[argc++] = word;
+	argv[argc] = NULL;
+	/* From the start, also of its own state. */
+	optind = 0;
+	return argc;
+}
+
 static int run_child(const struct unit_test *test)
 {
 	int status;

@@ -16,6 +16,13 @@ struct unit_test {
 
 void unit_register(struct unit_test *test);
 
+/*
+ * A command line, its words separated by blanks, for a parser that uses getopt: how
+ * many they are, the command included. Valid until the next call.
+ */
+#define UNIT_WORDS	32
+int unit_words(const char *command, const char *line, char *argv[UNIT_WORDS]);
+
 /* Something was not as expected: the test goes on, and has failed. */
 extern bool unit_failed;
 

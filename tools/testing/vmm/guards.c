@@ -22,7 +22,7 @@ static void victim(enum moment moment, const struct machine *src,
 	from = connect_to(src);
 	to = connect_to(dst);
 	OK(ops->save(from, &saved, &err));
-	OK(guard_start(&guard, from, ops, saved, &err));
+	OK(guard_start(&guard, from, ops, saved, &GUARD_NO_DUTY, &err));
 	CHECK(guard_alive(guard));
 	go_to(moment, from, to, src, dst, pair);
 	if (handed_over)
@@ -125,7 +125,7 @@ static void traveller(const struct machine *src, const struct machine *dst)
 	from = connect_to(src);
 	to = connect_to(dst);
 	OK(ops->save(from, &saved, &err));
-	OK(guard_start(&guard, from, ops, saved, &err));
+	OK(guard_start(&guard, from, ops, saved, &GUARD_NO_DUTY, &err));
 	go_to(COMPLETED, from, to, src, dst, pair);
 	pause();
 }

@@ -174,7 +174,7 @@ static void controller(enum step step, const struct machine *src, int ready)
 
 	vmm = connect_to(src);
 	OK(supervise->save(vmm, &saved, &err));
-	OK(guard_start(&guard, vmm, supervise->guard, saved, &err));
+	OK(guard_start(&guard, vmm, supervise->guard, saved, &GUARD_NO_DUTY, &err));
 	supervise_to(step, vmm);
 	fflush(stdout);
 	if (ready >= 0)
