@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * How fast memory moves from one tmpfs file to a fresh one over loopback TCP,
- * between two processes: seconds, and CPU seconds of both.
+ * between two processes: seconds, CPU seconds of both, and the most memory, in KiB, that
+ * the source and the destination had.
  *
  *	mover migctl CHANNELS SOURCE DESTINATION	by migctl's mover
  *	mover floor CHANNELS SOURCE DESTINATION		by what any has to do: pread, send,
@@ -407,6 +408,14 @@ static double cpu_of(int who)
 	       (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
+static long peak_kib(int who)
+{
+	struct rusage used;
+
+	getrusage(who, &used);
+	return used.ru_maxrss;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -424,7 +433,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "see mover.c\n");
 		return 2;
 	}
-	printf("%.6f %.6f\n", seconds,
-	       cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN));
+	printf("%.6f %.6f %ld %ld\n", seconds,
+	       cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN),
+	       peak_kib(RUSAGE_SELF), peak_kib(RUSAGE_CHILDREN));
 	return 0;
 }
