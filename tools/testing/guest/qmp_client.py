@@ -52,13 +52,14 @@ class Qmp:
         raise QmpError(f'{command}: no answer in {ANSWER_SECONDS} s')
 
     def wait(self, wanted, seconds):
-        """The next event that fits @wanted(event), or None; others are dropped."""
+        """The first event that fits @wanted(event), or None; others are kept."""
         end = time.monotonic() + seconds
+        looked = 0
         while True:
-            while self.events:
-                event = self.events.pop(0)
-                if wanted(event):
-                    return event
+            for n in range(looked, len(self.events)):
+                if wanted(self.events[n]):
+                    return self.events.pop(n)
+            looked = len(self.events)
             event = self._receive(max(end - time.monotonic(), 0))
             if not event:
                 return None
