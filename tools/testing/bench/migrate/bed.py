@@ -118,13 +118,15 @@ class Bed:
             return result
         stopped = event_ns(source.qmp.wait(lambda e: e['event'] == 'STOP', 5))
         resumed = event_ns(destination.qmp.wait(lambda e: e['event'] == 'RESUME', 5))
-        parts = mover.parts(source, destination, begun_ns)
+        checkpoints = source.checkpoints(begun_ns) | destination.checkpoints(begun_ns)
+        parts = mover.parts(checkpoints)
         return result | {
             'cpu_seconds': used[1] + source.cpu() + destination.cpu() + mover.cpu(),
             'total_ns': resumed - begun_ns,
             'bytes_per_second': flow.rate(stopped),
             'downtime_ns': sum(parts.values()),
             **{f'downtime_{name}_ns': ns for name, ns in parts.items()},
+            'checkpoints': {name: when - begun_ns for name, when in checkpoints.items()},
         }
 
 
@@ -134,6 +136,6 @@ def medians(results):
     row = {'converged': sum(r['converged'] for r in results), 'runs': len(results)}
     for name in moved[0]:
         values = [r[name] for r in moved if r[name] is not None]
-        if name != 'converged':
+        if name not in ('converged', 'checkpoints'):
             row[name] = statistics.median(values) if values else None
     return row

@@ -20,6 +20,14 @@ BOOT_SECONDS = 180
 TRACES = ('-msg', 'timestamp=on', '-trace', 'vmstate_downtime_checkpoint',
           '-trace', 'vmstate_downtime_load')
 COST = re.compile(r'^load: (\d+) pages in (\d+) ns, (\d+) probes in (\d+) ns\r?\n', re.M)
+TRACE = re.compile(r'(?P<second>\S+)\.(?P<us>\d{6})Z '
+                   r'(?:vmstate_downtime_checkpoint (?P<checkpoint>\S+)$|'
+                   r'vmstate_downtime_load type=iterable idstr=ram )')
+
+
+def trace_ns(match):
+    second = time.strptime(match['second'], '%Y-%m-%dT%H:%M:%S')
+    return calendar.timegm(second) * 1000000000 + int(match['us']) * 1000
 
 
 def cpu_of(stat):
@@ -69,18 +77,16 @@ class Guest:
             lines = COST.findall(file.read())
         return [int(number) for number in lines[-1]] if lines else None
 
-    def traces(self, since_ns):
-        """(when, in ns since 1970, and what) QEMU has said."""
+    def checkpoints(self, since_ns):
+        """When, in ns since 1970, QEMU got where in the downtime, by its log."""
+        at = {}
         with open(f'/run/{self.name}.log', encoding='utf-8') as file:
             for line in file:
-                stamp, _, what = line.rstrip('\n').partition(' ')
-                match = re.fullmatch(r'(\d+-\d+-\d+T\d+:\d+:\d+)\.(\d{6})Z', stamp)
-                if not match:
-                    continue
-                seconds = calendar.timegm(time.strptime(match[1], '%Y-%m-%dT%H:%M:%S'))
-                when = seconds * 1000000000 + int(match[2]) * 1000
-                if when >= since_ns:
-                    yield when, what
+                match = TRACE.match(line)
+                when = match and trace_ns(match)
+                if when and when >= since_ns:
+                    at[match['checkpoint'] or 'dst-ram-loaded'] = when
+        return at
 
     def stop(self):
         self.qmp.close()

@@ -2,7 +2,7 @@
 """The tables, and what was aimed at."""
 
 COLUMNS = ('total', 'downtime', 'stop', 'copy', 'devices', 'resume', 'MiB', 'MiB/s',
-           'CPU s', 'host', 'write us', 'slower')
+           'CPU s', 'host', 'write us', 'slower', 'alone us')
 
 
 def _number(value, scale, digits):
@@ -25,7 +25,8 @@ def line(mover, row):
               _number(row.get('bytes_per_second'), 1 << 20, 1),
               _number(row.get('cpu_seconds'), 1, 2),
               _number(row.get('host_cpu_seconds'), 1, 2),
-              _number(row.get('write_ns'), 1e3, 1), _number(_slower(row), 1, 2)]
+              _number(row.get('write_ns'), 1e3, 1), _number(_slower(row), 1, 2),
+              _number(row.get('probe_before_ns'), 1e3, 0)]
     return f'{mover:14}' + ''.join(f'{cell:>9}' for cell in cells) + (
         '' if row['converged'] else '  not converged')
 
@@ -106,7 +107,9 @@ def show(got):
     """On standard output; the goals go to @got, too."""
     print("\ntotal in s, downtime and its parts in ms; CPU s: migctl and QEMU without the"
           "\nguest's CPUs, host: all but guests; write us: what a write of the guest took,"
-          "\nslower: times as long as before, the same computation in the guest")
+          "\nslower: times as long as before, the same computation in the guest; alone us: that"
+          "\nbefore: if these differ the machine had more or less to do, and the rows can't be"
+          "\ncompared")
     goals = Goals(got)
     for (load, link), rows in goals.rows.items():
         _header(f'{load}, {link} link')
