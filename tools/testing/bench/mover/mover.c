@@ -2,8 +2,9 @@
 /*
  * How fast memory moves from one tmpfs file to a fresh one over loopback TCP,
  * between two processes: seconds, CPU seconds of both, the most memory, in KiB, that
- * the source and the destination had, and the part of what was to be sent without a copy
- * that the kernel has copied.
+ * the source and the destination had, the part of what was to be sent without a copy
+ * that the kernel has copied, and the seconds that what was on its way still took when
+ * the mover had been given all: with a guest that is downtime.
  *
  *	mover migctl CHANNELS SOURCE DESTINATION	by migctl's mover
  *	mover floor CHANNELS SOURCE DESTINATION		by what any has to do: pread, send,
@@ -190,9 +191,11 @@ static double migctl_source(struct job *job)
 	do {
 		left = sender_send(&sender, 4 << 20, &err);
 	} while (left > 0);
+	job->rest = now();
 	if (left < 0 || sender_barrier(&sender, 1, &err) ||
 	    channel_receive(&control, &frame, none, &err))
 		die_of(&err);
+	job->rest = now() - job->rest;
 	start = now() - start;
 	frame = (struct wire_frame){ .type = WIRE_DONE };
 	channel_send(&control, &frame, NULL, &err);
@@ -227,27 +230,26 @@ static const struct way *way_find(const char *name)
 	return NULL;
 }
 
-static double move(const struct way *way, char **args, double *copied)
+static double move(const struct way *way, char **args, struct job *job)
 {
-	struct job job = { .n = (unsigned int)atoi(args[0]) };
 	double seconds;
 	int status;
 	pid_t pid;
 
-	if (job.n < 1 || job.n > WIRE_MAX_CHANNELS)
+	*job = (struct job){ .n = (unsigned int)atoi(args[0]) };
+	if (job->n < 1 || job->n > WIRE_MAX_CHANNELS)
 		die(args[0]);
-	job.from = open_file(args[1], &job.size);
-	job.to = create_file(args[2], job.size);
-	job_listen(&job);
+	job->from = open_file(args[1], &job->size);
+	job->to = create_file(args[2], job->size);
+	job_listen(job);
 	pid = fork();
 	if (pid < 0)
 		die("fork");
 	if (!pid)
-		way->destination(&job);
-	seconds = way->source(&job);
+		way->destination(job);
+	seconds = way->source(job);
 	if (waitpid(pid, &status, 0) != pid || status)
 		die("the destination");
-	*copied = job.copied;
 	return seconds;
 }
 
@@ -314,10 +316,11 @@ static long peak_kib(int who)
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
-	double seconds = 0, copied = 0;
+	struct job job = {};
+	double seconds = 0;
 
 	if (argc == 5 && way_find(what)) {
-		seconds = move(way_find(what), argv + 2, &copied);
+		seconds = move(way_find(what), argv + 2, &job);
 	} else if ((!strcmp(what, "read") || !strcmp(what, "scan")) && argc == 3) {
 		seconds = pass(argv[2], !strcmp(what, "scan"));
 	} else if (!strcmp(what, "fill") && argc >= 4) {
@@ -326,8 +329,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "see mover.c\n");
 		return 2;
 	}
-	printf("%.6f %.6f %ld %ld %.3f\n", seconds,
+	printf("%.6f %.6f %ld %ld %.3f %.6f\n", seconds,
 	       cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN),
-	       peak_kib(RUSAGE_SELF), peak_kib(RUSAGE_CHILDREN), copied);
+	       peak_kib(RUSAGE_SELF), peak_kib(RUSAGE_CHILDREN), job.copied, job.rest);
 	return 0;
 }

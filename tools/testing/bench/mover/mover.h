@@ -19,6 +19,7 @@
  * @door: the destination's
  * @address: of that
  * @copied: of what was sent without a copy, the part that the kernel has copied
+ * @rest: seconds that what was on its way took when all was given, migctl's only
  */
 struct job {
 	unsigned int n;
@@ -28,6 +29,7 @@ struct job {
 	struct door door;
 	char address[64];
 	double copied;
+	double rest;
 };
 
 /* Ends the program. */
