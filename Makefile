@@ -16,7 +16,7 @@ installed := $(updates)/kmod/migtrack.ko $(updates)/vfio-bridge/migtrack_vfio.ko
 export KERNEL
 
 .PHONY: all check-kernel modules migctl install modules_install uninstall \
-	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full fuzz bench bench-mover bench-netlink bench-uffd sim demo demo-track checkpatch netlink clean distclean help
+	lab lab-build lab-shell debug-kernel check check-e2e check-long check-debug check-fuzz check-full fuzz bench bench-migrate bench-mover bench-netlink bench-uffd sim demo demo-track checkpatch netlink clean distclean help
 
 all: check-kernel
 	@$(MAKE) --no-print-directory modules migctl
@@ -42,6 +42,8 @@ help:
 	@echo '  fuzz             libFuzzer on all that decodes what others say; FUZZ_SECONDS=60 or'
 	@echo '                   FUZZ_RUNS=10000000 for each of its targets, TARGETS="qmp door"'
 	@echo '  bench            what a sync costs, beside what the kernel has for it. KERNEL=6.12|7.2'
+	@echo '  bench-migrate    how guests are moved, beside QEMU; 45 min. KERNEL=6.12|7.2'
+	@echo '                   QUICK=1: 3 min, FULL=1: hours'
 	@echo '  bench-netlink    what a get costs, beside CTRL_CMD_GETFAMILY; 1 min. KERNEL=6.12|7.2'
 	@echo '  bench-mover      how fast memory moves here, beside a floor and QEMU; no VM, 3 min'
 	@echo '  bench-uffd       what a page costs that is loaded when it is touched; natively, 5 min'
@@ -121,6 +123,9 @@ fuzz:
 
 bench:
 	@tools/testing/bench/sync/run $(KERNEL)
+
+bench-migrate:
+	@tools/testing/bench/migrate/run $(KERNEL)
 
 bench-mover:
 	@tools/testing/bench/mover/run

@@ -13,6 +13,7 @@
 #include "common/fault.h"
 
 #define STATUS_WAIT_US		1000
+#define LOADED_WAIT_NS		(20 * NS_PER_MS)
 #define STOP_TIMEOUT		(60 * NS_PER_S)
 #define PEER_TIMEOUT		(60 * NS_PER_S)
 #define RUNNING_TIMEOUT		(30 * NS_PER_S)
@@ -136,13 +137,24 @@ static int final_copy(struct migration *m, struct error *err)
 	return 0;
 }
 
+/*
+ * Whom we ask whether it has completed answers when it could be at work: the
+ * destination says by itself that all was loaded.
+ */
+static int await_loaded(struct migration *m, struct error *err)
+{
+	(void)err;
+	peer_pause(&m->peer, PEER_LOADED, LOADED_WAIT_NS);
+	return 0;
+}
+
 static int vmm_state(struct migration *m, struct error *err)
 {
 	if (guard_check(m->guard, err) || m->ops->go_on(m->vmm, err))
 		return -1;
 	/* The VMM is busy, and the guest is stopped: nobody waits for this. */
 	migrate_throttle_close(m);
-	if (wait_phase(m, VMM_COMPLETED, NULL, err) ||
+	if (wait_phase(m, VMM_COMPLETED, await_loaded, err) ||
 	    peer_wait(&m->peer, PEER_LOADED, PEER_TIMEOUT, m->signals, err))
 		return -1;
 	m->times.loaded = clock_ns(CLOCK_MONOTONIC);

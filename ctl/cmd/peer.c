@@ -6,6 +6,7 @@
 #include "cmd/cmd.h"
 #include "cmd/peer.h"
 #include "cmd/reason.h"
+#include "common/clock.h"
 
 /* How long a signal can wait while we wait for the peer. */
 #define INTERRUPT_NS	(20 * NS_PER_MS)
@@ -243,8 +244,7 @@ int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
 			break;
 		}
 		until = now + INTERRUPT_NS < end ? now + INTERRUPT_NS : end;
-		ts.tv_sec = (time_t)(until / NS_PER_S);
-		ts.tv_nsec = (long)(until % NS_PER_S);
+		ts = timespec_of(until);
 		pthread_cond_timedwait(&peer->changed, &peer->lock, &ts);
 		ret = 0;
 	}
@@ -252,13 +252,20 @@ int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
 	return ret;
 }
 
+void peer_pause(struct peer *peer, enum peer_news news, uint64_t ns)
+{
+	struct timespec ts = timespec_of(clock_ns(CLOCK_MONOTONIC) + ns);
+
+	pthread_mutex_lock(&peer->lock);
+	while (!peer_has(peer, news) && !peer->failed &&
+	       !pthread_cond_timedwait(&peer->changed, &peer->lock, &ts))
+		;
+	pthread_mutex_unlock(&peer->lock);
+}
+
 void peer_explain(struct peer *peer, struct error *err)
 {
-	uint64_t end = clock_ns(CLOCK_MONOTONIC) + EXPLAIN_NS;
-	struct timespec ts = {
-		.tv_sec = (time_t)(end / NS_PER_S),
-		.tv_nsec = (long)(end % NS_PER_S),
-	};
+	struct timespec ts = timespec_of(clock_ns(CLOCK_MONOTONIC) + EXPLAIN_NS);
 
 	if (!peer->started)
 		return;

@@ -82,6 +82,8 @@ int peer_ask_hashes(struct peer *peer, uint32_t block, uint64_t offset,
  */
 int peer_wait(struct peer *peer, enum peer_news news, uint64_t timeout_ns,
 	      int interrupt, struct error *err);
+/* The same for at most @ns; whether it has come, or failed, is for who looks next. */
+void peer_pause(struct peer *peer, enum peer_news news, uint64_t ns);
 /* Has it failed meanwhile, or a data channel to it? -1 with the reason. */
 int peer_check(struct peer *peer, struct error *err);
 /*

@@ -10,6 +10,7 @@
 
 #define LOAD_TIMEOUT	(60 * NS_PER_S)
 #define LOAD_WAIT_US	1000
+#define LOAD_WAIT_NS	(20 * NS_PER_MS)
 
 /* How long what the source said before it went can take to arrive. */
 #define EXPLAIN_MS	1000
@@ -223,7 +224,10 @@ static int vmm_start(struct reception *r, struct error *err)
 	return relay_start(&r->relay, err);
 }
 
-/* All of the stream was delivered: wait until the VMM has loaded it. */
+/*
+ * All of the stream was delivered: wait until the VMM has loaded it. It closes the
+ * stream then; to ask all the time meanwhile would keep it from its work.
+ */
 static int vmm_end(struct reception *r, struct error *err)
 {
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + LOAD_TIMEOUT;
@@ -246,7 +250,8 @@ static int vmm_end(struct reception *r, struct error *err)
 		if (clock_ns(CLOCK_MONOTONIC) > end)
 			return error_set(err, EXIT_VMM,
 					 "the VMM did not load the state in time");
-		usleep(LOAD_WAIT_US);
+		if (relay_has_ended(&r->relay, LOAD_WAIT_NS))
+			usleep(LOAD_WAIT_US);
 	}
 }
 

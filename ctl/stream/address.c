@@ -11,6 +11,11 @@
 #include "stream/address.h"
 
 #define PEER_TIMEOUT_S	30
+/*
+ * So much at most waits in the kernel to be sent: the policy takes it for moved, and on
+ * a slow link it is downtime. Enough that the network does not wait for us.
+ */
+#define UNSENT_BYTES	(512 << 10)
 
 #define ADDRESS_ADVICE	"an address is unix:PATH or HOST:PORT, with an IPv6 host in brackets"
 
@@ -275,6 +280,7 @@ int tcp_tune(int fd, const char *peer, struct error *err)
 		int level, option, value;
 	} options[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES },
 		{ IPPROTO_TCP, TCP_KEEPIDLE, PEER_TIMEOUT_S / 3 },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, PEER_TIMEOUT_S / 6 },
 		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },

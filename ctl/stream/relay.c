@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "stream/relay.h"
 
 #define RELAY_CHUNK	(64u << 10)
@@ -92,6 +93,16 @@ int relay_deliver(struct relay *relay, const void *data, size_t length,
 		length -= (size_t)n;
 	}
 	return 0;
+}
+
+bool relay_has_ended(struct relay *relay, uint64_t ns)
+{
+	struct timespec end = timespec_of(now_ns() + ns);
+
+	if (relay->running &&
+	    !pthread_clockjoin_np(relay->thread, NULL, CLOCK_MONOTONIC, &end))
+		relay->running = false;
+	return !relay->running;
 }
 
 /**

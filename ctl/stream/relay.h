@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/error.h"
 #include "stream/channel.h"
@@ -34,6 +35,8 @@ int relay_start(struct relay *relay, struct error *err);
 /* What came from the other side, for the VMM; NULL: its stream has ended. */
 int relay_deliver(struct relay *relay, const void *data, size_t length,
 		  struct error *err);
+/* Wait at most @ns: has the VMM closed its end? */
+bool relay_has_ended(struct relay *relay, uint64_t ns);
 void relay_close(struct relay *relay);
 
 #endif /* MIGCTL_RELAY_H */

@@ -23,6 +23,11 @@
  *	touch=MIB		beside that, MiB/s that it writes a word per page of in
  *	touched=MIB		a set of its own, which nobody checks: that is quick
  *
+ *	load=1			instead, never ends and says what its writes cost, see load.h
+ *	kib=N			KiB/s that it writes, a word per page,
+ *	random=1		of any page of the set, not one after the other
+ *	fill=1			its pages have data, not zeros
+ *
  * With verify, a thread per CPU writes whole pages of its part of the set, each
  * with a pattern of its number and its generation, every eighth with zeros, and
  * checks others against a table of what they must hold. Meanwhile it says
@@ -44,15 +49,13 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "load.h"
+#include "pace.h"
 #include "virtio.h"
 
-#define PAGE	4096UL
 #define WORDS	(PAGE / sizeof(uint64_t))
-#define MIB	(1UL << 20)
-#define SLICE	20000000	/* ns */
 #define TICK	100000000	/* ns */
 #define REPORT	20		/* ticks */
-#define LATE	1000000000	/* ns: no attempt to catch up with more */
 
 /* Checked in a slice, beside as many as were written. */
 #define CHECKS	8
@@ -80,33 +83,12 @@ struct part {
 
 static atomic_bool wrong;
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
-
-static void sleep_until(uint64_t when)
-{
-	struct timespec t = { when / 1000000000, when % 1000000000 };
-
-	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
-}
-
 static void write_page(struct set *set)
 {
 	uint64_t stamp = ++set->written;
 
 	memcpy(set->mem + set->next * PAGE, &stamp, sizeof(stamp));
 	set->next = (set->next + 1) % set->pages;
-}
-
-/* What ought to have been written after a time at a rate in MiB/s. */
-static uint64_t pages_due(uint64_t ns, unsigned int rate)
-{
-	return ns / 1000 * rate * MIB / 1000000 / PAGE;
 }
 
 static void run_step(struct set *set, unsigned int rate, unsigned int seconds)
@@ -120,7 +102,7 @@ static void run_step(struct set *set, unsigned int rate, unsigned int seconds)
 	}
 	for (t = start; t < end; t += SLICE) {
 		sleep_until(t);
-		due = pages_due(t + SLICE - start, rate);
+		due = pages_due(t + SLICE - start, rate * MIB);
 		while (set->written - first < due)
 			write_page(set);
 	}
@@ -222,7 +204,7 @@ static void *verify_part(void *data)
 			first = part->set.written;
 		}
 		checks = CHECKS;
-		due = pages_due(t + SLICE - start, part->rate);
+		due = pages_due(t + SLICE - start, part->rate * MIB);
 		while (part->set.written - first < due) {
 			write_next(part);
 			checks++;
@@ -365,6 +347,14 @@ int main(void)
 		printf("workload: ready\n");
 		if (number("verify", 0))
 			verify(&set, number("rate", 0));
+		else if (number("load", 0))
+			load_run(&(struct load){
+				.mem = set.mem,
+				.pages = set.pages,
+				.rate = number("kib", 0) * 1024,
+				.random = number("random", 0),
+				.fill = number("fill", 0),
+			});
 		else
 			run_steps(&set, steps ? steps : "");
 		printf("workload: done\n");

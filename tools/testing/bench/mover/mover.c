@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * How fast memory moves from one tmpfs file to a fresh one over loopback TCP,
- * between two processes: seconds, and CPU seconds of both.
+ * between two processes: seconds, CPU seconds of both, the most memory, in KiB, that
+ * the source and the destination had, the part of what was to be sent without a copy
+ * that the kernel has copied, and the seconds that what was on its way still took when
+ * the mover had been given all: with a guest that is downtime.
  *
  *	mover migctl CHANNELS SOURCE DESTINATION	by migctl's mover
  *	mover floor CHANNELS SOURCE DESTINATION		by what any has to do: pread, send,
  *							recv, pwrite; no more
+ *	mover sendfile|zerocopy CHANNELS SOURCE DESTINATION
+ *							the same, but the source does not
+ *							copy (see floor.c)
  *	mover read SOURCE				pread of all of it, by one thread
  *	mover scan SOURCE				and look whether pages are zero
  *	mover fill FILE MIB [zero]			make a file with such memory
@@ -14,8 +20,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,16 +29,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stream/door.h"
+#include "mover.h"
 #include "stream/hash.h"
 #include "stream/intake.h"
 #include "stream/link.h"
 #include "stream/receiver.h"
 #include "stream/sender.h"
 
-#define CHUNK	WIRE_CHUNK
-
-static void die(const char *what)
+void die(const char *what)
 {
 	fprintf(stderr, "mover: %s: %s\n", what, strerror(errno));
 	exit(1);
@@ -46,7 +48,7 @@ static void die_of(const struct error *err)
 	exit(1);
 }
 
-static double now(void)
+double now(void)
 {
 	struct timespec ts;
 
@@ -76,24 +78,6 @@ static int create_file(const char *path, uint64_t size)
 		die(path);
 	return fd;
 }
-
-/**
- * struct job - what is to be measured
- * @n: connections
- * @from: the source's file
- * @to: the destination's
- * @size: of both
- * @door: the destination's
- * @address: of that
- */
-struct job {
-	unsigned int n;
-	int from;
-	int to;
-	uint64_t size;
-	struct door door;
-	char address[64];
-};
 
 static const struct security security = { .insecure = true };
 
@@ -179,7 +163,7 @@ static void migctl_destination(struct job *job)
 	_exit(0);
 }
 
-static double migctl_source(const struct job *job)
+static double migctl_source(struct job *job)
 {
 	struct sender_block block = {
 		.fd = job->from, .size = job->size, .empty = true,
@@ -207,9 +191,11 @@ static double migctl_source(const struct job *job)
 	do {
 		left = sender_send(&sender, 4 << 20, &err);
 	} while (left > 0);
+	job->rest = now();
 	if (left < 0 || sender_barrier(&sender, 1, &err) ||
 	    channel_receive(&control, &frame, none, &err))
 		die_of(&err);
+	job->rest = now() - job->rest;
 	start = now() - start;
 	frame = (struct wire_frame){ .type = WIRE_DONE };
 	channel_send(&control, &frame, NULL, &err);
@@ -222,134 +208,46 @@ static double migctl_source(const struct job *job)
 	return start;
 }
 
-/* The floor. */
-
-struct lane {
-	const struct job *job;
-	unsigned int index;
-	int fd;
-	pthread_t thread;
+static const struct way {
+	const char *name;
+	double (*source)(struct job *job);
+	void (*destination)(struct job *job);
+} ways[] = {
+	{ "migctl", migctl_source, migctl_destination },
+	{ "floor", floor_source, floor_destination },
+	{ "sendfile", sendfile_source, floor_destination },
+	{ "zerocopy", zerocopy_source, floor_destination },
 };
 
-static void *floor_send(void *data)
+static const struct way *way_find(const char *name)
 {
-	struct lane *lane = data;
-	const struct job *job = lane->job;
-	char *buffer = aligned_alloc(4096, CHUNK), ack;
-	ssize_t n, sent;
-	uint64_t at;
+	size_t i;
 
-	for (at = lane->index * (uint64_t)CHUNK; at < job->size;
-	     at += job->n * (uint64_t)CHUNK) {
-		n = pread(job->from, buffer, CHUNK, (off_t)at);
-		if (n < 0)
-			die("pread");
-		for (sent = 0; sent < n;) {
-			ssize_t some = send(lane->fd, buffer + sent,
-					    (size_t)(n - sent), 0);
-
-			if (some < 0)
-				die("send");
-			sent += some;
-		}
+	for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		if (!strcmp(ways[i].name, name))
+			return &ways[i];
 	}
-	shutdown(lane->fd, SHUT_WR);
-	/* All of it is written. */
-	if (recv(lane->fd, &ack, 1, 0) != 1)
-		die("recv");
-	free(buffer);
 	return NULL;
 }
 
-static void *floor_receive(void *data)
+static double move(const struct way *way, char **args, struct job *job)
 {
-	struct lane *lane = data;
-	const struct job *job = lane->job;
-	char *buffer = aligned_alloc(4096, CHUNK);
-	ssize_t n;
-	uint64_t at;
-
-	for (at = lane->index * (uint64_t)CHUNK; at < job->size;
-	     at += job->n * (uint64_t)CHUNK) {
-		n = recv(lane->fd, buffer, CHUNK, MSG_WAITALL);
-		if (n <= 0 || pwrite(job->to, buffer, (size_t)n, (off_t)at) != n)
-			die("pwrite");
-	}
-	if (send(lane->fd, "", 1, 0) != 1)
-		die("send");
-	free(buffer);
-	return NULL;
-}
-
-static void floor_run(const struct job *job, struct lane *lanes,
-		      void *(*thread)(void *data))
-{
-	unsigned int i;
-
-	for (i = 0; i < job->n; i++) {
-		if (pthread_create(&lanes[i].thread, NULL, thread, &lanes[i]))
-			die("pthread_create");
-	}
-	for (i = 0; i < job->n; i++)
-		pthread_join(lanes[i].thread, NULL);
-}
-
-static void floor_destination(struct job *job)
-{
-	struct lane lanes[WIRE_MAX_CHANNELS];
-	unsigned int i;
-
-	fcntl(job->door.fd, F_SETFL, 0);
-	for (i = 0; i < job->n; i++) {
-		lanes[i] = (struct lane){ .job = job, .index = i };
-		lanes[i].fd = accept(job->door.fd, NULL, NULL);
-		if (lanes[i].fd < 0)
-			die("accept");
-	}
-	floor_run(job, lanes, floor_receive);
-	_exit(0);
-}
-
-static double floor_source(const struct job *job)
-{
-	struct lane lanes[WIRE_MAX_CHANNELS];
-	struct sockaddr_in name;
-	socklen_t len = sizeof(name);
-	double start;
-	unsigned int i;
-
-	if (getsockname(job->door.fd, (struct sockaddr *)&name, &len))
-		die("getsockname");
-	for (i = 0; i < job->n; i++) {
-		lanes[i] = (struct lane){ .job = job, .index = i };
-		lanes[i].fd = socket(AF_INET, SOCK_STREAM, 0);
-		if (connect(lanes[i].fd, (struct sockaddr *)&name, len))
-			die("connect");
-	}
-	start = now();
-	floor_run(job, lanes, floor_send);
-	return now() - start;
-}
-
-static double move(char **args, double (*source)(const struct job *job),
-		   void (*destination)(struct job *job))
-{
-	struct job job = { .n = (unsigned int)atoi(args[0]) };
 	double seconds;
 	int status;
 	pid_t pid;
 
-	if (job.n < 1 || job.n > WIRE_MAX_CHANNELS)
+	*job = (struct job){ .n = (unsigned int)atoi(args[0]) };
+	if (job->n < 1 || job->n > WIRE_MAX_CHANNELS)
 		die(args[0]);
-	job.from = open_file(args[1], &job.size);
-	job.to = create_file(args[2], job.size);
-	job_listen(&job);
+	job->from = open_file(args[1], &job->size);
+	job->to = create_file(args[2], job->size);
+	job_listen(job);
 	pid = fork();
 	if (pid < 0)
 		die("fork");
 	if (!pid)
-		destination(&job);
-	seconds = source(&job);
+		way->destination(job);
+	seconds = way->source(job);
 	if (waitpid(pid, &status, 0) != pid || status)
 		die("the destination");
 	return seconds;
@@ -407,15 +305,22 @@ static double cpu_of(int who)
 	       (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
+static long peak_kib(int who)
+{
+	struct rusage used;
+
+	getrusage(who, &used);
+	return used.ru_maxrss;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
+	struct job job = {};
 	double seconds = 0;
 
-	if (!strcmp(what, "migctl") && argc == 5) {
-		seconds = move(argv + 2, migctl_source, migctl_destination);
-	} else if (!strcmp(what, "floor") && argc == 5) {
-		seconds = move(argv + 2, floor_source, floor_destination);
+	if (argc == 5 && way_find(what)) {
+		seconds = move(way_find(what), argv + 2, &job);
 	} else if ((!strcmp(what, "read") || !strcmp(what, "scan")) && argc == 3) {
 		seconds = pass(argv[2], !strcmp(what, "scan"));
 	} else if (!strcmp(what, "fill") && argc >= 4) {
@@ -424,7 +329,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "see mover.c\n");
 		return 2;
 	}
-	printf("%.6f %.6f\n", seconds,
-	       cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN));
+	printf("%.6f %.6f %ld %ld %.3f %.6f\n", seconds,
+	       cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN),
+	       peak_kib(RUSAGE_SELF), peak_kib(RUSAGE_CHILDREN), job.copied, job.rest);
 	return 0;
 }
