@@ -31,14 +31,15 @@ help:
 	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  demo-track       a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  check            the tests, on both kernels'
-	@echo '  check-e2e        only: real guests move, and things go wrong. KERNEL=6.12|7.2;'
-	@echo '                   FULL=1: a storm of 300 s, 20 instants to be killed at; longer'
+	@echo '  check-e2e        only: real guests move, and things go wrong. KERNELS="6.12 7.2",'
+	@echo '                   TESTS="faults guard" FAULTS=all ROUNDS=20; FULL=1: a storm of'
+	@echo '                   300 s, 20 instants to be killed at'
 	@echo '  check-long       storms, endings, vCPUs and swap: an hour; goes on where it was.'
 	@echo '                   KERNELS="6.12 7.2", 6.12-debug after make debug-kernel: hours'
 	@echo '  check-debug      only: the kselftests, on a kernel that looks for mistakes in memory,'
 	@echo '                   locks and page tables; compiles it once, 10 to 30 min'
 	@echo '  check-fuzz       only: a million hostile messages, on that kernel'
-	@echo '  check-full       all of these, some hours; goes on where it was'
+	@echo '  check-full       all of these, as thorough as they get; hours; goes on where it was'
 	@echo '  fuzz             libFuzzer on all that decodes what others say; FUZZ_SECONDS=60 or'
 	@echo '                   FUZZ_RUNS=10000000 for each of its targets, TARGETS="qmp door"'
 	@echo '  bench            what a sync costs, beside what the kernel has for it. KERNEL=6.12|7.2'
@@ -100,9 +101,8 @@ check:
 	@tools/testing/lab/check
 
 check-e2e:
-	@$(LAB) enter /src/tools/testing/lab/build $(KERNEL)
-	@tools/testing/lab/vm run -c 1 -t $(if $(FULL),7200,2400) $(KERNEL) -- \
-		FULL=$(FULL) /src/tools/testing/e2e/run
+	@TESTS="$(TESTS)" FAULTS="$(FAULTS)" ROUNDS="$(ROUNDS)" STORM="$(STORM)" FULL="$(FULL)" \
+		SEED="$(SEED)" tools/testing/lab/check-e2e $(or $(KERNELS),$(KERNEL))
 
 check-long:
 	@tools/testing/lab/check-long $(KERNELS)

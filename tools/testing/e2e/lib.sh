@@ -10,6 +10,8 @@ migctl=$(type -P "${MIGCTL:-migctl}")
 dir=$(mktemp -d /run/e2e-XXXXXX)
 started=()
 declare -A started_as
+# Those that are to end.
+declare -A ends
 n=0
 failed=0
 
@@ -21,7 +23,10 @@ cleanup() {
 
 	jobs -p | xargs -r kill 2>/dev/null
 	for name in "${started[@]}"; do
-		[ $failed = 0 ] || show_last_words "$name"
+		if [ $failed != 0 ]; then
+			show_last_words "$name"
+			say_died "$name"
+		fi
 		"$guest" stop "$name"
 	done
 	rm -rf "$dir"
@@ -86,6 +91,20 @@ show_last_words() {
 	done
 }
 
+# A guest that was never moved, and has reset itself, as a triple fault does, or that
+# KVM could not run: its QEMU has ended, or stands, and nobody had told it to.
+say_died() {
+	local log=/run/$1.log
+
+	[ -n "${started_as[$1]:-}" ] && [ -z "${ends[$1]:-}" ] || return 0
+	grep -qs 'new_state .*(internal-error)' "$log" ||
+		{ qemu_gone "$1" && grep -qs 'new_state .*(shutdown)' "$log" &&
+		  ! grep -qE 'qemu_system_shutdown_request|terminating on signal' "$log"; } ||
+		return 0
+	say "the guest $1 has ended by itself; its last words:"
+	tail -n 20 "/run/$1.serial" | sed 's/^/#   /'
+}
+
 # start NAME ..., await NAME ...: see guest
 start() {
 	started+=("$1")
@@ -110,6 +129,7 @@ booted() {
 		eval "start ${started_as[$1]}"
 	done
 	echo "Bail out! the guest $1 does not boot"
+	failed=1
 	exit 1
 }
 
@@ -204,7 +224,7 @@ settings() {
 
 # same_settings NAME FILE: as they were written there by settings
 same_settings() {
-	settings "$1" > "$dir/settings.now"
+	settings "$1" > "$dir/settings.now" || { say "$1 can't be asked"; return 1; }
 	diff "$2" "$dir/settings.now" > "$dir/diff" && return
 	say "migration settings of $1 have changed:"
 	show "$dir/diff"

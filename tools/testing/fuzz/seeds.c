@@ -57,6 +57,15 @@ static const struct {
 	{ "layout", "FlatView #0\r\n AS \"memory\", root: system\r\n"
 		    "  0000000100000000-000000013fffffff (prio 0, ram): ram @0000000080000000 KVM\r\n" },
 	{ "layout", "7f0000000000-7f0000200000 rw-s 00000000 00:19 42    /dev/shm/a b\n" },
+	{ "manifest", "{\"format\":\"migtrack-snapshot\",\"version\":1,\"created_ns\":1700000000000000000,"
+		      "\"ran\":true,\"page_size\":4096,\"vm\":{\"vmm\":\"qemu\"},\"blocks\":["
+		      "{\"id\":\"ram0\",\"size\":65536,\"digest\":\"0123456789abcdef\"},"
+		      "{\"id\":\"ram1\",\"size\":4096,\"digest\":\"0000000000000000\"}],"
+		      "\"state\":{\"size\":17,\"digest\":\"fedcba9876543210\"}}" },
+	{ "offer", "\4[{\"base_host_virt_addr\":139637976727552,\"size\":2097152,\"offset\":0,"
+		   "\"page_size\":4096,\"page_size_kib\":4096},"
+		   "{\"base_host_virt_addr\":139638244900864,\"size\":2097152,\"offset\":2097152,"
+		   "\"page_size_kib\":2048}]" },
 	{ "words", "192.0.2.1:4711" }, { "words", "[::1]:4444" }, { "words", "unix:/run/socket" },
 	{ "words", "2.5s" }, { "words", "0x1000" }, { "words", "10MiB" }, { "words", "300ms" },
 	{ "words", "00112233445566778899aabbccddeeff" },
