@@ -81,9 +81,10 @@ static int load(void *data, uint64_t offset, size_t size, void *buffer,
 
 static char *guest;
 
-static int written(void *data, uint64_t offset, size_t size, struct error *err)
+static int written(void *data, uint64_t offset, size_t size, void *buffer, struct error *err)
 {
 	(void)data;
+	(void)buffer;
 	(void)err;
 	__atomic_fetch_add(&saves[offset / PAGE], 1, __ATOMIC_RELAXED);
 	memcpy(saved + offset, guest + offset, size);
