@@ -33,11 +33,14 @@ bool uffd_failed(struct uffd *uffd, struct error *err)
 {
 	bool failed;
 
+	/* An event that was read is noted by then. */
+	pthread_rwlock_rdlock(&uffd->lock);
 	pthread_mutex_lock(&uffd->err_lock);
 	failed = uffd->failed;
 	if (failed)
 		*err = uffd->err;
 	pthread_mutex_unlock(&uffd->err_lock);
+	pthread_rwlock_unlock(&uffd->lock);
 	return failed;
 }
 
@@ -67,7 +70,7 @@ static void range_removed(struct uffd *uffd, uint64_t start, uint64_t end)
 		}
 	}
 	/* It is gone once this was read. Who gave it back goes on. */
-	if (!lost || !__atomic_load_n(&uffd->protected, __ATOMIC_SEQ_CST))
+	if (!lost || !uffd->protected)
 		return;
 	error_set(&err, EXIT_VMM, "the VMM gave back memory that was not saved yet");
 	error_advise(&err, "keep its balloon as it is meanwhile");

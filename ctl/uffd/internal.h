@@ -32,9 +32,9 @@ struct uffd_thread {
  * @own_claims: what @claims points at if nobody shares it
  * @threads: that handle faults
  * @n_threads: that were started
- * @protected: from now on pages are saved before they change
- * @lock: held to read messages; shared, to put pages in place: a page that the VMM
- *	gives back is not put there again afterwards
+ * @protected: from now on pages are saved before they change; under @lock
+ * @lock: held to read messages; shared, to put pages in place, or to say that they are
+ *	saved: a page that the VMM gives back is not put there again afterwards
  * @err_lock: of @err
  * @err: the first failure
  */

@@ -42,7 +42,10 @@ int uffd_protect(struct uffd *uffd, struct error *err)
 	size_t i;
 	int ret;
 
-	__atomic_store_n(&uffd->protected, true, __ATOMIC_SEQ_CST);
+	/* What was read until now is done with: it was given back before. */
+	pthread_rwlock_wrlock(&uffd->lock);
+	uffd->protected = true;
+	pthread_rwlock_unlock(&uffd->lock);
 	for (i = 0; i < uffd->n; i++) {
 		const struct uffd_region *region = &uffd->regions[i];
 
@@ -110,8 +113,14 @@ static int run_save(struct uffd *uffd, struct uffd_channel *channel,
 				 n * region->page_size, channel->buffer, err);
 	if (ret)
 		uffd_fail(uffd, err);
+	/*
+	 * Memory that is given back is gone as soon as its event is read. That is done,
+	 * and noted, under this lock: what we have read is older, or it is told of.
+	 */
+	pthread_rwlock_rdlock(&uffd->lock);
 	for (i = 0; i < n; i++)
 		uffd_claim_done(uffd->claims, region->first + page + i);
+	pthread_rwlock_unlock(&uffd->lock);
 	uffd_count(&uffd->claims->stats->saved, n);
 	return run_allow(uffd, region, page, n, ret ? &later : err) ? -1 : ret;
 }
