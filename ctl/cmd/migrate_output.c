@@ -77,8 +77,8 @@ void migrate_out_start(struct migration *m)
 {
 	char size[UNIT_TEXT_SIZE];
 
-	out_say(m->out, "Process %d (QEMU %s), session %llu: %s of memory in %zu block%s, to %s by %u channel%s.\n",
-		m->vmm->pid, m->vmm->version,
+	out_say(m->out, "Process %d (%s %s), session %llu: %s of memory in %zu block%s, to %s by %u channel%s.\n",
+		m->vmm->pid, m->vmm->ops->name, m->vmm->version,
 		(unsigned long long)m->tracker.id,
 		format_bytes(size, memory_size(m)),
 		m->n_memory, m->n_memory == 1 ? "" : "s", m->channel.peer,

@@ -41,7 +41,7 @@ static void note_numbers(struct reception *r, const struct reception_progress *n
 
 void receive_out_start(struct reception *r)
 {
-	run_begin(&r->run, NULL, "receive", r->options->qmp, r->options->listen);
+	run_begin(&r->run, NULL, "receive", r->options->guest.socket, r->options->listen);
 	run_note(&r->run, "from", json_string(r->channel.peer));
 	r->shown.time = r->started;
 	out_say(r->out, "Receiving from %s.", r->channel.peer);

@@ -21,7 +21,7 @@ const char resolve_usage[] =
 	"\n"
 	"  --there      it runs at the destination: what is here is left paused, and can\n"
 	"               be ended\n"
-	"  --here       it does not run there and never will (its QEMU has ended): it\n"
+	"  --here       it does not run there and never will (its VMM has ended): it\n"
 	"               runs on here\n"
 	"  -j, --json   one JSON object a line";
 
@@ -73,17 +73,18 @@ static const struct out_field fields[FIELDS] = {
 };
 
 /*
- * A QEMU that was handing over may have failed at it once migctl had died: then the
+ * A VMM that was handing over may have failed at it once migctl had died: then the
  * guard has resumed the guest. One that can't be asked is not known to.
  */
 static bool runs_here(const struct record *record)
 {
+	const struct vmm_choice guest = { record->qmp, record->driver };
 	struct vmm_status status = {};
 	struct vmm *vmm = NULL;
 	struct error ignored;
 
-	if (!vmm_qemu.open(&vmm, record->qmp, 0, &ignored))
-		vmm_qemu_migration.status(vmm, &status, &ignored);
+	if (!choice_open(&guest, &vmm, &ignored))
+		record->driver->migration->status(vmm, &status, &ignored);
 	if (vmm)
 		vmm->ops->close(vmm);
 	return status.running;
@@ -131,7 +132,8 @@ static int check(const struct record *record, struct error *err)
 /* The destination's answer will never come: nobody else may run the guest. */
 static int run_here(const struct record *record, struct error *err)
 {
-	const struct vmm_migration_ops *ops = &vmm_qemu_migration;
+	const struct vmm_migration_ops *ops = record->driver->migration;
+	const struct vmm_choice guest = { record->qmp, record->driver };
 	struct lock lock = LOCK_NONE;
 	struct vmm *vmm = NULL;
 	int ret;
@@ -139,9 +141,9 @@ static int run_here(const struct record *record, struct error *err)
 	/* It was paused, and so it is left. */
 	if (record->paused)
 		return 0;
-	if (vmm_qemu.open(&vmm, record->qmp, 0, err))
+	if (choice_open(&guest, &vmm, err))
 		return error_advise(err,
-				    "if its QEMU has ended nothing can run on here: end this with --there, and boot the guest anew");
+				    "if its VMM has ended nothing can run on here: end this with --there, and boot the guest anew");
 	ret = lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
 	lock_drop(&lock);
 	vmm->ops->close(vmm);
@@ -153,7 +155,7 @@ static void out_resolved(struct output *out, const struct record *record, bool h
 	unsigned long long session = record->session;
 
 	if (!here)
-		out_say(out, "Session %llu: the guest is the destination's. The QEMU here can be ended.",
+		out_say(out, "Session %llu: the guest is the destination's. The VMM here can be ended.",
 			session);
 	else if (record->paused)
 		out_say(out, "Session %llu: the guest is here, and paused as it was before.", session);

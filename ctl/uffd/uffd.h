@@ -75,8 +75,9 @@ enum uffd_kind {
  * @load: supply @size bytes at @offset, in whole pages of the region; @kind says
  *	whether they are in @buffer. From several threads at once, never twice for a
  *	page
- * @written: a page of a UFFD_WRITE region is about to be written: save @size bytes
- *	at @offset, which the caller can read
+ * @written: pages of a UFFD_WRITE region may be written after this: save @size bytes
+ *	at @offset, which the caller can read; @buffer has room for them, and is this
+ *	thread's. From several threads at once, never twice for a page
  *
  * -1 with the error filled in, see uffd_failed(): whoever waits for a page that could
  * not be loaded gets SIGBUS; one that could not be saved is written nevertheless.
@@ -84,7 +85,8 @@ enum uffd_kind {
 struct uffd_ops {
 	int (*load)(void *data, uint64_t offset, size_t size, void *buffer,
 		    enum uffd_kind *kind, struct error *err);
-	int (*written)(void *data, uint64_t offset, size_t size, struct error *err);
+	int (*written)(void *data, uint64_t offset, size_t size, void *buffer,
+		       struct error *err);
 };
 
 /**
@@ -129,6 +131,8 @@ void uffd_channel_close(struct uffd_channel *channel);
 int uffd_load(struct uffd *uffd, struct uffd_channel *channel, uint64_t page,
 	      uint64_t n, struct error *err);
 int uffd_protect(struct uffd *uffd, struct error *err);
+int uffd_save(struct uffd *uffd, struct uffd_channel *channel, uint64_t page,
+	      uint64_t n, struct error *err);
 bool uffd_failed(struct uffd *uffd, struct error *err);
 /* Readable once something has failed. */
 int uffd_failed_fd(const struct uffd *uffd);

@@ -15,6 +15,8 @@
 #include "cmd/record.h"
 #include "unit.h"
 
+static const struct vmm_choice guest = { "q", &vmm_driver_qemu };
+
 /* No session of a kernel has it. */
 #define SESSION	(1ull << 62)
 
@@ -246,7 +248,7 @@ TEST(record_sweeps)
 	CHECK(is_there("9000004.json") && is_there("9000004.sock"));
 	CHECK(is_there("other") && !is_there(lock));
 	/* Nor is it written over. */
-	CHECK_EQ(record_create(&record, 9000003, "q", "t", &err), -1);
+	CHECK_EQ(record_create(&record, 9000003, &guest, "t", &err), -1);
 	CHECK_EQ(err.code, EXIT_IN_DOUBT);
 	unlink(RECORD_DIR "/9000002.json");
 	unlink(RECORD_DIR "/9000003.json");
@@ -260,7 +262,7 @@ TEST(record_knows_a_paused_guest)
 	struct record record, read;
 	struct error err = {};
 
-	CHECK_EQ(record_create(&record, SESSION, "q", "t", &err), 0);
+	CHECK_EQ(record_create(&record, SESSION, &guest, "t", &err), 0);
 	CHECK_EQ(record_read(&read, SESSION, &err), 0);
 	CHECK(!read.paused);
 	record.paused = true;

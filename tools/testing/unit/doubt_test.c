@@ -12,6 +12,8 @@
 #include "cmd/receive.h"
 #include "unit.h"
 
+static const struct vmm_choice guest = { "q", &vmm_driver_qemu };
+
 #define SESSION	(1ull << 61)
 
 static pid_t vmm_pid;
@@ -117,7 +119,7 @@ static void here_prepare(struct migration *m, struct migrate_options *options)
 	channel_open(&m->channel, -1, address);
 	m->channel.sent = 1000;
 	mkdir(RECORD_DIR, 0755);
-	CHECK_EQ(record_create(&m->record, SESSION, "q", address, &err), 0);
+	CHECK_EQ(record_create(&m->record, SESSION, &guest, address, &err), 0);
 }
 
 static void here_end(struct migration *m)
