@@ -8,6 +8,7 @@
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -23,50 +24,50 @@
 
 #define PAGE		4096UL
 #define MEMORY		(4UL << 20)
-#define WINDOW		(1UL << 20)	/* what the event is about, in its middle */
-#define TARGET		(WINDOW + 77 * PAGE)
+#define TARGET		(777 * PAGE)	/* the page that is written */
 #define SWAP_SIZE	(64UL << 20)
-#define ROUNDS		20
+#define ROUNDS		10
 #define SYNCS		3
-#define SLEEP_MS	150
+#define SLEEP_MS	300
 #define PARAMETERS	"/sys/module/sleeper/parameters/"
 
-/* Of the whole memory, mapped at @memory; to which it is to be put back after it. */
+/* Of all of the memory, so that no mapping is split first, which is an event, too. */
 typedef int event_fn(char *memory);
 
 static int drop(char *memory)
 {
-	return madvise(memory + WINDOW, WINDOW, MADV_DONTNEED);
+	return madvise(memory, MEMORY, MADV_DONTNEED);
 }
 
+/* Reclaim tells of each page by itself. */
 static int page_out(char *memory)
 {
-	return madvise(memory + WINDOW, WINDOW, MADV_PAGEOUT);
+	return madvise(memory + TARGET, PAGE, MADV_PAGEOUT);
 }
 
 static int make_a_hole(char *memory)
 {
-	return madvise(memory + WINDOW, WINDOW, MADV_REMOVE);
+	return madvise(memory, MEMORY, MADV_REMOVE);
 }
 
 static int forbid(char *memory)
 {
-	return mprotect(memory + WINDOW, WINDOW, PROT_READ);
+	return mprotect(memory, MEMORY, PROT_READ);
 }
 
 static int move_away(char *memory)
 {
-	char *there = mmap(NULL, WINDOW, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *there = mmap(NULL, MEMORY, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (there == MAP_FAILED)
 		return -1;
-	return mremap(memory + WINDOW, WINDOW, WINDOW, MREMAP_MAYMOVE | MREMAP_FIXED,
+	return mremap(memory, MEMORY, MEMORY, MREMAP_MAYMOVE | MREMAP_FIXED,
 		      there) == MAP_FAILED ? -1 : 0;
 }
 
 static int unmap(char *memory)
 {
-	return munmap(memory + WINDOW, WINDOW);
+	return munmap(memory, MEMORY);
 }
 
 static sigjmp_buf too_late;
@@ -148,10 +149,23 @@ static size_t sync_take(struct harvest *h)
 	return harvest_take(h);
 }
 
+static void run_on_one_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		err(1, "sched_setaffinity");
+}
+
 static void *let_it_happen(void *data)
 {
 	FIXTURE_DATA(slow_event) *self = data;
 
+	/* Writable, and to be reclaimed by the CPU that it came to. */
+	run_on_one_cpu();
+	memset(self->memory, 1, MEMORY);
 	self->inside = host_number(PARAMETERS "inside", "");
 	host_write_number(PARAMETERS "tid", gettid());
 	self->begun = true;
@@ -183,9 +197,9 @@ TEST_F_TIMEOUT(slow_event, outlives_syncs, 240)
 		bool is_in_time;
 		pthread_t thread;
 
-		/* All is there and writable, and nothing is due. */
+		/* A mapping that a sync has seen. */
 		map_memory(self->mem_fd, self->memory);
-		memset(self->memory + WINDOW, 1, WINDOW);
+		sync_take(h);
 		self->begun = self->ended = false;
 		ASSERT_EQ(0, pthread_create(&thread, NULL, let_it_happen, self));
 		while (!self->begun || (!self->ended &&
