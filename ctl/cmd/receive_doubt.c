@@ -113,7 +113,7 @@ int receive_doubt(struct reception *r, const struct error *why)
 
 	if (!may_be_asked(r) || (!r->resumed && !never_ran(r)))
 		return -1;
-	out_say(r->out, "In doubt: the connection died in the handover (%s). The guest %s here; the source is waited for.",
+	out_say(r->out, "In doubt: the handover was interrupted (%s). The guest %s here; the source is waited for.",
 		why->message, r->resumed ? "is" : "never ran");
 	fflush(r->out->stream);
 	while (!meet(r, until)) {
