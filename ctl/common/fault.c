@@ -32,7 +32,7 @@ static void cut(void)
  * @point: where
  * @err: what failed
  *
- * Once: a process that goes on after it is not disturbed again.
+ * Once, in whatever thread: a process that goes on after it is not disturbed again.
  *
  * Return: 0 or -1.
  */
@@ -42,10 +42,10 @@ int fault(const char *point, struct error *err)
 	static bool over;
 
 	action = asked ? strchr(asked, '=') : NULL;
-	if (over || !action || strlen(point) != (size_t)(action - asked) ||
-	    strncmp(asked, point, strlen(point)))
+	if (!action || strlen(point) != (size_t)(action - asked) ||
+	    strncmp(asked, point, strlen(point)) ||
+	    __atomic_exchange_n(&over, true, __ATOMIC_RELAXED))
 		return 0;
-	over = true;
 	fprintf(stderr, "migctl: fault at %s\n", asked);
 	action++;
 	if (!strcmp(action, "kill"))

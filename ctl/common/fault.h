@@ -11,7 +11,8 @@
  * In any other build there is nothing of it. The points are, in the order in which they
  * are reached, of migctl migrate: connected joined precopy switchover vmm-started
  * stopped copied loaded handed-over go verify; of migctl receive: accepted vmm-start
- * loading loaded-there go-taken running.
+ * loading loaded-there go-taken running. At "pages" fail damages a frame of memory on
+ * its way.
  */
 #ifndef MIGCTL_FAULT_H
 #define MIGCTL_FAULT_H

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "stream/channel.h"
 
 /**
@@ -208,6 +209,8 @@ int channel_send(struct channel *channel, const struct wire_frame *frame,
 				 "%s: a frame of type %u can't have %u bytes",
 				 channel->peer, frame->type, frame->length);
 	sealed.checksum = wire_checksum(frame, payload);
+	if (frame->type == WIRE_PAGES && fault("pages", err))
+		sealed.checksum++;
 	wire_encode(header, &sealed);
 	pthread_mutex_lock(&channel->lock);
 	if (channel->cut && !channel_stopped(channel)) {

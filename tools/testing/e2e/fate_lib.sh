@@ -14,6 +14,49 @@ winner() {
 	done
 }
 
+no_migctl() {
+	! pgrep -l '^migctl' > "$dir/left"
+}
+
+# nothing_left [KILLED]: of any migctl. What one that was KILLED had in /run/migtrack
+# stays there.
+nothing_left() {
+	local left
+
+	until_true 3 no_migctl || {
+		say "processes are left:"
+		show "$dir/left"
+		return 1
+	}
+	left=$(find /run/migtrack ! -type d 2>/dev/null)
+	if [ -n "$left" ]; then
+		[ -n "${1:-}" ] || { say "files are left:" $left; return 1; }
+		rm -f $left
+	fi
+	no_session
+}
+
+# n_fds NAME: sockets, pipes and files that its QEMU has open
+n_fds() {
+	find "/proc/$(cat "/run/$1.pid")/fd" -type l | wc -l
+}
+
+has_fds() {
+	[ "$(n_fds "$1")" = "$2" ]
+}
+
+# same_fds NAME NUMBER
+same_fds() {
+	until_true 3 has_fds "$1" "$2" && return
+	say "the QEMU of $1 had $2 descriptors open, and has $(n_fds "$1"):"
+	find "/proc/$(cat "/run/$1.pid")/fd" -type l -printf '#   %f %l\n'
+	return 1
+}
+
+has_winner() {
+	[ -n "$(winner "$1")" ]
+}
+
 # The destination knows, if it knew of the migration at all. If it was migctl receive
 # that died, nobody ends its QEMU, which waits.
 given_up() {
@@ -42,7 +85,7 @@ resolved() {
 settled() {
 	local now
 
-	until_true 3 eval '[ -n "$(winner "$1")" ]'
+	until_true 3 has_winner "$1"
 	now=$(winner "$1")
 	case $now in
 	"$source")
