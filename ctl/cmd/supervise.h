@@ -132,6 +132,7 @@ int supervise_options_parse(struct supervise_options *options, int argc,
 int supervise_run(struct supervision *s, struct error *err);
 /* By a signal, and in time; what comes too late is noted. */
 int supervise_cancelled(struct supervision *s, struct error *err);
+int supervise_go_on(struct supervision *s, struct error *err);
 /* Waits for what happens, and looks. */
 int supervise_news(struct supervision *s, struct error *err);
 

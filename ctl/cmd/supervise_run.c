@@ -267,13 +267,25 @@ static int began_anew(struct supervision *s, struct error *err)
 			    s->options->attempts);
 }
 
-/* QEMU may answer only after the last copy; what has become of it is seen then. */
-static int go_on(struct supervision *s, struct error *err)
+/**
+ * supervise_go_on() - have the VMM hand the guest over
+ * @s: the migration
+ * @err: why it does not
+ *
+ * QEMU may answer only after the last copy, and refuses to be told again what it is
+ * doing: what has become of it is seen by its state.
+ *
+ * Return: 0, or -1 if it still waits after a long time.
+ */
+int supervise_go_on(struct supervision *s, struct error *err)
 {
-	if (s->ops->guard->go_on(s->vmm, err) &&
-	    clock_ns(CLOCK_MONOTONIC) - s->times.continued > GO_ON_TIMEOUT)
-		return -1;
-	return 0;
+	struct error ignored;
+
+	if (!s->ops->guard->go_on(s->vmm, err) ||
+	    clock_ns(CLOCK_MONOTONIC) - s->times.continued <= GO_ON_TIMEOUT ||
+	    s->ops->progress(s->vmm, &s->progress, &ignored))
+		return 0;
+	return s->progress.phase == VMM_PRE_SWITCHOVER ? -1 : 0;
 }
 
 /* The guest has stopped, and the VMM waits for us. */
@@ -285,7 +297,7 @@ static int switch_over(struct supervision *s, struct error *err)
 	if (s->options->dry_run)
 		return 0;
 	if (s->times.continued)
-		return go_on(s, err);
+		return supervise_go_on(s, err);
 	s->times.stopped = clock_ns(CLOCK_MONOTONIC);
 	s->times.running = s->vmm->stopped_ns ? s->vmm->stopped_ns :
 						s->times.stopped;
@@ -304,7 +316,7 @@ static int switch_over(struct supervision *s, struct error *err)
 	    record_set(&s->record, "handed-over", err))
 		return -1;
 	s->times.continued = clock_ns(CLOCK_MONOTONIC);
-	return go_on(s, err);
+	return supervise_go_on(s, err);
 }
 
 static int postcopy(struct supervision *s, struct error *err)

@@ -404,6 +404,41 @@ TEST(supervise_qemu_does_not_answer_while_it_hands_over)
 	fclose(out.stream);
 }
 
+/* It was busy for long, and is then asked again to do what it does. */
+static int goes_on(const char *state, struct error *err)
+{
+	struct supervision s;
+	struct server server;
+	struct output out = {};
+	int ret;
+
+	running(&s, &out);
+	s.vmm = connect_to(&server, SCRIPT(GREETING, OK,
+		FAIL("Migration not in expected state: device"), state));
+	s.times.continued = 1;
+	ret = supervise_go_on(&s, err);
+	disconnect(s.vmm, &server);
+	fclose(out.stream);
+	return ret;
+}
+
+TEST(supervise_qemu_hands_over_slowly)
+{
+	struct error err = {};
+
+	CHECK_EQ(goes_on(RETURN("{\"status\": \"device\"}"), &err), 0);
+	CHECK_EQ(goes_on(RETURN("{\"status\": \"completed\"}"), &err), 0);
+}
+
+TEST(supervise_qemu_does_not_hand_over)
+{
+	struct error err = {};
+
+	CHECK_EQ(goes_on(RETURN("{\"status\": \"pre-switchover\"}"), &err), -1);
+	CHECK_EQ(err.code, EXIT_VMM);
+	CHECK_HAS(err.message, "not in expected state");
+}
+
 static void iteration(struct supervision *s, uint64_t seconds, uint64_t left)
 {
 	struct policy_pending pending = { .precopy = left };
