@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,14 +296,21 @@ static int advise(struct arena *a, char *memory, size_t offset, size_t length)
 		MADV_DONTDUMP, MADV_DODUMP, MADV_POPULATE_READ,
 		MADV_POPULATE_WRITE,
 	};
+	cpu_set_t all, one;
 	size_t i;
 
 	(void)a;
 	for (i = 0; i < ARRAY_SIZE(advices); i++)
 		if (madvise(memory + offset, length, advices[i]))
 			return errno;
-	if (mlock(memory + offset, length) || munlock(memory + offset, length) ||
-	    msync(memory + offset, length, MS_SYNC))
+	/* A CPU that is left has references for later, and they are taken for I/O. */
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	if (sched_getaffinity(0, sizeof(all), &all) ||
+	    sched_setaffinity(0, sizeof(one), &one) ||
+	    mlock(memory + offset, length) || munlock(memory + offset, length) ||
+	    msync(memory + offset, length, MS_SYNC) ||
+	    sched_setaffinity(0, sizeof(all), &all))
 		return errno;
 	return 0;
 }
