@@ -32,6 +32,7 @@ struct uffd_thread {
  * @own_claims: what @claims points at if nobody shares it
  * @threads: that handle faults
  * @n_threads: that were started
+ * @clock: how long was waited for pages
  * @lock: held to read messages; shared, to put pages in place: a page that the VMM
  *	gives back is not put there again afterwards
  * @err_lock: of @err
@@ -51,6 +52,7 @@ struct uffd {
 	struct uffd_claims own_claims;
 	struct uffd_thread *threads;
 	unsigned int n_threads;
+	struct blocktime_clock clock;
 	pthread_rwlock_t lock;
 	pthread_mutex_t err_lock;
 	bool failed;
@@ -60,6 +62,8 @@ struct uffd {
 /* fault.c: what each of the threads does. */
 void *uffd_fault_thread(void *data);
 void uffd_fail(struct uffd *uffd, const struct error *err);
+/* These pages, as the claims number them, are in place, or never will be. */
+void uffd_arrived(struct uffd *uffd, uint64_t page, uint64_t n);
 
 /* place.c: pages into the memory. */
 int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t page,

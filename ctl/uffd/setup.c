@@ -171,6 +171,7 @@ static void locks_init(struct uffd *uffd)
 	pthread_rwlock_init(&uffd->lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&uffd->err_lock, NULL);
+	blocktime_open(&uffd->clock);
 }
 
 /**
@@ -268,6 +269,7 @@ void uffd_stop(struct uffd *uffd)
 	uffd_claims_close(&uffd->own_claims);
 	pthread_rwlock_destroy(&uffd->lock);
 	pthread_mutex_destroy(&uffd->err_lock);
+	blocktime_close(&uffd->clock);
 	free(uffd->threads);
 	free(uffd->regions);
 	free(uffd);

@@ -18,6 +18,7 @@
 #include <linux/userfaultfd.h>
 
 #include "common/error.h"
+#include "uffd/blocktime.h"
 #include "uffd/claims.h"
 
 /* What the headers of Linux 6.1 do not have yet. */
@@ -133,6 +134,8 @@ int uffd_give(struct uffd *uffd, uint64_t page, uint64_t n, enum uffd_kind kind,
 	      const char *buffer, struct error *err);
 int uffd_retry(struct uffd *uffd, struct error *err);
 int uffd_protect(struct uffd *uffd, struct error *err);
+/* How long was waited for pages so far. */
+void uffd_blocktime(struct uffd *uffd, struct blocktime *result);
 bool uffd_failed(struct uffd *uffd, struct error *err);
 /* Readable once something has failed. */
 int uffd_failed_fd(const struct uffd *uffd);

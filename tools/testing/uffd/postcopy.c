@@ -290,6 +290,32 @@ TEST(postcopy_after_precopy)
 	finish(&scene);
 }
 
+/* All waits of all readers, and each of them is one thread. */
+static void blocktime_check(struct scene *scene)
+{
+	struct blocktime_sum sum = {};
+	struct blocktime result;
+	uint64_t all = 0;
+	size_t i;
+
+	uffd_blocktime(scene->fetch.uffd, &result);
+	CHECK(result.sum.waits >= ALL);
+	CHECK(result.sum.max_ns && result.sum.max_ns <= result.sum.total_ns);
+	CHECK_EQ(result.n_threads, READERS);
+	for (i = 0; i < result.n_threads; i++) {
+		sum.waits += result.threads[i].sum.waits;
+		sum.total_ns += result.threads[i].sum.total_ns;
+	}
+	CHECK_EQ(sum.waits, result.sum.waits);
+	CHECK_EQ(sum.total_ns, result.sum.total_ns);
+	for (i = 0; i < BLOCKTIME_BUCKETS; i++)
+		all += result.buckets[i];
+	CHECK_EQ(all, result.sum.waits);
+	printf("# %llu waits of %zu threads, %llu us each\n",
+	       (unsigned long long)result.sum.waits, result.n_threads,
+	       (unsigned long long)(result.sum.total_ns / result.sum.waits / 1000));
+}
+
 /* What is touched comes although the background gets nowhere. */
 TEST(postcopy_by_requests_alone)
 {
@@ -308,6 +334,7 @@ TEST(postcopy_by_requests_alone)
 	CHECK_EQ(fetch_left(&scene.fetch), 0);
 	stats = sender_stats(&scene.move.sender);
 	CHECK_EQ(stats.requests, ALL);
+	blocktime_check(&scene);
 	/* None of it is sent a second time. */
 	move_all(&scene.move);
 	CHECK_EQ(sender_stats(&scene.move.sender).pages, stats.pages);
@@ -489,29 +516,38 @@ static void *touch(void *data)
 	return (void *)(uintptr_t)*(volatile uint64_t *)data;
 }
 
+static uint8_t data[WIRE_MAX_PAYLOAD + 1];
+
+/* A chunk is missing, and the source is the test; page 3 was asked for. */
+static pthread_t touched(struct scene *scene)
+{
+	struct wire_frame frame = { .type = WIRE_MISSING, .length = 8 };
+	struct error err = {};
+	pthread_t thread;
+
+	scene_open(scene, 1, 0);
+	scene->move.from[0].empty = scene->move.from[1].empty = false;
+	CHECK_EQ(sender_first_pass(&scene->move.sender, &err), 0);
+	move_drain(&scene->move);
+	memset(data, 0xff, 8);
+	CHECK_EQ(fetch_missing(&scene->fetch, &frame, data, &err), 0);
+	CHECK_EQ(intake_redirect(&scene->move.intake, &fetch_intake, &scene->fetch, &err), 0);
+	CHECK_EQ(fetch_start(&scene->fetch, -1, &scene->move.destination, &err), 0);
+	pthread_create(&thread, NULL, touch, scene->guest[0] + 3 * WORDS);
+	CHECK_EQ(hear(scene->move.source.channels[1], &frame, data), WIRE_REQUEST);
+	CHECK_EQ(frame.offset, 3 * PAGE);
+	CHECK_EQ(frame.count, PAGE);
+	memset(data, 0xa5, sizeof(data));
+	return thread;
+}
+
 static void answer_wrongly(const struct wire_frame *wrong, const char *why)
 {
 	static struct scene scene;
-	static uint8_t data[WIRE_MAX_PAYLOAD];
-	struct wire_frame frame;
+	pthread_t thread = touched(&scene);
 	struct error err = {};
-	pthread_t thread;
 	void *seen;
 
-	memset(data, 0xa5, sizeof(data));
-	scene_open(&scene, 1, 0);
-	scene.move.from[0].empty = scene.move.from[1].empty = false;
-	CHECK_EQ(sender_first_pass(&scene.move.sender, &err), 0);
-	move_drain(&scene.move);
-	frame = (struct wire_frame) { .type = WIRE_MISSING, .length = 8 };
-	memset(data, 0xff, 8);
-	CHECK_EQ(fetch_missing(&scene.fetch, &frame, data, &err), 0);
-	CHECK_EQ(intake_redirect(&scene.move.intake, &fetch_intake, &scene.fetch, &err), 0);
-	CHECK_EQ(fetch_start(&scene.fetch, -1, &scene.move.destination, &err), 0);
-	pthread_create(&thread, NULL, touch, scene.guest[0] + 3 * WORDS);
-	CHECK_EQ(hear(scene.move.source.channels[1], &frame, data), WIRE_REQUEST);
-	CHECK_EQ(frame.offset, 3 * PAGE);
-	CHECK_EQ(frame.count, PAGE);
 	CHECK_EQ(channel_send(scene.move.source.channels[1], wrong, data, &err), 0);
 	move_broken(&scene.move.destination, &err);
 	CHECK_EQ(err.code, EXIT_PEER);
@@ -546,4 +582,36 @@ TEST(postcopy_refuses_what_was_not_asked_for)
 
 	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		answer_wrongly(&wrong[i], "urgent channel 0: a frame of type");
+}
+
+/* All of the chunk has come, but for what was asked for: that is not there yet. */
+TEST(postcopy_barrier_waits_for_what_is_asked_for)
+{
+	struct wire_frame zeros = { .type = WIRE_ZERO, .count = WIRE_CHUNK };
+	struct wire_frame page = { .type = WIRE_PAGES, .length = PAGE, .offset = 3 * PAGE };
+	struct wire_frame barrier = { .type = WIRE_BARRIER, .offset = 2 };
+	static struct scene scene;
+	pthread_t thread = touched(&scene);
+	struct channel **channels = scene.move.source.channels;
+	struct blocktime result;
+	struct error err = {};
+	void *seen;
+
+	CHECK_EQ(channel_send(channels[0], &zeros, NULL, &err), 0);
+	CHECK_EQ(channel_send(channels[0], &barrier, NULL, &err), 0);
+	usleep(300000);
+	CHECK_EQ(recv(scene.move.control[0].fd, data + 1, 1, MSG_DONTWAIT), -1);
+	CHECK_EQ(fetch_left(&scene.fetch), PAGE);
+	CHECK_EQ(channel_send(channels[1], &page, data, &err), 0);
+	move_passed(&scene.move, 2);
+	CHECK_EQ(fetch_left(&scene.fetch), 0);
+	pthread_join(thread, &seen);
+	CHECK(scene.guest[0][3 * WORDS] == (uintptr_t)seen && !scene.guest[0][4 * WORDS]);
+	/* 2^18 us is less than it took, 2^20 more. */
+	uffd_blocktime(scene.fetch.uffd, &result);
+	CHECK_EQ(result.sum.waits, 1);
+	CHECK(result.sum.max_ns >= 300 * MS && result.sum.max_ns < 1000 * MS);
+	CHECK_EQ(result.buckets[19] + result.buckets[20], 1);
+	CHECK_EQ(fetch_finish(&scene.fetch, &err), 0);
+	scene_close(&scene);
 }

@@ -317,3 +317,86 @@ TEST(postcopy_claims_parked)
 	CHECK(!uffd_claims_busy(&claims) && uffd_claim(&claims, 99) && uffd_claims_busy(&claims));
 	uffd_claims_close(&claims);
 }
+
+/* What was given back is sent again, to be compared. */
+TEST(postcopy_received_is_what_is_there)
+{
+	struct wire_frame frame;
+	struct channel a, b;
+	struct error err = {};
+	struct fetch fetch;
+	struct move move;
+	int fds[2];
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	channel_open(&a, fds[0], "a");
+	channel_open(&b, fds[1], "b");
+	open_fetch(&move, &fetch);
+	memset(data, 0xff, 8);
+	CHECK_EQ(missing(&fetch, 0, 9 * 64 * PAGE, 1), 0);
+	uffd_claim_remove(&fetch.claims, 600);
+	CHECK(uffd_claim(&fetch.claims, 601));
+	CHECK(uffd_claim(&fetch.claims, 602));
+	uffd_claim_done(&fetch.claims, 602);
+	CHECK_EQ(fetch_received(&fetch, &a, &err), 0);
+	CHECK_EQ(channel_receive(&b, &frame, data, &err), 0);
+	CHECK_EQ(frame.type, WIRE_RECEIVED);
+	CHECK_EQ(bitmap_check(&frame, PAGES, data, &err), 0);
+	CHECK(bitmap_word(data, 8) == UINT64_MAX);
+	CHECK(bitmap_word(data, 9) == 1ull << (602 - 9 * 64));
+	CHECK(bitmap_word(data, 15) == (1ull << 40) - 1);
+	channel_close(&a);
+	channel_close(&b);
+	fetch_close(&fetch);
+	close_memory(&move);
+}
+
+TEST(blocktime_of_threads_and_pages)
+{
+	static struct blocktime_clock clock;
+	struct blocktime result;
+	uint32_t tid;
+
+	blocktime_open(&clock);
+	blocktime_begin(&clock, 7, 1, 1000);
+	blocktime_begin(&clock, 7, 2, 2000);
+	/* Asked for again over a new connection: it waits since the first time. */
+	blocktime_begin(&clock, 7, 1, 5000);
+	blocktime_end(&clock, 8, 10, 6000);
+	blocktime_end(&clock, 0, 7, 6000);
+	blocktime_get(&clock, &result);
+	CHECK_EQ(result.sum.waits, 0);
+	blocktime_end(&clock, 5, 3, 9000);
+	blocktime_end(&clock, 7, 1, 10000);
+	blocktime_get(&clock, &result);
+	CHECK_EQ(result.sum.waits, 2);
+	CHECK_EQ(result.sum.total_ns, 15000);
+	CHECK_EQ(result.sum.max_ns, 8000);
+	CHECK_EQ(result.n_threads, 2);
+	CHECK_EQ(result.threads[0].sum.total_ns + result.threads[1].sum.total_ns, 15000);
+	/* 8 and 7 us. */
+	CHECK_EQ(result.buckets[3], 1);
+	CHECK_EQ(result.buckets[4], 1);
+	/* Woken by a signal, and then waits for another page. */
+	blocktime_begin(&clock, 1, 1, 0);
+	blocktime_begin(&clock, 2, 1, 1000);
+	blocktime_end(&clock, 1, 2, 3000);
+	/* Not known: one wait for each page. */
+	blocktime_begin(&clock, 3, 0, 0);
+	blocktime_begin(&clock, 3, 0, 1000);
+	blocktime_begin(&clock, 4, 0, 1000);
+	blocktime_end(&clock, 3, 2, 1ull << 60);
+	blocktime_get(&clock, &result);
+	CHECK_EQ(result.sum.waits, 5);
+	CHECK_EQ(result.n_threads, 2);
+	CHECK_EQ(result.buckets[BLOCKTIME_BUCKETS - 1], 2);
+	CHECK_EQ(result.threads[0].sum.waits + result.threads[1].sum.waits, 3);
+	/* More threads, and more at once, than there is room for. */
+	for (tid = 1; tid < 2000; tid++)
+		blocktime_begin(&clock, tid, tid, 0);
+	blocktime_end(&clock, 0, 3000, 1000);
+	blocktime_get(&clock, &result);
+	CHECK_EQ(result.n_threads, BLOCKTIME_THREADS);
+	CHECK_EQ(result.sum.waits, 5 + BLOCKTIME_WAITS);
+	blocktime_close(&clock);
+}
