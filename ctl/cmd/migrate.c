@@ -9,13 +9,14 @@
 #include "stream/door.h"
 
 const char migrate_usage[] =
-	"migctl migrate [OPTIONS] --qmp SOCKET --to ADDRESS\n"
+	"migctl migrate [OPTIONS] --qmp|--vmm SOCKET --to ADDRESS\n"
 	"\n"
-	"Move a running QEMU guest to a migctl receive. The guest runs on while its\n"
+	"Move a running guest to a migctl receive. The guest runs on while its\n"
 	"memory is moved, and stops only for the rest. Ctrl-C or migctl cancel call it\n"
 	"off: the guest runs on here, as it was.\n"
 	"\n"
 	"  --qmp SOCKET         the source QEMU's QMP socket\n"
+	"  --vmm SOCKET         that of a VMM which hands over its memory itself\n"
 	"  --to ADDRESS         unix:PATH or HOST:PORT, where migctl receive listens\n"
 	"  --channels N         connections that memory goes over, 1 to 16 (2)\n"
 	"  --compress HOW       lz4, zstd or none (default); what it does not make\n"
@@ -37,7 +38,7 @@ const char migrate_usage[] =
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_TO, OPTION_DOWNTIME,
+	OPTION_QMP = 256, OPTION_VMM, OPTION_TO, OPTION_DOWNTIME,
 	OPTION_FIXED_COST, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
 	OPTION_VERIFY, OPTION_CHANNELS, OPTION_COMPRESS, OPTION_COMPRESS_LEVEL,
 	OPTION_DISKS_SHARED,
@@ -92,8 +93,9 @@ static int options_take(struct migrate_options *options, int option,
 {
 	switch (option) {
 	case OPTION_QMP:
-		options->qmp = optarg;
-		return 0;
+		return choice_take(&options->guest, &vmm_driver_qemu, optarg, err);
+	case OPTION_VMM:
+		return choice_take(&options->guest, &vmm_driver_handover, optarg, err);
 	case OPTION_TO:
 		options->to = optarg;
 		return 0;
@@ -135,6 +137,7 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 {
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
+		{ "vmm", required_argument, NULL, OPTION_VMM },
 		{ "to", required_argument, NULL, OPTION_TO },
 		{ "channels", required_argument, NULL, OPTION_CHANNELS },
 		{ "compress", required_argument, NULL, OPTION_COMPRESS },
@@ -161,10 +164,10 @@ static int options_parse(struct migrate_options *options, int argc, char **argv,
 	}
 	if (option_end(argc, argv, err))
 		return -1;
-	if (!options->qmp || !options->to) {
+	if (!options->guest.socket || !options->to) {
 		error_set(err, EXIT_USAGE, "migrate: %s",
-			  options->qmp ? "where to?" : "which guest?");
-		return error_advise(err, "give --qmp SOCKET and --to ADDRESS; see migctl migrate --help");
+			  options->guest.socket ? "where to?" : "which guest?");
+		return error_advise(err, "give --qmp SOCKET or --vmm SOCKET, and --to ADDRESS; see migctl migrate --help");
 	}
 	if (options->sending.level && options->sending.codec != CODEC_ZSTD)
 		return error_set(err, EXIT_USAGE,
@@ -184,7 +187,7 @@ static int open_source(struct migration *m, struct error *err)
 {
 	size_t i;
 
-	if (vmm_qemu.open(&m->vmm, m->options->qmp, 0, err) ||
+	if (choice_open(&m->options->guest, &m->vmm, err) ||
 	    lock_take(&m->lock, m->vmm->pid, err) ||
 	    m->ops->check_source(m->vmm, err) ||
 	    (!m->options->disks_shared && m->ops->check_disks(m->vmm, err)) ||
@@ -194,7 +197,7 @@ static int open_source(struct migration *m, struct error *err)
 	if (!m->n_memory)
 		return error_set(err, EXIT_UNTRACKABLE,
 				 "%s: the VMM has no memory back ends",
-				 m->options->qmp);
+				 m->options->guest.socket);
 	for (i = 0; i < m->n_memory; i++) {
 		if (!m->memory[i].reason[0])
 			continue;
@@ -215,7 +218,7 @@ static int open_tracker(struct migration *m, struct error *err)
 		if (tracker_add(&m->tracker, m->vmm->pid, &m->memory[i], err))
 			return -1;
 	}
-	if (record_create(&m->record, m->tracker.id, m->options->qmp,
+	if (record_create(&m->record, m->tracker.id, &m->options->guest,
 			  m->options->to, err))
 		return -1;
 	return control_open(&m->control, m->tracker.id, err);
@@ -327,7 +330,7 @@ static int migrate(struct migration *m, struct error *err)
 	    open_link(m, err) || fault("joined", err) || open_sender(m, err))
 		return -1;
 	migrate_out_start(m);
-	run_begin(&m->run, NULL, "migrate", m->options->qmp, m->options->to);
+	run_begin(&m->run, NULL, "migrate", m->options->guest.socket, m->options->to);
 	run_note(&m->run, "session_id", json_integer((json_int_t)m->tracker.id));
 	if (migrate_precopy(m, err))
 		return -1;
@@ -392,7 +395,6 @@ int cmd_migrate(struct output *out, int argc, char **argv, struct error *err)
 	struct migration m = {
 		.out = out,
 		.options = &options,
-		.ops = &vmm_qemu_migration,
 		.channel.fd = -1,
 		.lock = LOCK_NONE,
 		.control = CONTROL_NONE,
@@ -405,6 +407,7 @@ int cmd_migrate(struct output *out, int argc, char **argv, struct error *err)
 
 	if (options_parse(&options, argc, argv, err))
 		return -1;
+	m.ops = options.guest.driver->migration;
 	ret = migrate(&m, err);
 	if (!ret)
 		ret = finish(&m, err);

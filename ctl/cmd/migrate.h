@@ -3,6 +3,7 @@
 #ifndef MIGCTL_MIGRATE_H
 #define MIGCTL_MIGRATE_H
 
+#include "cmd/choice.h"
 #include "cmd/cmd.h"
 #include "cmd/control.h"
 #include "cmd/lock.h"
@@ -25,7 +26,7 @@ enum verify {
 };
 
 struct migrate_options {
-	const char *qmp;
+	struct vmm_choice guest;
 	const char *to;
 	unsigned int channels;
 	struct security_options security;

@@ -33,8 +33,8 @@ void migrate_out_start(struct migration *m)
 
 	for (i = 0; i < m->n_memory; i++)
 		total += m->memory[i].size;
-	out_say(m->out, "Process %d (QEMU %s), session %llu: %s of memory in %zu block%s, to %s by %u channel%s.\n",
-		m->vmm->pid, m->vmm->version,
+	out_say(m->out, "Process %d (%s %s), session %llu: %s of memory in %zu block%s, to %s by %u channel%s.\n",
+		m->vmm->pid, m->vmm->ops->name, m->vmm->version,
 		(unsigned long long)m->tracker.id, format_bytes(size, total),
 		m->n_memory, m->n_memory == 1 ? "" : "s", m->channel.peer,
 		m->link.n, m->link.n == 1 ? "" : "s");

@@ -12,51 +12,56 @@
 #include "cmd/receive.h"
 
 const char receive_usage[] =
-	"migctl receive [OPTIONS] --listen ADDRESS --qmp SOCKET\n"
+	"migctl receive [OPTIONS] --listen ADDRESS --qmp|--vmm SOCKET\n"
 	"\n"
 	"Take over one guest from a migctl migrate. QEMU waits for it with -incoming\n"
 	"defer -S, and the same machine and memory as at the source. If it fails before\n"
-	"the guest is handed over, this QEMU is ended: what it has is half a guest.\n"
+	"the guest is handed over, this VMM is ended: what it has is half a guest.\n"
 	"\n"
 	"  --listen ADDRESS     unix:PATH or HOST:PORT\n"
 	"  --qmp SOCKET         the destination QEMU's QMP socket\n"
+	"  --vmm SOCKET         that of a VMM which hands over its memory itself\n"
 	SECURITY_USAGE
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 /* How long the watching thread outlives the connection. */
 #define WATCH_MS	100
 
-enum { OPTION_QMP = 256, OPTION_LISTEN };
+enum { OPTION_QMP = 256, OPTION_VMM, OPTION_LISTEN };
 
 static int options_parse(struct receive_options *options, int argc, char **argv,
 			 struct error *err)
 {
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
+		{ "vmm", required_argument, NULL, OPTION_VMM },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
 		SECURITY_OPTIONS,
 		COMMON_OPTIONS
 	};
-	int option;
+	int option, ret;
 
 	*options = (struct receive_options){};
 	while ((option = option_next(argc, argv, ":j", longs, err))) {
-		if (option < 0)
-			return -1;
+		ret = option < 0 ? -1 : 0;
 		if (option == OPTION_QMP)
-			options->qmp = optarg;
+			ret = choice_take(&options->guest, &vmm_driver_qemu, optarg, err);
+		else if (option == OPTION_VMM)
+			ret = choice_take(&options->guest, &vmm_driver_handover, optarg, err);
 		else if (option == OPTION_LISTEN)
 			options->listen = optarg;
-		else if (security_option(&options->security, option, optarg, err))
+		else if (!ret)
+			ret = security_option(&options->security, option, optarg, err);
+		if (ret)
 			return -1;
 	}
 	if (option_end(argc, argv, err))
 		return -1;
-	if (options->qmp && options->listen)
+	if (options->guest.socket && options->listen)
 		return 0;
 	error_set(err, EXIT_USAGE, "receive: %s",
-		  options->qmp ? "listen where?" : "into which QEMU?");
-	return error_advise(err, "give --listen ADDRESS and --qmp SOCKET; see migctl receive --help");
+		  options->guest.socket ? "listen where?" : "into which VMM?");
+	return error_advise(err, "give --listen ADDRESS, and --qmp SOCKET or --vmm SOCKET; see migctl receive --help");
 }
 
 void receive_break_off(struct reception *r, const struct error *err)
@@ -85,14 +90,14 @@ static void *watch_thread(void *data)
 	if (fds[0].revents)
 		error_set(&err, EXIT_CANCELLED, "interrupted at the destination");
 	else
-		error_set(&err, EXIT_GONE, "the destination's QEMU has ended");
+		error_set(&err, EXIT_GONE, "the destination's VMM has ended");
 	receive_break_off(r, &err);
 	return NULL;
 }
 
 static int open_vmm(struct reception *r, struct error *err)
 {
-	if (vmm_qemu.open(&r->vmm, r->options->qmp, 0, err))
+	if (choice_open(&r->options->guest, &r->vmm, err))
 		return -1;
 	r->vmm_fd = (int)syscall(SYS_pidfd_open, r->vmm->pid, 0);
 	if (r->vmm_fd < 0)
@@ -149,8 +154,8 @@ static int receive(struct reception *r, struct error *err)
 	pthread_t thread;
 	int ret;
 
-	out_say(r->out, "Process %d (QEMU %s) waits for a guest at %s.",
-		r->vmm->pid, r->vmm->version, r->options->listen);
+	out_say(r->out, "Process %d (%s %s) waits for a guest at %s.",
+		r->vmm->pid, r->vmm->ops->name, r->vmm->version, r->options->listen);
 	fflush(r->out->stream);
 	if (receive_wait(r, err))
 		return -1;
@@ -194,7 +199,7 @@ static int settle(struct reception *r, int ret, struct error *err)
 		return ret;
 	/* Advice on the cause is worth more than this. */
 	if (!r->ops->quit(r->vmm, &more) && !err->advice[0])
-		error_advise(err, "the destination QEMU was ended: start it again to try again");
+		error_advise(err, "the destination VMM was ended: start it again to try again");
 	return ret;
 }
 
@@ -224,7 +229,6 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 	struct reception r = {
 		.out = out,
 		.options = &options,
-		.ops = &vmm_qemu_migration,
 		.door.fd = -1,
 		.channel.fd = -1,
 		.relay.fd = -1,
@@ -236,6 +240,7 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 
 	if (options_parse(&options, argc, argv, err))
 		return -1;
+	r.ops = options.guest.driver->migration;
 	ret = open_destination(&r, err);
 	if (!ret)
 		ret = receive(&r, err);

@@ -3,6 +3,7 @@
 #ifndef MIGCTL_RECEIVE_H
 #define MIGCTL_RECEIVE_H
 
+#include "cmd/choice.h"
 #include "cmd/cmd.h"
 #include "cmd/security.h"
 #include "stream/channel.h"
@@ -14,7 +15,7 @@
 #include "vmm/migration.h"
 
 struct receive_options {
-	const char *qmp;
+	struct vmm_choice guest;
 	const char *listen;
 	struct security_options security;
 };

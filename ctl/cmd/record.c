@@ -52,8 +52,9 @@ static int record_write(const struct record *record, struct error *err)
 	char *text;
 	int ret;
 
-	json = json_pack("{s:I, s:i, s:s, s:s, s:s}", "session_id",
+	json = json_pack("{s:I, s:i, s:s, s:s, s:s, s:s}", "session_id",
 			 (json_int_t)record->session, "pid", (int)record->pid,
+			 "driver", record->driver->option,
 			 "qmp", record->qmp, "to", record->to, "state",
 			 record->state);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -80,17 +81,18 @@ static void record_name(struct record *record, uint64_t session)
  * record_create() - a migration begins
  * @record: filled; its path is "" on failure
  * @session: number of the kernel's session
- * @qmp: the source VMM's socket
+ * @guest: the source VMM
  * @to: the destination's address
  * @err: why it failed
  *
  * Return: 0 or -1.
  */
-int record_create(struct record *record, uint64_t session, const char *qmp,
-		  const char *to, struct error *err)
+int record_create(struct record *record, uint64_t session,
+		  const struct vmm_choice *guest, const char *to, struct error *err)
 {
-	*record = (struct record) { .pid = getpid(), .state = "migrating" };
-	snprintf(record->qmp, sizeof(record->qmp), "%s", qmp);
+	*record = (struct record) { .pid = getpid(), .driver = guest->driver,
+				    .state = "migrating" };
+	snprintf(record->qmp, sizeof(record->qmp), "%s", guest->socket);
 	snprintf(record->to, sizeof(record->to), "%s", to);
 	if (mkdir(RECORD_DIR, 0755) && errno != EEXIST)
 		return record_error(RECORD_DIR, err);
@@ -117,7 +119,7 @@ void record_remove(struct record *record)
 
 int record_read(struct record *record, uint64_t session, struct error *err)
 {
-	const char *qmp = "", *to = "", *state = "";
+	const char *qmp = "", *to = "", *state = "", *driver = "";
 	json_t *json;
 	int pid = 0;
 
@@ -129,12 +131,15 @@ int record_read(struct record *record, uint64_t session, struct error *err)
 		return error_advise(err, "see migctl list, column MIGRATION");
 	}
 	json = json_load_file(record->path, 0, NULL);
-	if (!json || json_unpack(json, "{s:i, s:s, s:s, s:s}", "pid", &pid, "qmp",
-				 &qmp, "to", &to, "state", &state)) {
+	if (!json || json_unpack(json, "{s:i, s?s, s:s, s:s, s:s}", "pid", &pid,
+				 "driver", &driver, "qmp", &qmp, "to", &to, "state",
+				 &state)) {
 		json_decref(json);
 		return error_set(err, EXIT_FAILED, "%s can't be read", record->path);
 	}
 	record->pid = pid;
+	record->driver = !strcmp(driver, vmm_driver_handover.option) ?
+			 &vmm_driver_handover : &vmm_driver_qemu;
 	snprintf(record->qmp, sizeof(record->qmp), "%s", qmp);
 	snprintf(record->to, sizeof(record->to), "%s", to);
 	snprintf(record->state, sizeof(record->state), "%s", state);

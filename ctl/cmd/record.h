@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "cmd/choice.h"
 #include "common/error.h"
 
 #define RECORD_DIR	"/run/migtrack"
@@ -21,7 +22,8 @@
  * @path: "" while there is none
  * @session: number of the kernel's session
  * @pid: the migctl that migrates
- * @qmp: the source VMM
+ * @qmp: the source VMM's socket
+ * @driver: of that VMM
  * @to: the destination
  * @state: "migrating", "handed-over", "in-doubt"
  */
@@ -30,12 +32,14 @@ struct record {
 	uint64_t session;
 	pid_t pid;
 	char qmp[PATH_MAX];
+	const struct vmm_driver *driver;
 	char to[PATH_MAX];
 	char state[32];
 };
 
-int record_create(struct record *record, uint64_t session, const char *qmp,
-		  const char *to, struct error *err);
+int record_create(struct record *record, uint64_t session,
+		  const struct vmm_choice *guest, const char *to,
+		  struct error *err);
 /* On the disk when it returns. */
 int record_set(struct record *record, const char *state, struct error *err);
 void record_remove(struct record *record);

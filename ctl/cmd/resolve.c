@@ -21,7 +21,7 @@ const char resolve_usage[] =
 	"\n"
 	"  --there      it runs at the destination: what is here is left paused, and can\n"
 	"               be ended\n"
-	"  --here       it does not run there and never will (its QEMU has ended): it\n"
+	"  --here       it does not run there and never will (its VMM has ended): it\n"
 	"               runs on here\n"
 	"  -j, --json   one JSON object a line";
 
@@ -113,12 +113,13 @@ static int check(const struct record *record, struct error *err)
 /* The destination's answer will never come: nobody else may run the guest. */
 static int run_here(const struct record *record, struct error *err)
 {
-	const struct vmm_migration_ops *ops = &vmm_qemu_migration;
+	const struct vmm_migration_ops *ops = record->driver->migration;
+	const struct vmm_choice guest = { record->qmp, record->driver };
 	struct lock lock = LOCK_NONE;
 	struct vmm *vmm = NULL;
 	int ret;
 
-	ret = vmm_qemu.open(&vmm, record->qmp, 0, err) ||
+	ret = choice_open(&guest, &vmm, err) ||
 	      lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
 	lock_drop(&lock);
 	if (vmm)
@@ -143,7 +144,7 @@ int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
 		return -1;
 	record_remove(&record);
 	out_say(out, options.here ? "Session %llu: the guest runs on here." :
-		"Session %llu: the guest is the destination's. The QEMU here can be ended.",
+		"Session %llu: the guest is the destination's. The VMM here can be ended.",
 		(unsigned long long)options.session);
 	return 0;
 }

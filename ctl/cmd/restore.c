@@ -2,13 +2,13 @@
 #include "cmd/restore.h"
 
 const char restore_usage[] =
-	"migctl restore [OPTIONS] DIRECTORY --qmp SOCKET\n"
+	"migctl restore [OPTIONS] DIRECTORY --qmp|--vmm SOCKET\n"
 	"       migctl restore [OPTIONS] DIRECTORY --lazy --listen SOCKET\n"
 	"\n"
 	"Have a guest go on from where migctl snapshot saved it. QEMU waits for it with\n"
 	"-incoming defer -S, and the same machine and memory as the one that was saved.\n"
 	"Every page is compared with its digest. If it fails after the first page was\n"
-	"loaded, this QEMU is ended: what it has is half a guest. Disks are not in a\n"
+	"loaded, this VMM is ended: what it has is half a guest. Disks are not in a\n"
 	"snapshot: they must be as they were when it was taken.\n"
 	"\n"
 	"With --lazy a VMM that hands over its userfaultfd gets its memory page by page as\n"
@@ -17,6 +17,7 @@ const char restore_usage[] =
 	"also be the memory file of a snapshot that it made.\n"
 	"\n"
 	"  --qmp SOCKET     the QMP socket of the QEMU that gets the guest\n"
+	"  --vmm SOCKET     that of a VMM which hands over its memory itself\n"
 	"  --paused         leave the guest paused\n"
 	"  --lazy           load pages as they are touched\n"
 	"  --listen SOCKET  where the VMM connects; a path\n"
@@ -27,7 +28,7 @@ const char restore_usage[] =
 	"  -j, --json       one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_PAUSED, OPTION_LAZY, OPTION_LISTEN, OPTION_KEEP,
+	OPTION_QMP = 256, OPTION_VMM, OPTION_PAUSED, OPTION_LAZY, OPTION_LISTEN, OPTION_KEEP,
 	OPTION_RECORD,
 };
 
@@ -36,8 +37,9 @@ static int options_take(struct restore_options *options, int option,
 {
 	switch (option) {
 	case OPTION_QMP:
-		options->qmp = optarg;
-		return 0;
+		return choice_take(&options->guest, &vmm_driver_qemu, optarg, err);
+	case OPTION_VMM:
+		return choice_take(&options->guest, &vmm_driver_handover, optarg, err);
 	case OPTION_PAUSED:
 		options->paused = true;
 		return 0;
@@ -61,24 +63,24 @@ static int options_take(struct restore_options *options, int option,
 static int options_check(const struct restore_options *options, struct error *err)
 {
 	bool of_lazy = options->listen || options->keep || options->record_ns;
-	bool of_qemu = options->qmp || options->paused;
+	bool of_whole = options->guest.socket || options->paused;
 
 	if (!options->dir) {
 		error_set(err, EXIT_USAGE, "restore: which snapshot?");
 		return error_advise(err, "give DIRECTORY; see migctl restore --help");
 	}
-	if (options->lazy ? of_qemu : of_lazy) {
-		error_set(err, EXIT_USAGE, "restore: --qmp and --paused are without --lazy; --listen, --keep and --record-working-set with it");
+	if (options->lazy ? of_whole : of_lazy) {
+		error_set(err, EXIT_USAGE, "restore: --qmp, --vmm and --paused are without --lazy; --listen, --keep and --record-working-set with it");
 		return error_advise(err, "see migctl restore --help");
 	}
 	if (options->keep && options->record_ns) {
 		error_set(err, EXIT_USAGE, "restore: a working set is that of one VMM");
 		return error_advise(err, "give --record-working-set without --keep");
 	}
-	if (options->lazy ? options->listen : options->qmp)
+	if (options->lazy ? options->listen : options->guest.socket)
 		return 0;
 	error_set(err, EXIT_USAGE, "restore: into which VMM?");
-	return error_advise(err, "give --qmp SOCKET, or --lazy --listen SOCKET; see migctl restore --help");
+	return error_advise(err, "give --qmp SOCKET or --vmm SOCKET, or --lazy --listen SOCKET; see migctl restore --help");
 }
 
 static int options_parse(struct restore_options *options, int argc, char **argv,
@@ -86,6 +88,7 @@ static int options_parse(struct restore_options *options, int argc, char **argv,
 {
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
+		{ "vmm", required_argument, NULL, OPTION_VMM },
 		{ "paused", no_argument, NULL, OPTION_PAUSED },
 		{ "lazy", no_argument, NULL, OPTION_LAZY },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
@@ -114,5 +117,5 @@ int cmd_restore(struct output *out, int argc, char **argv, struct error *err)
 	if (options_parse(&options, argc, argv, err))
 		return -1;
 	return options.lazy ? restore_lazy(out, &options, err) :
-			      restore_qemu(out, &options, err);
+			      restore_whole(out, &options, err);
 }

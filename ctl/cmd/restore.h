@@ -3,6 +3,7 @@
 #ifndef MIGCTL_CMD_RESTORE_H
 #define MIGCTL_CMD_RESTORE_H
 
+#include "cmd/choice.h"
 #include "cmd/cmd.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/supply.h"
@@ -11,7 +12,7 @@
 
 struct restore_options {
 	const char *dir;
-	const char *qmp;
+	struct vmm_choice guest;
 	const char *listen;
 	bool paused;
 	bool lazy;
@@ -19,8 +20,8 @@ struct restore_options {
 	uint64_t record_ns;
 };
 
-/* restore_qemu.c: into a QEMU that waits for a guest. */
-int restore_qemu(struct output *out, const struct restore_options *options,
+/* restore_whole.c: into a VMM that waits for a guest. */
+int restore_whole(struct output *out, const struct restore_options *options,
 		 struct error *err);
 /* restore_lazy.c: to a VMM that asks for its pages. */
 int restore_lazy(struct output *out, const struct restore_options *options,

@@ -11,15 +11,16 @@
 #include "cmd/session.h"
 
 const char snapshot_usage[] =
-	"migctl snapshot [OPTIONS] --qmp SOCKET --to DIRECTORY\n"
+	"migctl snapshot [OPTIONS] --qmp|--vmm SOCKET --to DIRECTORY\n"
 	"\n"
-	"Save a running QEMU guest to a directory, from which migctl restore has it go\n"
+	"Save a running guest to a directory, from which migctl restore has it go\n"
 	"on. The guest runs while its memory is copied, is paused for the rest, and runs\n"
 	"on. Disks are not in it: copy them yourself while the guest is paused, or keep\n"
 	"them unchanged. After a failure, Ctrl-C or migctl cancel the guest runs on and\n"
 	"there is no directory.\n"
 	"\n"
 	"  --qmp SOCKET         the QEMU's QMP socket\n"
+	"  --vmm SOCKET         that of a VMM which hands over its memory itself\n"
 	"  --to DIRECTORY       the snapshot; nothing may be there\n"
 	"  --downtime T         the guest may be paused for so long (300ms)\n"
 	"  --fixed-cost T       of that, keep so much for the stop, the devices and the\n"
@@ -31,7 +32,7 @@ const char snapshot_usage[] =
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
-	OPTION_QMP = 256, OPTION_TO, OPTION_DOWNTIME, OPTION_FIXED_COST,
+	OPTION_QMP = 256, OPTION_VMM, OPTION_TO, OPTION_DOWNTIME, OPTION_FIXED_COST,
 	OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
 };
 
@@ -40,8 +41,9 @@ static int options_take(struct snapshot_options *options, int option,
 {
 	switch (option) {
 	case OPTION_QMP:
-		options->qmp = optarg;
-		return 0;
+		return choice_take(&options->guest, &vmm_driver_qemu, optarg, err);
+	case OPTION_VMM:
+		return choice_take(&options->guest, &vmm_driver_handover, optarg, err);
 	case OPTION_TO:
 		options->to = optarg;
 		return 0;
@@ -70,6 +72,7 @@ static int options_parse(struct snapshot_options *options, int argc, char **argv
 {
 	static const struct option longs[] = {
 		{ "qmp", required_argument, NULL, OPTION_QMP },
+		{ "vmm", required_argument, NULL, OPTION_VMM },
 		{ "to", required_argument, NULL, OPTION_TO },
 		{ "downtime", required_argument, NULL, OPTION_DOWNTIME },
 		{ "fixed-cost", required_argument, NULL, OPTION_FIXED_COST },
@@ -87,10 +90,10 @@ static int options_parse(struct snapshot_options *options, int argc, char **argv
 	}
 	if (option_end(argc, argv, err))
 		return -1;
-	if (!options->qmp || !options->to) {
+	if (!options->guest.socket || !options->to) {
 		error_set(err, EXIT_USAGE, "snapshot: %s",
-			  options->qmp ? "where to?" : "of which guest?");
-		return error_advise(err, "give --qmp SOCKET and --to DIRECTORY; see migctl snapshot --help");
+			  options->guest.socket ? "where to?" : "of which guest?");
+		return error_advise(err, "give --qmp SOCKET or --vmm SOCKET, and --to DIRECTORY; see migctl snapshot --help");
 	}
 	if (options->limits.fixed_cost < options->limits.downtime)
 		return 0;
@@ -106,7 +109,7 @@ static int memory_check(const struct taking *t, struct error *err)
 	if (!t->n_memory)
 		return error_set(err, EXIT_UNTRACKABLE,
 				 "%s: the VMM has no memory back ends",
-				 t->options->qmp);
+				 t->options->guest.socket);
 	for (i = 0; i < t->n_memory; i++) {
 		if (!t->memory[i].reason[0])
 			continue;
@@ -119,7 +122,7 @@ static int memory_check(const struct taking *t, struct error *err)
 
 static int open_guest(struct taking *t, struct error *err)
 {
-	if (vmm_qemu.open(&t->vmm, t->options->qmp, 0, err) ||
+	if (choice_open(&t->options->guest, &t->vmm, err) ||
 	    lock_take(&t->lock, t->vmm->pid, err) ||
 	    t->ops->check_source(t->vmm, err) ||
 	    t->vmm->ops->memory(t->vmm, &t->memory, &t->n_memory, err) ||
@@ -185,7 +188,7 @@ static int open_tracker(struct taking *t, struct error *err)
 		t->sources[i].bitmap = t->tracker.sources[i].bitmap;
 	}
 	if (writer_open(&t->writer, &t->snapshot, t->sources, err) ||
-	    record_create(&t->record, t->tracker.id, t->options->qmp,
+	    record_create(&t->record, t->tracker.id, &t->options->guest,
 			  t->options->to, err))
 		return -1;
 	t->writer.max_bandwidth = t->options->max_bandwidth;
@@ -203,7 +206,7 @@ static int take(struct taking *t, struct error *err)
 	if (snapshot_phase(t, MIGTRACK_PHASE_SETUP, err))
 		return -1;
 	snapshot_out_start(t);
-	run_begin(&t->run, NULL, "snapshot", t->options->qmp, t->options->to);
+	run_begin(&t->run, NULL, "snapshot", t->options->guest.socket, t->options->to);
 	run_note(&t->run, "session_id", json_integer((json_int_t)t->tracker.id));
 	if (snapshot_precopy(t, err))
 		return -1;
@@ -255,7 +258,6 @@ int cmd_snapshot(struct output *out, int argc, char **argv, struct error *err)
 	struct taking t = {
 		.out = out,
 		.options = &options,
-		.ops = &vmm_qemu_migration,
 		.lock = LOCK_NONE,
 		.control = CONTROL_NONE,
 		.tracker.fd = -1,
@@ -268,6 +270,7 @@ int cmd_snapshot(struct output *out, int argc, char **argv, struct error *err)
 
 	if (options_parse(&options, argc, argv, err))
 		return -1;
+	t.ops = options.guest.driver->migration;
 	ret = take(&t, err);
 	/* A guest that does not run on is worse than no snapshot. */
 	if (snapshot_resume(&t, ret ? &later : err)) {

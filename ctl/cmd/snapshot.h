@@ -3,6 +3,7 @@
 #ifndef MIGCTL_CMD_SNAPSHOT_H
 #define MIGCTL_CMD_SNAPSHOT_H
 
+#include "cmd/choice.h"
 #include "cmd/cmd.h"
 #include "cmd/control.h"
 #include "cmd/lock.h"
@@ -15,7 +16,7 @@
 #include "vmm/migration.h"
 
 struct snapshot_options {
-	const char *qmp;
+	struct vmm_choice guest;
 	const char *to;
 	struct policy_limits limits;
 	uint64_t max_bandwidth;

@@ -45,8 +45,8 @@ void snapshot_out_start(struct taking *t)
 {
 	char size[UNIT_TEXT_SIZE];
 
-	out_say(t->out, "Process %d (QEMU %s), session %llu: %s of memory in %zu block%s, to %s.\nDisks are not in it.\n",
-		t->vmm->pid, t->vmm->version, (unsigned long long)t->tracker.id,
+	out_say(t->out, "Process %d (%s %s), session %llu: %s of memory in %zu block%s, to %s.\nDisks are not in it.\n",
+		t->vmm->pid, t->vmm->ops->name, t->vmm->version, (unsigned long long)t->tracker.id,
 		format_bytes(size, memory_size(t)), t->n_memory,
 		t->n_memory == 1 ? "" : "s", t->options->to);
 	out_header(t->out, fields, FIELDS);
@@ -152,6 +152,6 @@ void snapshot_out_summary(struct taking *t, const struct error *err)
 	out_flags(out, &summary[FLAGS], t->sync.flags);
 	out_end(out);
 	if (!err)
-		out_say(out, "\n%s has the guest; it runs on. To have it run from there: migctl restore %s --qmp SOCKET",
-			t->options->to, t->options->to);
+		out_say(out, "\n%s has the guest; it runs on. To have it run from there: migctl restore %s --%s SOCKET",
+			t->options->to, t->options->to, t->options->guest.driver->option);
 }

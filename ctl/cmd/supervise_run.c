@@ -422,13 +422,14 @@ static int begin(struct supervision *s, struct error *err)
 {
 	const struct supervise_options *options = s->options;
 	const char *to = options->vmm.to ? options->vmm.to : "";
+	const struct vmm_choice guest = { options->qmp, &vmm_driver_qemu };
 
 	if (supervise_session(s, err) || check_postcopy(s, err))
 		return -1;
 	policy_init(&s->policy, &options->limits, clock_ns(CLOCK_MONOTONIC));
 	s->interval = options->limits.min_interval;
 	if (!options->dry_run &&
-	    (record_create(&s->record, s->tracker.id, options->qmp, to, err) ||
+	    (record_create(&s->record, s->tracker.id, &guest, to, err) ||
 	     control_open(&s->control, s->tracker.id, err)))
 		return -1;
 	run_note(&s->run, "session_id", json_integer((json_int_t)s->tracker.id));

@@ -4,15 +4,13 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "common/descriptors.h"
 #include "uffd/protocol.h"
 
 #define MAX_MESSAGE	(64u << 10)
-/* More than one is refused; these are those that are noticed, to be closed. */
-#define MAX_FDS		16
 
 static int refuse(const char *what, struct error *err)
 {
@@ -42,16 +40,21 @@ static int page_size(const json_t *region, uint64_t *size)
 	return 0;
 }
 
-static int region_take(struct uffd_region *region, const json_t *json,
-		       struct error *err)
+/**
+ * uffd_region_parse() - one region of what a VMM sent
+ * @region: filled, but nothing is checked
+ * @json: it
+ * @modes: UFFD_*, what is to be handled
+ *
+ * Return: 0, or -1 if something is missing.
+ */
+int uffd_region_parse(struct uffd_region *region, const json_t *json, unsigned int modes)
 {
-	*region = (struct uffd_region) { .modes = UFFD_MISSING };
-	if (number(json, "base_host_virt_addr", &region->start) ||
-	    number(json, "size", &region->size) ||
-	    number(json, "offset", &region->offset) ||
-	    page_size(json, &region->page_size))
-		return refuse("a region needs base_host_virt_addr, size, offset and page_size", err);
-	return 0;
+	*region = (struct uffd_region) { .modes = modes };
+	return number(json, "base_host_virt_addr", &region->start) ||
+	       number(json, "size", &region->size) ||
+	       number(json, "offset", &region->offset) ||
+	       page_size(json, &region->page_size) ? -1 : 0;
 }
 
 static int sizes_check(const struct uffd_offer *offer, uint64_t supply,
@@ -99,34 +102,14 @@ int uffd_offer_parse(struct uffd_offer *offer, const char *text, size_t length,
 	}
 	for (i = 0; !ret && i < n; i++) {
 		entry = json_array_get(json, i);
-		ret = region_take(&offer->regions[i], entry, err);
+		if (uffd_region_parse(&offer->regions[i], entry, UFFD_MISSING))
+			ret = refuse("a region needs base_host_virt_addr, size, offset and page_size", err);
 		offer->n++;
 	}
 	json_decref(json);
 	if (ret || uffd_regions_check(offer->regions, offer->n, supply, err))
 		return -1;
 	return sizes_check(offer, supply, err);
-}
-
-/* All that came: one is wanted, the others are closed. */
-static void descriptors_take(struct msghdr *msg, int *fds, size_t *n)
-{
-	struct cmsghdr *cmsg;
-	size_t i, got;
-	int fd;
-
-	for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-			continue;
-		got = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (i = 0; i < got; i++) {
-			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(fd), sizeof(fd));
-			if (*n < MAX_FDS)
-				fds[(*n)++] = fd;
-			else
-				close(fd);
-		}
-	}
 }
 
 static int64_t now_ms(void)
@@ -142,31 +125,24 @@ static int message_receive(int socket, char *text, size_t *length, int *fds, siz
 			   int timeout_ms, struct error *err)
 {
 	int64_t end = now_ms() + timeout_ms, left;
-	char control[CMSG_SPACE(sizeof(int) * MAX_FDS)];
 	struct pollfd pollfd = { .fd = socket, .events = POLLIN };
 	json_t *json;
 	ssize_t got;
 
 	*length = *n = 0;
 	do {
-		struct iovec iov = { text + *length, MAX_MESSAGE - *length };
-		struct msghdr msg = {
-			.msg_iov = &iov, .msg_iovlen = 1,
-			.msg_control = control, .msg_controllen = sizeof(control),
-		};
-
 		left = end - now_ms();
 		if (left <= 0 || poll(&pollfd, 1, (int)left) == 0)
 			return error_set(err, EXIT_PEER,
 					 "the VMM did not send its memory regions in time");
-		got = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+		got = descriptors_receive(socket, text + *length, MAX_MESSAGE - *length,
+					  fds, n);
 		if (got < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
+		if (got < 0 && errno == E2BIG)
+			return refuse("too many descriptors", err);
 		if (got <= 0)
 			return error_set(err, EXIT_PEER, "the VMM closed the connection");
-		descriptors_take(&msg, fds, n);
-		if (msg.msg_flags & MSG_CTRUNC)
-			return refuse("too many descriptors", err);
 		*length += (size_t)got;
 		if (*length == MAX_MESSAGE)
 			return refuse("it is too long", err);
@@ -191,7 +167,7 @@ int uffd_offer_receive(struct uffd_offer *offer, int socket, uint64_t supply,
 {
 	char *text = malloc(MAX_MESSAGE);
 	size_t length, n = 0, i;
-	int fds[MAX_FDS], ret;
+	int fds[DESCRIPTORS_MAX], ret;
 
 	*offer = (struct uffd_offer) { .fd = -1 };
 	if (!text)

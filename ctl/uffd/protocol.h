@@ -7,6 +7,7 @@
 #ifndef MIGCTL_UFFD_PROTOCOL_H
 #define MIGCTL_UFFD_PROTOCOL_H
 
+#include <jansson.h>
 #include <sys/types.h>
 
 #include "uffd/uffd.h"
@@ -27,6 +28,7 @@ int uffd_offer_receive(struct uffd_offer *offer, int socket, uint64_t supply,
 		       int timeout_ms, struct error *err);
 void uffd_offer_free(struct uffd_offer *offer);
 /* Pure. */
+int uffd_region_parse(struct uffd_region *region, const json_t *json, unsigned int modes);
 int uffd_offer_parse(struct uffd_offer *offer, const char *text, size_t length,
 		     uint64_t supply, struct error *err);
 

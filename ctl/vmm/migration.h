@@ -104,6 +104,22 @@ struct vmm_migration_ops {
 };
 
 extern const struct vmm_migration_ops vmm_qemu_migration;
+extern const struct vmm_migration_ops vmm_handover_migration;
+
+/**
+ * struct vmm_driver - a kind of VMM that can be migrated and saved
+ * @option: of the command line that takes its socket, without the dashes
+ * @vmm: its driver
+ * @migration: the driver's part in a migration
+ */
+struct vmm_driver {
+	const char *option;
+	const struct vmm_ops *vmm;
+	const struct vmm_migration_ops *migration;
+};
+
+extern const struct vmm_driver vmm_driver_qemu;
+extern const struct vmm_driver vmm_driver_handover;
 
 /* Pure: are these two descriptions of VMs that can take each other's state? */
 int vmm_compare(const json_t *source, const json_t *destination, struct error *err);

@@ -336,7 +336,7 @@ int qemu_take_over(struct vmm *vmm, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
 
-	if (!qmp_take_over(qemu->qmp, err)) {
+	if (!qmp_take_over(qemu->qmp, "query-version", err)) {
 		fd_forget(qemu);
 		return 0;
 	}

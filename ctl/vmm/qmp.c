@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/descriptors.h"
 #include "vmm/qmp.h"
 
 #define GREETING_TIMEOUT_MS	3000
@@ -25,12 +26,16 @@
 /**
  * struct qmp - a connection
  * @fd: the socket
+ * @dialect: what is spoken there
  * @path: its name, for messages
  * @version: of the QEMU behind it
  * @buffer: bytes received, not yet taken as messages
  * @used: how many
  * @room: allocated
+ * @fds: descriptors that came with them
+ * @n_fds: how many
  * @commands: how many were sent, for their ids
+ * @id: of the command that is under way
  * @gone: the other side has closed it
  * @resync: skip what is no message and all that is not the awaited reply
  * @skipped: the quoted name of an event that qmp_take_events() leaves out, or NULL
@@ -39,17 +44,32 @@
  */
 struct qmp {
 	int fd;
+	const struct qmp_dialect *dialect;
 	char *path;
 	char version[64];
 	char *buffer;
 	size_t used;
 	size_t room;
+	int fds[DESCRIPTORS_MAX];
+	size_t n_fds;
 	unsigned int commands;
+	char id[32];
 	bool gone;
 	bool resync;
 	const char *skipped;
 	qmp_event_fn *on_event;
 	void *event_data;
+};
+
+static const struct qmp_dialect dialect_qmp = {
+	.who = "QEMU",
+	.greeting = "QMP greeting",
+	.not_a_message = "what it sends is not QMP",
+	.not_a_greeting = "what it sends is not a QMP greeting",
+	.not_a_reply = "what it sends is not a QMP reply",
+	.socket = "give the path of QEMU's -qmp unix: socket as this host names it",
+	.wrong = "give the socket of QEMU's -qmp option, not a human monitor, serial port or guest agent",
+	.busy = "QMP takes one client at a time: libvirt, another migctl or a shell may hold this socket; end that one, give QEMU a second -qmp socket, or use --pid with --ram",
 };
 
 static int64_t now_ms(void)
@@ -63,8 +83,7 @@ static int64_t now_ms(void)
 static int not_qmp(const struct qmp *qmp, struct error *err, const char *what)
 {
 	error_set(err, EXIT_VMM, "%s: %s", qmp->path, what);
-	return error_advise(err,
-			    "give the socket of QEMU's -qmp option, not a human monitor, serial port or guest agent");
+	return error_advise(err, "%s", qmp->dialect->wrong);
 }
 
 static int hung_up(struct qmp *qmp, struct error *err)
@@ -72,7 +91,8 @@ static int hung_up(struct qmp *qmp, struct error *err)
 	qmp->gone = true;
 	error_set(err, EXIT_VMM, "%s: the VMM closed the connection%s",
 		  qmp->path, qmp->used ? " in the middle of a message" : "");
-	return error_advise(err, "see whether QEMU still runs, and its log");
+	return error_advise(err, "see whether %s still runs, and its log",
+			    qmp->dialect->who);
 }
 
 static int timed_out(const struct qmp *qmp, struct error *err,
@@ -82,17 +102,18 @@ static int timed_out(const struct qmp *qmp, struct error *err,
 		error_set(err, EXIT_VMM,
 			  "%s: no reply to %s within %d s", qmp->path, command,
 			  REPLY_TIMEOUT_MS / 1000);
-		return error_advise(err, "QEMU may be stopped or stuck in I/O: see its process state and log");
+		return error_advise(err, "%s may be stopped or stuck in I/O: see its process state and log",
+				    qmp->dialect->who);
 	}
-	error_set(err, EXIT_VMM, "%s: no QMP greeting within %d s", qmp->path,
-		  GREETING_TIMEOUT_MS / 1000);
-	return error_advise(err,
-			    "QMP takes one client at a time: libvirt, another migctl or a shell may hold this socket; end that one, give QEMU a second -qmp socket, or use --pid with --ram");
+	error_set(err, EXIT_VMM, "%s: no %s within %d s", qmp->path,
+		  qmp->dialect->greeting, GREETING_TIMEOUT_MS / 1000);
+	return error_advise(err, "%s", qmp->dialect->busy);
 }
 
 /* Says why before connect(2) does, which has one errno for several cases. */
-static int socket_check(const char *path, struct error *err)
+static int socket_check(const struct qmp *qmp, struct error *err)
 {
+	const char *path = qmp->path;
 	struct stat st;
 
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
@@ -106,13 +127,11 @@ static int socket_check(const char *path, struct error *err)
 							EXIT_VMM;
 
 		error_set(err, code, "%s: %s", path, strerror(errno));
-		return error_advise(err,
-				    "give the path of QEMU's -qmp unix: socket as this host names it");
+		return error_advise(err, "%s", qmp->dialect->socket);
 	}
 	if (!S_ISSOCK(st.st_mode)) {
 		error_set(err, EXIT_VMM, "%s is not a socket", path);
-		return error_advise(err,
-				    "give the path that follows unix: in QEMU's -qmp option");
+		return error_advise(err, "%s", qmp->dialect->socket);
 	}
 	return 0;
 }
@@ -125,7 +144,7 @@ static int connect_error(const struct qmp *qmp, struct error *err)
 	case ECONNREFUSED:
 		error_set(err, EXIT_VMM, "%s: nobody listens there", qmp->path);
 		return error_advise(err,
-				    "the QEMU that made this socket has ended, or it is not a stream socket");
+				    "who made this socket has ended, or it is not a stream socket");
 	case EACCES:
 	case EPERM:
 		error_set(err, EXIT_PERMISSION, "%s: %s", qmp->path,
@@ -143,7 +162,7 @@ static int socket_connect(struct qmp *qmp, struct error *err)
 	struct timeval timeout = { .tv_sec = GREETING_TIMEOUT_MS / 1000 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	if (socket_check(qmp->path, err))
+	if (socket_check(qmp, err))
 		return -1;
 	qmp->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (qmp->fd < 0)
@@ -190,10 +209,12 @@ static int buffer_fill(struct qmp *qmp, int64_t deadline, const char *command,
 	if (ret < 0)
 		return errno == EINTR ? 0 :
 		       error_set(err, EXIT_FAILED, "poll: %s", strerror(errno));
-	len = recv(qmp->fd, qmp->buffer + qmp->used, qmp->room - qmp->used,
-		   MSG_DONTWAIT);
+	len = descriptors_receive(qmp->fd, qmp->buffer + qmp->used, qmp->room - qmp->used,
+				  qmp->fds, &qmp->n_fds);
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
+	if (len < 0 && errno == E2BIG)
+		return not_qmp(qmp, err, "more descriptors with a message than there can be");
 	if (len <= 0)
 		return hung_up(qmp, err);
 	qmp->used += (size_t)len;
@@ -243,7 +264,7 @@ static int message_read(struct qmp *qmp, int64_t deadline, const char *command,
 		if (ret > 0)
 			return 0;
 		if (ret < 0 && !qmp->resync)
-			return not_qmp(qmp, err, "what it sends is not QMP");
+			return not_qmp(qmp, err, qmp->dialect->not_a_message);
 		/* What is no message was removed from the buffer. */
 		if (ret < 0)
 			scanned = 0;
@@ -265,33 +286,10 @@ static int greeting_read(struct qmp *qmp, struct error *err)
 			  &micro);
 	json_decref(greeting);
 	if (ret)
-		return not_qmp(qmp, err, "what it sends is not a QMP greeting");
+		return not_qmp(qmp, err, qmp->dialect->not_a_greeting);
 	snprintf(qmp->version, sizeof(qmp->version), "%d.%d.%d", major, minor,
 		 micro);
 	return 0;
-}
-
-/* As send(2), with a duplicate of @fd unless that is -1. */
-static ssize_t send_fd(int to, const char *text, size_t size, int fd)
-{
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {};
-	struct iovec iov = { .iov_base = (char *)text, .iov_len = size };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *header;
-
-	if (fd >= 0) {
-		message.msg_control = control.space;
-		message.msg_controllen = sizeof(control.space);
-		header = CMSG_FIRSTHDR(&message);
-		header->cmsg_level = SOL_SOCKET;
-		header->cmsg_type = SCM_RIGHTS;
-		header->cmsg_len = CMSG_LEN(sizeof(fd));
-		memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-	}
-	return sendmsg(to, &message, MSG_NOSIGNAL);
 }
 
 static int text_send(struct qmp *qmp, const char *text, const char *command,
@@ -301,7 +299,7 @@ static int text_send(struct qmp *qmp, const char *text, const char *command,
 	ssize_t sent;
 
 	/* Commands are shorter than the socket's buffer: one send is all. */
-	sent = send_fd(qmp->fd, text, size, fd);
+	sent = descriptors_send(qmp->fd, text, size, &fd, fd >= 0);
 	if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
 		return hung_up(qmp, err);
 	if (sent != (ssize_t)size)
@@ -312,17 +310,19 @@ static int text_send(struct qmp *qmp, const char *text, const char *command,
 static int command_send(struct qmp *qmp, const char *command, json_t *arguments,
 			const char *id, int fd, struct error *err)
 {
+	char *text, *line = NULL;
 	json_t *request;
-	char *text;
 	int ret;
 
 	request = json_pack("{s:s, s:o*, s:s}", "execute", command, "arguments",
 			    arguments, "id", id);
 	text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	json_decref(request);
-	if (!text)
-		return error_set(err, EXIT_FAILED, "out of memory");
-	ret = text_send(qmp, text, command, fd, err);
+	if (!text || asprintf(&line, "%s\n", text) < 0)
+		ret = error_set(err, EXIT_FAILED, "out of memory");
+	else
+		ret = text_send(qmp, line, command, fd, err);
+	free(line);
 	free(text);
 	return ret;
 }
@@ -356,11 +356,11 @@ static int reply_take(struct qmp *qmp, const char *command, json_t *message,
 	}
 	value = json_object_get(message, "error");
 	if (!value)
-		return not_qmp(qmp, err, "what it sends is not a QMP reply");
+		return not_qmp(qmp, err, qmp->dialect->not_a_reply);
 	if (json_is_string(json_object_get(value, "desc")))
 		text = json_string_value(json_object_get(value, "desc"));
-	return error_set(err, EXIT_VMM, "%s: QEMU refused %s: %s", qmp->path,
-			 command, text);
+	return error_set(err, EXIT_VMM, "%s: %s refused %s: %s", qmp->path,
+			 qmp->dialect->who, command, text);
 }
 
 static bool event_take(struct qmp *qmp, json_t *message)
@@ -395,21 +395,50 @@ static int reply_read(struct qmp *qmp, const char *command, const char *id,
 	return timed_out(qmp, err, command);
 }
 
-int qmp_execute_fd(struct qmp *qmp, const char *command, json_t *arguments,
-		   int fd, json_t **result, struct error *err)
+/**
+ * qmp_begin() - send a command, and do not wait for its reply
+ * @qmp: the connection; no other command is under way
+ * @command: its name
+ * @arguments: used up, may be NULL
+ * @fd: that goes with it, or -1
+ * @err: why it can't be sent
+ *
+ * Return: 0 or -1.
+ */
+int qmp_begin(struct qmp *qmp, const char *command, json_t *arguments, int fd,
+	      struct error *err)
+{
+	/* With the pid, so that a process forked from this one has its own. */
+	snprintf(qmp->id, sizeof(qmp->id), "%d.%u", getpid(), ++qmp->commands);
+	return command_send(qmp, command, arguments, qmp->id, fd, err);
+}
+
+/**
+ * qmp_end() - wait for the reply to the command that was sent last
+ * @qmp: the connection
+ * @command: its name
+ * @result: what it returned, the caller's; may be NULL
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int qmp_end(struct qmp *qmp, const char *command, json_t **result, struct error *err)
 {
 	json_t *reply = NULL;
-	char id[32];
 	int ret;
 
-	/* With the pid, so that a process forked from this one has its own. */
-	snprintf(id, sizeof(id), "%d.%u", getpid(), ++qmp->commands);
-	if (command_send(qmp, command, arguments, id, fd, err) ||
-	    reply_read(qmp, command, id, &reply, err))
+	if (reply_read(qmp, command, qmp->id, &reply, err))
 		return -1;
 	ret = reply_take(qmp, command, reply, result, err);
 	json_decref(reply);
 	return ret;
+}
+
+int qmp_execute_fd(struct qmp *qmp, const char *command, json_t *arguments,
+		   int fd, json_t **result, struct error *err)
+{
+	return qmp_begin(qmp, command, arguments, fd, err) ||
+	       qmp_end(qmp, command, result, err) ? -1 : 0;
 }
 
 int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments,
@@ -421,24 +450,25 @@ int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments,
 /**
  * qmp_take_over() - go on with a connection that another process has left
  * @qmp: the connection, as it was when this process was forked
+ * @command: that the other side knows
  * @err: why it can't be used
  *
  * QEMU may hold the first part of a command, and may have sent replies of which
  * nobody has read the end. A byte that JSON doesn't have makes its parser start
  * anew (docs/interop/qmp-spec); what it sends is dropped up to the reply to a
- * command of ours.
+ * @command, which changes nothing.
  *
  * Return: 0 or -1.
  */
-int qmp_take_over(struct qmp *qmp, struct error *err)
+int qmp_take_over(struct qmp *qmp, const char *command, struct error *err)
 {
 	int ret;
 
 	qmp->used = 0;
-	if (text_send(qmp, "\xff\n", "query-version", -1, err))
+	if (text_send(qmp, "\xff\n", command, -1, err))
 		return -1;
 	qmp->resync = true;
-	ret = qmp_execute(qmp, "query-version", NULL, NULL, err);
+	ret = qmp_execute(qmp, command, NULL, NULL, err);
 	qmp->resync = false;
 	return ret;
 }
@@ -507,6 +537,68 @@ int qmp_take_events(struct qmp *qmp, struct error *err)
 	}
 }
 
+/* Whether something has come that nobody has read. */
+bool qmp_readable(const struct qmp *qmp)
+{
+	struct pollfd pfd = { .fd = qmp->fd, .events = POLLIN };
+
+	return line_end(qmp, 0) || poll(&pfd, 1, 0) > 0;
+}
+
+/**
+ * qmp_take_fds() - the descriptors that came since the last call
+ * @qmp: the connection
+ * @fds: the caller's; there is room for DESCRIPTORS_MAX
+ *
+ * Return: how many.
+ */
+size_t qmp_take_fds(struct qmp *qmp, int *fds)
+{
+	size_t n = qmp->n_fds;
+
+	memcpy(fds, qmp->fds, n * sizeof(*fds));
+	qmp->n_fds = 0;
+	return n;
+}
+
+/**
+ * qmp_connect() - connect to what speaks in the same way, and read its first line
+ * @qmp: the connection, NULL on failure
+ * @path: of the UNIX socket
+ * @dialect: what is to be spoken
+ * @greeting: the line; NULL: it is QEMU's, and is taken
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int qmp_connect(struct qmp **qmp, const char *path, const struct qmp_dialect *dialect,
+		json_t **greeting, struct error *err)
+{
+	struct qmp *new;
+
+	*qmp = NULL;
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	new->fd = -1;
+	new->dialect = dialect;
+	new->path = strdup(path);
+	if (!new->path) {
+		error_set(err, EXIT_FAILED, "out of memory");
+		goto err_close;
+	}
+	if (socket_connect(new, err) ||
+	    (greeting ? message_read(new, now_ms() + GREETING_TIMEOUT_MS, NULL, greeting,
+				     err) : greeting_read(new, err)))
+		goto err_close;
+	*qmp = new;
+	return 0;
+
+err_close:
+	qmp_close(new);
+	return -1;
+}
+
 /**
  * qmp_open() - connect and negotiate
  * @qmp: the connection, NULL on failure
@@ -517,27 +609,12 @@ int qmp_take_events(struct qmp *qmp, struct error *err)
  */
 int qmp_open(struct qmp **qmp, const char *path, struct error *err)
 {
-	struct qmp *new;
-
+	if (qmp_connect(qmp, path, &dialect_qmp, NULL, err))
+		return -1;
+	if (!qmp_execute(*qmp, "qmp_capabilities", NULL, NULL, err))
+		return 0;
+	qmp_close(*qmp);
 	*qmp = NULL;
-	new = calloc(1, sizeof(*new));
-	if (!new)
-		return error_set(err, EXIT_FAILED, "out of memory");
-	new->fd = -1;
-	new->path = strdup(path);
-	if (!new->path) {
-		error_set(err, EXIT_FAILED, "out of memory");
-		goto err_close;
-	}
-	if (socket_connect(new, err) || greeting_read(new, err))
-		goto err_close;
-	if (qmp_execute(new, "qmp_capabilities", NULL, NULL, err))
-		goto err_close;
-	*qmp = new;
-	return 0;
-
-err_close:
-	qmp_close(new);
 	return -1;
 }
 
@@ -547,6 +624,8 @@ void qmp_close(struct qmp *qmp)
 		return;
 	if (qmp->fd >= 0)
 		close(qmp->fd);
+	while (qmp->n_fds)
+		close(qmp->fds[--qmp->n_fds]);
 	free(qmp->buffer);
 	free(qmp->path);
 	free(qmp);

@@ -3,7 +3,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "vmm/vmm.h"
+#include "vmm/migration.h"
+
+const struct vmm_driver vmm_driver_qemu = { "qmp", &vmm_qemu, &vmm_qemu_migration };
+const struct vmm_driver vmm_driver_handover = {
+	"vmm", &vmm_handover, &vmm_handover_migration
+};
 
 /**
  * vmm_memory_free() - close and free what vmm_ops.memory returned

@@ -91,6 +91,7 @@ struct vmm {
 };
 
 extern const struct vmm_ops vmm_qemu;
+extern const struct vmm_ops vmm_handover;
 
 void vmm_memory_free(struct vmm_memory *memory, size_t n);
 

@@ -60,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	qemu = calloc(1, sizeof(*qemu));
 	qemu->qmp = calloc(1, sizeof(*qemu->qmp));
 	qemu->qmp->path = strdup("fuzz");
+	qemu->qmp->dialect = &dialect_qmp;
 	FUZZ_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	FUZZ_ASSERT(send(pair[1], data + 1, size - 1, MSG_DONTWAIT) == (ssize_t)(size - 1));
 	/* It hangs up after that, but can be written to. */

@@ -319,7 +319,7 @@ TEST(qmp_taken_over)
 		"{\n  \"return\": {\n  },\n  \"id\": \"" ID "\"\n}\n", OK));
 	CHECK_EQ(qmp_open(&qmp, server.path, &err), 0);
 	CHECK_EQ(send(qmp_fd(qmp), half, strlen(half), 0), strlen(half));
-	CHECK_EQ(qmp_take_over(qmp, &err), 0);
+	CHECK_EQ(qmp_take_over(qmp, "query-version", &err), 0);
 	CHECK_EQ(qmp_execute(qmp, "x", NULL, NULL, &err), 0);
 	CHECK(!qmp_gone(qmp));
 	CHECK_EQ(qmp_execute(qmp, "x", NULL, NULL, &err), -1);

@@ -38,6 +38,14 @@ void guest_read_all(struct guest_control *control, struct guest_vcpu *self)
 	self->result = guest_ticks() - start;
 }
 
+static __guest __attribute__((noinline))
+void guest_sequence(struct guest_control *control, unsigned int vcpu)
+{
+	while (!control->stamp.stop)
+		sequence_next(&control->vcpus[vcpu].sequencer, vcpu,
+			      (void *)control->memory, control->npages);
+}
+
 /* AMD64 Architecture Programmer's Manual, volume 2, appendix B. */
 struct vmcb_segment {
 	uint16_t selector, attributes;
@@ -186,6 +194,8 @@ __guest void guest_main(struct guest_control *control, unsigned int vcpu)
 			guest_write_list(control, self);
 		else if (self->command == GUEST_READ_ALL)
 			guest_read_all(control, self);
+		else if (self->command == GUEST_SEQUENCE)
+			guest_sequence(control, vcpu);
 		asm volatile("hlt" ::: "memory");
 	}
 }

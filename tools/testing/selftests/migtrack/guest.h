@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sequence.h"
+
 #define GUEST_MAX_VCPUS		4
 #define GUEST_PAGE		4096
 #define GUEST_LIST		65536
@@ -157,6 +159,7 @@ enum guest_command {
 	GUEST_NEST,		/* the same in a guest of its own */
 	GUEST_WRITE_LIST,	/* write to each page of the list, once */
 	GUEST_READ_ALL,		/* read each page; ticks in result */
+	GUEST_SEQUENCE,		/* sequence_next(), until told to stop */
 };
 
 struct guest_vcpu {
@@ -165,6 +168,7 @@ struct guest_vcpu {
 	uint64_t list_first;
 	uint64_t list_len;
 	struct stamper stamper;
+	struct sequencer sequencer;
 };
 
 /* In guest memory that is not tracked. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,8 +16,7 @@
 
 #define VM_ALIGNMENT	(2UL << 20)
 
-/* The low memory: page tables, code, a stack for each vCPU, the control block. */
-#define LOW_SIZE	(4UL << 20)
+/* Where what is in the low memory. */
 #define LOW_PML4	0x10000
 #define LOW_PDPT	0x11000
 #define LOW_PD		0x12000		/* four pages: 4 GiB */
@@ -130,12 +130,25 @@ static void vcpu_died(struct vm_vcpu *vcpu)
 	     regs.rsp, sregs.cr2, sregs.cr3, sregs.efer);
 }
 
+static void vcpu_hold(struct vm_vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	while (vcpu->pause) {
+		vcpu->held = true;
+		pthread_cond_broadcast(&vcpu->changed);
+		pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	}
+	vcpu->held = false;
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
 static void vcpu_run(struct vm_vcpu *vcpu)
 {
 	for (;;) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0)) {
 			if (errno != EINTR && errno != EAGAIN)
 				err(1, "KVM_RUN");
+			vcpu_hold(vcpu);
 			continue;
 		}
 		if (vcpu->run->exit_reason != KVM_EXIT_DIRTY_RING_FULL)
@@ -236,7 +249,7 @@ char *vm_map_memory(int fd, size_t size)
 void vm_prepare(struct vm *vm)
 {
 	memset(vm, 0, sizeof(*vm));
-	vm->low = mmap(NULL, LOW_SIZE, PROT_READ | PROT_WRITE,
+	vm->low = mmap(NULL, VM_LOW_SIZE, PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (vm->low == MAP_FAILED)
 		err(1, "mmap of guest memory");
@@ -279,7 +292,7 @@ void vm_boot(struct vm *vm, unsigned int nvcpus, int mem_fd, size_t size,
 	vm->mem_fd = mem_fd;
 	vm->memory = vm_map_memory(mem_fd, size);
 	vm->control->npages = size / GUEST_PAGE;
-	vm_set_memory(vm, 0, 0, 0, vm->low, LOW_SIZE);
+	vm_set_memory(vm, 0, 0, 0, vm->low, VM_LOW_SIZE);
 	vm_set_memory(vm, VM_MEMORY_SLOT, 0, VM_MEMORY_GPA, vm->memory, size);
 
 	vm->nvcpus = nvcpus;
@@ -325,7 +338,7 @@ void vm_destroy(struct vm *vm)
 	close(vm->fd);
 	close(vm->kvm);
 	munmap(vm->memory, vm->size);
-	munmap(vm->low, LOW_SIZE);
+	munmap(vm->low, VM_LOW_SIZE);
 	close(vm->mem_fd);
 }
 
@@ -359,6 +372,91 @@ void vm_wait(struct vm *vm, unsigned int vcpu)
 	while (v->go)
 		pthread_cond_wait(&v->changed, &v->lock);
 	pthread_mutex_unlock(&v->lock);
+}
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+static void vcpu_pause(struct vm_vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->pause = true;
+	/* Also if it has not entered the guest yet. */
+	vcpu->run->immediate_exit = 1;
+	if (vcpu->go)
+		pthread_kill(vcpu->thread, SIGUSR1);
+	while (vcpu->go && !vcpu->held)
+		pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+/**
+ * vm_pause() - stop the vCPUs, wherever they are
+ * @vm: the guest
+ */
+void vm_pause(struct vm *vm)
+{
+	struct sigaction action = { .sa_handler = ignore };
+	unsigned int i;
+
+	sigaction(SIGUSR1, &action, NULL);
+	for (i = 0; i < vm->nvcpus; i++)
+		vcpu_pause(&vm->vcpus[i]);
+}
+
+/**
+ * vm_resume() - let them go on
+ * @vm: the guest, paused
+ */
+void vm_resume(struct vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nvcpus; i++) {
+		struct vm_vcpu *vcpu = &vm->vcpus[i];
+
+		pthread_mutex_lock(&vcpu->lock);
+		vcpu->pause = false;
+		vcpu->run->immediate_exit = 0;
+		pthread_cond_broadcast(&vcpu->changed);
+		pthread_mutex_unlock(&vcpu->lock);
+	}
+}
+
+/**
+ * vm_get_state() - what the vCPUs have
+ * @vm: the guest, paused
+ * @state: one for each of them
+ *
+ * The low memory is the rest of what is not tracked. The guest has no FPU registers.
+ */
+void vm_get_state(struct vm *vm, struct vm_vcpu_state *state)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nvcpus; i++) {
+		if (ioctl(vm->vcpus[i].fd, KVM_GET_REGS, &state[i].regs) ||
+		    ioctl(vm->vcpus[i].fd, KVM_GET_SREGS, &state[i].sregs))
+			err(1, "KVM_GET_REGS");
+	}
+}
+
+/**
+ * vm_set_state() - have the vCPUs go on as others
+ * @vm: the guest, halted or paused
+ * @state: one for each of them
+ */
+void vm_set_state(struct vm *vm, const struct vm_vcpu_state *state)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nvcpus; i++) {
+		if (ioctl(vm->vcpus[i].fd, KVM_SET_SREGS, &state[i].sregs) ||
+		    ioctl(vm->vcpus[i].fd, KVM_SET_REGS, &state[i].regs))
+			err(1, "KVM_SET_REGS");
+	}
 }
 
 /**

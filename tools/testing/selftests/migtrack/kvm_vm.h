@@ -3,6 +3,7 @@
 #ifndef KVM_VM_H
 #define KVM_VM_H
 
+#include <linux/kvm.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,7 @@ struct vm_vcpu {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool go, quit;
+	bool pause, held;		/* the guest is to stop where it is; it does */
 };
 
 struct vm {
@@ -39,6 +41,15 @@ struct vm {
 	struct vm_vcpu vcpus[GUEST_MAX_VCPUS];
 };
 
+/* The low memory: page tables, code, a stack for each vCPU, the control block. */
+#define VM_LOW_SIZE	(4UL << 20)
+
+/* What a vCPU of a guest that is paused has, beyond the memory. */
+struct vm_vcpu_state {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+};
+
 /* All end the test program with a message if they can't. */
 void vm_create(struct vm *vm, unsigned int nvcpus, size_t size);
 char *vm_map_memory(int fd, size_t size);
@@ -49,6 +60,10 @@ void vm_destroy(struct vm *vm);
 void vm_start(struct vm *vm, unsigned int vcpu, enum guest_command command);
 void vm_wait(struct vm *vm, unsigned int vcpu);
 void vm_run(struct vm *vm, unsigned int vcpu, enum guest_command command);
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+void vm_get_state(struct vm *vm, struct vm_vcpu_state *state);
+void vm_set_state(struct vm *vm, const struct vm_vcpu_state *state);
 uint64_t vm_stat(struct vm *vm, unsigned int vcpu, const char *name);
 void vm_dirty_log(struct vm *vm, bool on);
 void vm_get_dirty_log(struct vm *vm, unsigned long *bitmap);

@@ -114,7 +114,7 @@ static int open_all(struct restoring *r, struct error *err)
 	r->signals = signals_open(err);
 	if (r->signals < 0 ||
 	    snapshot_open(&r->snapshot, r->options->dir, NULL, err) ||
-	    vmm_qemu.open(&r->vmm, r->options->qmp, 0, err) ||
+	    choice_open(&r->options->guest, &r->vmm, err) ||
 	    lock_take(&r->lock, r->vmm->pid, err) ||
 	    r->ops->check_destination(r->vmm, err) || compare_vm(r, err) ||
 	    r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err) ||
@@ -195,8 +195,8 @@ static int restore(struct restoring *r, struct error *err)
 	if (open_all(r, err))
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
-	out_say(r->out, "Process %d (QEMU %s) gets the guest of %s.", r->vmm->pid,
-		r->vmm->version, r->options->dir);
+	out_say(r->out, "Process %d (%s %s) gets the guest of %s.", r->vmm->pid,
+		r->vmm->ops->name, r->vmm->version, r->options->dir);
 	fflush(r->out->stream);
 	return fill(r, err) || load(r, err) || go(r, err) ? -1 : 0;
 }
@@ -210,7 +210,7 @@ static void settle(struct restoring *r, struct error *err)
 		return;
 	/* Advice on the cause is worth more than this. */
 	if (!r->ops->quit(r->vmm, &ignored) && !err->advice[0])
-		error_advise(err, "this QEMU was ended: start it again to try again");
+		error_advise(err, "this VMM was ended: start it again to try again");
 }
 
 enum { RESULT, TOTAL, MEMORY, DEVICES, RESUME, BYTES, GUEST, DISKS };
@@ -260,20 +260,20 @@ static void restoring_close(struct restoring *r)
 }
 
 /**
- * restore_qemu() - fill a QEMU's memory, load its state, run it
+ * restore_whole() - fill a VMM's memory, load its state, run it
  * @out: for the user
  * @options: what the user asked for
  * @err: why it failed
  *
  * Return: 0 or -1.
  */
-int restore_qemu(struct output *out, const struct restore_options *options,
-		 struct error *err)
+int restore_whole(struct output *out, const struct restore_options *options,
+		  struct error *err)
 {
 	struct restoring r = {
 		.out = out,
 		.options = options,
-		.ops = &vmm_qemu_migration,
+		.ops = options->guest.driver->migration,
 		.snapshot.state_fd = -1,
 		.lock = LOCK_NONE,
 		.signals = -1,

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A VMM of the tests:
+ *
+ *	PROGRAM [OPTIONS] SOCKET MIB
+ *
+ * Its guest runs, and it waits at SOCKET for migctl ... --vmm SOCKET; with -i its guest
+ * is one that migctl brings. With -l STATE it loads this device state, and hands its
+ * memory over as Firecracker does: to migctl restore --lazy, which listens at SOCKET;
+ * then it runs for as long as -t says.
+ *
+ *	-w WRITERS	1 to 4 (2)
+ *	-p PACE		pauses of the CPU between two numbers (2000)
+ *	-r REGIONS	its memory is handed over in so many (1)
+ *	-t MS		(1000)
+ *	-P		only say whether it could run here
+ *
+ * When it ends it prints a line of JSON: what each writer has written, and how often it
+ * found a page wrong. Its exit code is 1 if one was.
+ */
+#include <err.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lazy.h"
+#include "machine.h"
+
+uint64_t machine_pages(const struct machine *m)
+{
+	return m->size / SEQUENCE_PAGE;
+}
+
+int state_save(struct machine *m, int fd)
+{
+	struct machine_state state = {
+		.magic = MACHINE_STATE_MAGIC,
+		.writers = m->writers,
+		.pages = machine_pages(m),
+	};
+	unsigned int i;
+
+	for (i = 0; i < m->writers; i++)
+		state.written[i] = machine_writer(m, i)->written;
+	return write_all(fd, &state, sizeof(state));
+}
+
+int state_load(struct machine *m, struct machine_state *state, int fd)
+{
+	return read_all(fd, state, sizeof(*state)) || state->magic != MACHINE_STATE_MAGIC ||
+	       state->writers != m->writers || state->pages != machine_pages(m) ? -1 : 0;
+}
+
+static void memory_make(struct machine *m)
+{
+	m->fd = memfd_create("guest", MFD_CLOEXEC);
+	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->size))
+		err(3, "memfd");
+}
+
+static int report(struct machine *m)
+{
+	uint64_t wrong = 0;
+	unsigned int i;
+
+	printf("{\"written\":[");
+	for (i = 0; i < m->writers; i++) {
+		printf("%s%llu", i ? "," : "",
+		       (unsigned long long)machine_writer(m, i)->written);
+		wrong += machine_writer(m, i)->wrong;
+	}
+	printf("],\"wrong\":%llu}\n", (unsigned long long)wrong);
+	fflush(stdout);
+	return wrong != 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct machine m = { .writers = 2, .regions = 1 };
+	const char *state = NULL;
+	unsigned int ms = 1000;
+	bool incoming = false;
+	uint64_t pace = 2000;
+	sigset_t set;
+	int option;
+
+	while ((option = getopt(argc, argv, "iw:p:r:l:t:P")) > 0) {
+		switch (option) {
+		case 'i': incoming = true; break;
+		case 'w': m.writers = (unsigned int)atoi(optarg); break;
+		case 'p': pace = strtoull(optarg, NULL, 0); break;
+		case 'r': m.regions = strtoul(optarg, NULL, 0); break;
+		case 'l': state = optarg; break;
+		case 't': ms = (unsigned int)atoi(optarg); break;
+		case 'P': return !machine_possible();
+		default: return 2;
+		}
+	}
+	if (optind + 2 != argc || !m.writers || m.writers > MACHINE_MAX_WRITERS || !m.regions)
+		return 2;
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	m.size = strtoull(argv[optind + 1], NULL, 0) << 20;
+	memory_make(&m);
+	machine_make(&m, pace);
+	if (state)
+		lazy_run(&m, argv[optind], state, ms);
+	else
+		handover_serve(&m, argv[optind], incoming);
+	return report(&m);
+}
