@@ -29,6 +29,8 @@ struct migrate_options {
 	struct vmm_choice guest;
 	const char *to;
 	unsigned int channels;
+	bool postcopy;
+	unsigned int urgent;
 	struct security_options security;
 	struct policy_limits limits;
 	struct sender_options sending;
@@ -76,6 +78,10 @@ struct migrate_times {
  * @signals: Ctrl-C and migctl cancel
  * @phase: published
  * @handed_over: the destination may run the guest
+ * @postcopy: it runs there before all of its memory is there
+ * @missing: bytes that were not there
+ * @recoveries: connections that were lost after that, and made again
+ * @sent_before: over these
  * @sample: what was sent since the last sample was taken
  * @sync: results of the last sync
  * @times: see there
@@ -110,12 +116,20 @@ struct migration {
 	enum migtrack_phase phase;
 	enum migtrack_verdict verdict;
 	bool handed_over;
+	bool postcopy;
+	uint64_t missing;
+	unsigned int recoveries;
+	uint64_t sent_before;
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
 	struct migrate_times times;
 	uint64_t device_bytes;
 	bool verified;
 };
+
+/* migrate.c: the data and urgent channels, and who sends on them. */
+int migrate_open_link(struct migration *m, struct error *err);
+int migrate_open_sender(struct migration *m, struct error *err);
 
 /* migrate_run.c: iterations. 0 to switch over, -1 with the reason. */
 int migrate_precopy(struct migration *m, struct error *err);
@@ -133,6 +147,11 @@ int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 int migrate_switchover(struct migration *m, struct error *err);
 /* Undo what was done to the source VMM. Its guest runs on. */
 void migrate_undo(struct migration *m, const struct error *why);
+
+/* migrate_postcopy.c */
+bool migrate_postcopy_due(struct migration *m, struct policy_decision *decision);
+int migrate_postcopy_begin(struct migration *m, struct error *err);
+int migrate_postcopy_run(struct migration *m, struct error *err);
 
 /* migrate_verify.c: compare all pages with the destination's hashes. */
 int migrate_verify(struct migration *m, struct error *err);

@@ -25,6 +25,11 @@ static uint64_t elapsed(const struct migration *m)
 	return clock_ns(CLOCK_MONOTONIC) - m->times.started;
 }
 
+static uint64_t sent(struct migration *m)
+{
+	return m->sent_before + link_sent(&m->link);
+}
+
 void migrate_out_start(struct migration *m)
 {
 	uint64_t total = 0;
@@ -48,7 +53,7 @@ static void note_numbers(struct migration *m)
 
 	run_note(run, "phase", json_string(phase_name(m->phase)));
 	run_note(run, "iterations", json_integer((json_int_t)m->sync.iteration));
-	run_note(run, "sent_bytes", json_integer((json_int_t)link_sent(&m->link)));
+	run_note(run, "sent_bytes", json_integer((json_int_t)sent(m)));
 	run_note(run, "remaining_bytes",
 		 json_integer((json_int_t)sender_pending(&m->sender)));
 	run_note(run, "total_ns", json_integer((json_int_t)elapsed(m)));
@@ -69,7 +74,7 @@ void migrate_out_iteration(struct migration *m,
 	out_begin(out, OUT_ROW, "iteration");
 	out_uint(out, &fields[ITERATION], m->sync.iteration);
 	out_uint(out, &fields[ELAPSED], elapsed(m));
-	out_uint(out, &fields[SENT], link_sent(&m->link));
+	out_uint(out, &fields[SENT], sent(m));
 	out_uint(out, &fields[REMAINING], sender_pending(&m->sender));
 	out_uint(out, &fields[RATE], per_second(dirty, interval_ns));
 	if (m->policy.bandwidth_source == POLICY_BANDWIDTH_UNKNOWN)
@@ -89,7 +94,8 @@ void migrate_out_iteration(struct migration *m,
 
 enum {
 	RESULT, TOTAL, DOWNTIME, STOP, LAST_SYNC, LAST_COPY, DEVICES, RESUME,
-	ITERATIONS, BYTES, PAGES, ZEROS, DEVICE_BYTES, VERIFIED, FLAGS,
+	ITERATIONS, BYTES, PAGES, ZEROS, DEVICE_BYTES, MISSING, REQUESTS, RECOVERIES,
+	VERIFIED, FLAGS,
 };
 
 static const struct out_field summary[] = {
@@ -106,6 +112,9 @@ static const struct out_field summary[] = {
 	[PAGES] = { "pages", "  pages", 0, OUT_NUMBER },
 	[ZEROS] = { "zero_pages", "  zero pages", 0, OUT_NUMBER },
 	[DEVICE_BYTES] = { "device_bytes", "  device state", 0, OUT_BYTES },
+	[MISSING] = { "postcopy_bytes", "moved by post-copy", 0, OUT_BYTES },
+	[REQUESTS] = { "postcopy_requests", "  asked for", 0, OUT_NUMBER },
+	[RECOVERIES] = { "postcopy_recoveries", "  connected again", 0, OUT_NUMBER },
 	[VERIFIED] = { "verified", "verified", 0, OUT_TEXT },
 	[FLAGS] = { "flags", "flags", 0, OUT_TEXT },
 };
@@ -140,7 +149,7 @@ static void out_verified(struct migration *m)
 
 void migrate_out_summary(struct migration *m, const struct error *err)
 {
-	struct sender_stats sent = sender_stats(&m->sender);
+	struct sender_stats stats = sender_stats(&m->sender);
 	struct output *out = m->out;
 
 	note_numbers(m);
@@ -151,10 +160,15 @@ void migrate_out_summary(struct migration *m, const struct error *err)
 	if (m->times.resumed)
 		out_downtime(m);
 	out_uint(out, &summary[ITERATIONS], m->sync.iteration);
-	out_uint(out, &summary[BYTES], link_sent(&m->link));
-	out_uint(out, &summary[PAGES], sent.pages);
-	out_uint(out, &summary[ZEROS], sent.zero_pages);
+	out_uint(out, &summary[BYTES], sent(m));
+	out_uint(out, &summary[PAGES], stats.pages);
+	out_uint(out, &summary[ZEROS], stats.zero_pages);
 	out_uint(out, &summary[DEVICE_BYTES], m->device_bytes);
+	if (m->postcopy) {
+		out_uint(out, &summary[MISSING], m->missing);
+		out_uint(out, &summary[REQUESTS], stats.requests);
+		out_uint(out, &summary[RECOVERIES], m->recoveries);
+	}
 	if (m->times.resumed)
 		out_verified(m);
 	out_flags(out, &summary[FLAGS], m->sync.flags);

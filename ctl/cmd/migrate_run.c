@@ -134,6 +134,15 @@ static int first_pass(struct migration *m, struct error *err)
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
 }
 
+/* All that is left is RAM: if it comes to that, it can wait until after the switchover. */
+static void pending_get(const struct migration *m, struct policy_pending *pending)
+{
+	if (m->options->postcopy)
+		pending->postcopy = sender_pending(&m->sender);
+	else
+		pending->precopy = sender_pending(&m->sender);
+}
+
 /* One iteration: returns 1 with what is to be done when its sync has ended. */
 static int iterate(struct migration *m, struct policy_decision *decision,
 		   struct error *err)
@@ -148,9 +157,11 @@ static int iterate(struct migration *m, struct policy_decision *decision,
 		m->times.first_pass = clock_ns(CLOCK_MONOTONIC);
 	if (m->sample.time >= SAMPLE_TIME && m->sample.bytes >= SAMPLE_BYTES)
 		sample = &m->sample;
-	pending.precopy = sender_pending(&m->sender);
+	pending_get(m, &pending);
 	*decision = policy_switchover(&m->policy, clock_ns(CLOCK_MONOTONIC), &pending,
 				      true, sample);
+	if (decision->verdict == POLICY_MOVE)
+		migrate_postcopy_due(m, decision);
 	if (sample)
 		m->sample = (struct policy_sample){};
 	migrate_out_iteration(m, decision, m->sync.sync_time_ns - before);
@@ -190,7 +201,7 @@ int migrate_precopy(struct migration *m, struct error *err)
 	for (;;) {
 		if (migrate_check(m, err))
 			return -1;
-		pending.precopy = sender_pending(&m->sender);
+		pending_get(m, &pending);
 		decision = policy_next(&m->policy, clock_ns(CLOCK_MONOTONIC), &pending);
 		if (decision.verdict == POLICY_ITERATE &&
 		    iterate(m, &decision, err))

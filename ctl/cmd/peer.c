@@ -27,6 +27,18 @@ static void peer_said(struct peer *peer, const char *text, const char *what)
 	peer_fail(peer, &err);
 }
 
+static void peer_received(struct peer *peer, const struct wire_frame *frame,
+			  const char *payload)
+{
+	struct error err;
+
+	if (!peer->sender)
+		error_set(&err, EXIT_PEER, "the destination says what it has, and was not asked");
+	else if (!sender_received(peer->sender, frame, payload, &err))
+		return;
+	peer_fail(peer, &err);
+}
+
 static void peer_take(struct peer *peer, const struct wire_frame *frame,
 		      const char *payload)
 {
@@ -44,6 +56,7 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 		break;
 	case WIRE_FAILED:
 		peer_said(peer, payload, "the destination failed");
+		peer->said = true;
 		break;
 	case WIRE_JOINED:
 		peer->joined = true;
@@ -56,6 +69,13 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 		break;
 	case WIRE_RUNNING:
 		peer->running = true;
+		break;
+	case WIRE_READY:
+		peer->ready = true;
+		peer->sender = NULL;
+		break;
+	case WIRE_RECEIVED:
+		peer_received(peer, frame, payload);
 		break;
 	case WIRE_HASHES:
 		memcpy(peer->hashes, payload, frame->length);
@@ -193,6 +213,7 @@ static bool peer_has(const struct peer *peer, enum peer_news news)
 	case PEER_LOADED:	return peer->loaded;
 	case PEER_RUNNING:	return peer->running;
 	case PEER_HASHES:	return peer->n_hashes;
+	case PEER_READY:	return peer->ready;
 	}
 	return false;
 }

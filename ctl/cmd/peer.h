@@ -21,6 +21,7 @@ enum peer_news {
 	PEER_LOADED,		/* the VMM's own stream */
 	PEER_RUNNING,		/* the guest */
 	PEER_HASHES,		/* those that were asked for */
+	PEER_READY,		/* whoever touches what is missing waits for it */
 };
 
 /**
@@ -38,9 +39,12 @@ enum peer_news {
  * @wanted: number of the last one that was sent
  * @loaded: its VMM has loaded the stream
  * @running: its guest runs
+ * @ready: what is missing there is asked for
+ * @sender: takes what it says that it has, while PEER_READY is waited for
  * @hashes: that it sent, room for WIRE_MAX_PAYLOAD bytes
  * @n_hashes: how many
  * @failed: @err says why
+ * @said: it has: by its own word, and not because a connection was lost
  * @err: see there
  */
 struct peer {
@@ -57,9 +61,12 @@ struct peer {
 	uint64_t wanted;
 	bool loaded;
 	bool running;
+	bool ready;
+	struct sender *sender;
 	uint64_t *hashes;
 	size_t n_hashes;
 	bool failed;
+	bool said;
 	struct error err;
 };
 

@@ -69,7 +69,8 @@ void receive_break_off(struct reception *r, const struct error *err)
 	if (__atomic_exchange_n(&r->broken, true, __ATOMIC_RELAXED))
 		return;
 	r->why = *err;
-	reason_send(&r->channel, WIRE_FAILED, err);
+	if (!receive_is_lost(r, err))
+		reason_send(&r->channel, WIRE_FAILED, err);
 	channel_stop(&r->channel);
 }
 
@@ -83,10 +84,12 @@ static void *watch_thread(void *data)
 	};
 	struct error err;
 
-	while (poll(fds, ARRAY_SIZE(fds), WATCH_MS) <= 0) {
+	do {
 		if (channel_stopped(&r->channel))
 			return NULL;
-	}
+		/* Who lets it go now ends a guest that nobody else has. */
+		fds[0].fd = __atomic_load_n(&r->bound, __ATOMIC_RELAXED) ? -1 : r->signals;
+	} while (poll(fds, ARRAY_SIZE(fds), WATCH_MS) <= 0);
 	if (fds[0].revents)
 		error_set(&err, EXIT_CANCELLED, "interrupted at the destination");
 	else
@@ -124,7 +127,8 @@ static int open_destination(struct reception *r, struct error *err)
 	return privileges_drop(err);
 }
 
-enum { RESULT, TOTAL, PAGES, ZEROS, BYTES, CHECKED };
+enum { RESULT, TOTAL, PAGES, ZEROS, BYTES, MISSING, WAITS, WAITED, LONGEST, THREADS,
+       HISTOGRAM, RECOVERIES, CHECKED };
 
 static const struct out_field summary[] = {
 	[RESULT] = { "result", "migration", 0, OUT_TEXT },
@@ -132,8 +136,54 @@ static const struct out_field summary[] = {
 	[PAGES] = { "pages", "pages", 0, OUT_NUMBER },
 	[ZEROS] = { "zero_pages", "zero pages", 0, OUT_NUMBER },
 	[BYTES] = { "received_bytes", "received", 0, OUT_BYTES },
+	[MISSING] = { "postcopy_bytes", "came after the guest ran", 0, OUT_BYTES },
+	[WAITS] = { "blocktime_waits", "  waits for a page", 0, OUT_NUMBER },
+	[WAITED] = { "blocktime_ns", "  of all threads", 0, OUT_TIME },
+	[LONGEST] = { "blocktime_max_ns", "  the longest", 0, OUT_TIME },
+	[THREADS] = { "blocktime_threads", NULL, 0, OUT_TEXT },
+	[HISTOGRAM] = { "blocktime_us_log2", NULL, 0, OUT_TEXT },
+	[RECOVERIES] = { "postcopy_recoveries", "  connected again", 0, OUT_NUMBER },
 	[CHECKED] = { "source_done", NULL, 0, OUT_TEXT },
 };
+
+static json_t *threads_json(const struct blocktime *blocktime)
+{
+	const struct blocktime_thread *thread = blocktime->threads;
+	json_t *threads = json_array();
+
+	for (; thread < blocktime->threads + blocktime->n_threads; thread++)
+		json_array_append_new(threads, json_pack("{s:i, s:I, s:I, s:I}",
+			"tid", (int)thread->tid,
+			"waits", (json_int_t)thread->sum.waits,
+			"total_ns", (json_int_t)thread->sum.total_ns,
+			"max_ns", (json_int_t)thread->sum.max_ns));
+	return threads;
+}
+
+/* How many took less than 1, 2, 4... us. */
+static json_t *histogram_json(const struct blocktime *blocktime)
+{
+	json_t *buckets = json_array();
+	size_t i;
+
+	for (i = 0; i < BLOCKTIME_BUCKETS; i++)
+		json_array_append_new(buckets, json_integer((json_int_t)blocktime->buckets[i]));
+	return buckets;
+}
+
+static void out_postcopy(struct reception *r)
+{
+	const struct blocktime *blocktime = &r->blocktime;
+	struct output *out = r->out;
+
+	out_uint(out, &summary[MISSING], r->missing);
+	out_uint(out, &summary[WAITS], blocktime->sum.waits);
+	out_uint(out, &summary[WAITED], blocktime->sum.total_ns);
+	out_uint(out, &summary[LONGEST], blocktime->sum.max_ns);
+	out_json(out, &summary[THREADS], threads_json(blocktime), NULL);
+	out_json(out, &summary[HISTOGRAM], histogram_json(blocktime), NULL);
+	out_uint(out, &summary[RECOVERIES], r->recoveries);
+}
 
 static void out_summary(struct reception *r)
 {
@@ -144,14 +194,43 @@ static void out_summary(struct reception *r)
 	out_uint(out, &summary[TOTAL], clock_ns(CLOCK_MONOTONIC) - r->started);
 	out_uint(out, &summary[PAGES], r->receiver.pages);
 	out_uint(out, &summary[ZEROS], r->receiver.zero_pages);
-	out_uint(out, &summary[BYTES], r->intake.bytes);
+	out_uint(out, &summary[BYTES], r->received_before + r->intake.bytes);
+	if (r->missing)
+		out_postcopy(r);
 	out_bool(out, &summary[CHECKED], r->done);
 	out_end(out);
 }
 
-static int receive(struct reception *r, struct error *err)
+/* A connection, from what is agreed to its end. */
+static int connection(struct reception *r,
+		      int (*agree)(struct reception *r, struct error *err),
+		      struct error *err)
 {
 	pthread_t thread;
+	int ret;
+
+	if (pthread_create(&thread, NULL, watch_thread, r))
+		return error_set(err, EXIT_FAILED, "can't make a thread");
+	ret = agree(r, err);
+	if (ret) {
+		reason_send(&r->channel, WIRE_REFUSE, err);
+	} else {
+		ret = receive_run(r, err);
+		if (ret && !receive_is_lost(r, err))
+			reason_send(&r->channel, WIRE_FAILED, err);
+	}
+	channel_stop(&r->channel);
+	if (r->fetch.receiver && r->link.control)
+		fetch_lost(&r->fetch, &r->link);
+	link_close(&r->link);
+	pthread_join(thread, NULL);
+	if (ret && r->broken)
+		*err = r->why;
+	return ret;
+}
+
+static int receive(struct reception *r, struct error *err)
+{
 	int ret;
 
 	out_say(r->out, "Process %d (%s %s) waits for a guest at %s.",
@@ -161,22 +240,9 @@ static int receive(struct reception *r, struct error *err)
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
 	out_say(r->out, "Receiving from %s.", r->channel.peer);
-	if (pthread_create(&thread, NULL, watch_thread, r))
-		return error_set(err, EXIT_FAILED, "can't make a thread");
-
-	ret = receive_agree(r, err);
-	if (ret) {
-		reason_send(&r->channel, WIRE_REFUSE, err);
-	} else {
-		ret = receive_run(r, err);
-		if (ret)
-			reason_send(&r->channel, WIRE_FAILED, err);
-	}
-	channel_stop(&r->channel);
-	link_close(&r->link);
-	pthread_join(thread, NULL);
-	if (ret && r->broken)
-		*err = r->why;
+	ret = connection(r, receive_agree, err);
+	while (ret && !receive_wait_again(r, err))
+		ret = connection(r, receive_agree_again, err);
 	out_summary(r);
 	return ret;
 }
@@ -193,7 +259,7 @@ static int settle(struct reception *r, int ret, struct error *err)
 		out_error(r->out, &more);
 	if (!ret)
 		return 0;
-	if (r->resumed)
+	if (r->resumed && !receive_lacks(r))
 		return error_advise(err, "the guest runs here; the source did not say whether its memory was compared");
 	if (!r->started)
 		return ret;
@@ -205,6 +271,7 @@ static int settle(struct reception *r, int ret, struct error *err)
 
 static void reception_close(struct reception *r)
 {
+	receive_postcopy_close(r);
 	relay_close(&r->relay);
 	intake_free(&r->intake);
 	receiver_close(&r->receiver);
@@ -230,6 +297,7 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 		.out = out,
 		.options = &options,
 		.door.fd = -1,
+		.offer.fd = -1,
 		.channel.fd = -1,
 		.relay.fd = -1,
 		.relay.vmm_fd = -1,
