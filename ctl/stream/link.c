@@ -232,13 +232,13 @@ void link_stop(struct link *link)
 
 /**
  * link_sent() - how much was sent
- * @link: opened
+ * @link: opened, or all 0
  *
  * Return: bytes on all channels, headers included.
  */
 uint64_t link_sent(struct link *link)
 {
-	uint64_t sent = channel_sent(link->control);
+	uint64_t sent = link->control ? channel_sent(link->control) : 0;
 	unsigned int i;
 
 	for (i = 0; i < link_channels(link); i++) {
