@@ -7,8 +7,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "cmd/migrate.h"
 #include "common/fault.h"
@@ -191,14 +189,6 @@ static int give_up(struct migration *m, struct error *err)
 	return error_advise(err, m->times.resumed ?
 			    "it can't go on there, and what is here is what it was before: end both VMMs" :
 			    "the guest stays paused here. See whether it runs at the destination, then: migctl resolve");
-}
-
-static void signals_drain(int fd)
-{
-	struct signalfd_siginfo info;
-
-	while (read(fd, &info, sizeof(info)) > 0)
-		;
 }
 
 /* Ctrl-C, before the pause is over. */

@@ -4,9 +4,9 @@
  * a source whose connection is lost may come back.
  */
 #include <gnutls/gnutls.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "cmd/receive.h"
@@ -96,7 +96,7 @@ int receive_postcopy(struct reception *r, struct error *err)
 		return fetch_received(&r->fetch, &r->channel, err) || say_ready(r, err) ||
 		       fetch_resume(&r->fetch, &r->link, err) ? -1 : 0;
 	r->offer.fd = -1;
-	r->missing = fetch_left(&r->fetch);
+	r->missing = r->fetch.missing * WIRE_PAGE_SIZE;
 	if (fetch_start(&r->fetch, fd, &r->link, err))
 		return -1;
 	return say_ready(r, err);
@@ -137,15 +137,6 @@ static int check_recover(void *data, struct channel *channel,
 	return error_set(err, EXIT_PERMISSION, "%s: another peer than the source", channel->peer);
 }
 
-/* Ctrl-C was not taken while there was a source. */
-static void signals_drain(int fd)
-{
-	struct signalfd_siginfo info;
-
-	while (read(fd, &info, sizeof(info)) > 0)
-		;
-}
-
 /* Readable when it is no use to wait any more. */
 static int interrupt_open(const struct reception *r, struct error *err)
 {
@@ -158,6 +149,13 @@ static int interrupt_open(const struct reception *r, struct error *err)
 	if (fd >= 0)
 		close(fd);
 	return error_set(err, EXIT_FAILED, "can't wait for the source");
+}
+
+static bool has_ended(const struct reception *r)
+{
+	struct pollfd pollfd = { .fd = r->vmm_fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, 0) > 0;
 }
 
 static int door_wait_again(struct reception *r, struct error *err)
@@ -196,6 +194,7 @@ int receive_wait_again(struct reception *r, struct error *err)
 
 	if (!receive_is_lost(r, err))
 		return -1;
+	/* Ctrl-C was not taken while there was a source. */
 	signals_drain(r->signals);
 	out_say(r->out, "The connection is lost (%s): waiting for the source.", err->message);
 	fflush(r->out->stream);
@@ -208,6 +207,8 @@ int receive_wait_again(struct reception *r, struct error *err)
 		fflush(r->out->stream);
 		return 0;
 	}
+	if (has_ended(r))
+		return error_set(err, EXIT_GONE, "the destination's VMM has ended");
 	/* It is not missed: all that it has is here. */
 	if (r->resumed && !receive_lacks(r))
 		receive_postcopy_end(r, &later);

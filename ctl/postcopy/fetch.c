@@ -250,6 +250,12 @@ static int settle(void *arg, struct error *err)
 
 const struct intake_ops fetch_intake = { .place = place, .settle = settle };
 
+/**
+ * fetch_lost() - a link is gone
+ * @fetch: open
+ * @link: it; stopped on return, and not used by the threads that handle faults: what
+ *	they were asking for is parked
+ */
 void fetch_lost(struct fetch *fetch, struct link *link)
 {
 	pthread_mutex_lock(&fetch->lock);

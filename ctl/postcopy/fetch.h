@@ -33,7 +33,6 @@
  * @link: to the source; NULL while there is none
  * @busy: a bit for each of its urgent channels that somebody uses
  * @stopped: nothing will come any more
- * @requests: pages that were asked for
  */
 struct fetch {
 	struct receiver *receiver;
@@ -48,7 +47,6 @@ struct fetch {
 	struct link *link;
 	unsigned int busy;
 	bool stopped;
-	uint64_t requests;
 };
 
 /* The intake's, with a struct fetch. */

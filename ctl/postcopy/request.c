@@ -98,7 +98,6 @@ static struct channel *channel_take(struct fetch *fetch, unsigned int *index)
 	}
 	*index = (unsigned int)__builtin_ctz(free);
 	fetch->busy |= 1u << *index;
-	fetch->requests++;
 	return fetch->link->channels[fetch->link->n + *index];
 }
 

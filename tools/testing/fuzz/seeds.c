@@ -111,6 +111,8 @@ static void frames(void)
 	put("door", all, frame_put(all, frame, "{}"));
 	frame = (struct wire_frame){ .type = WIRE_JOIN, .length = WIRE_JOIN_SIZE };
 	put("door", all, frame_put(all, frame, page));
+	frame = (struct wire_frame){ .type = WIRE_RECOVER, .length = 2 };
+	put("door", all, frame_put(all, frame, "{}"));
 }
 
 /* Messages of the family, of the error kind, and of the controller. */
