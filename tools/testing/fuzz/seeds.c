@@ -43,6 +43,9 @@ static const struct {
 		   "\"kind\":\"file\",\"share\":true,\"file\":true}],"
 		   "\"blocks\":[{\"name\":\"m0\",\"size\":65536}]},"
 		   "\"blocks\":[{\"id\":\"m0\",\"size\":65536}]}" },
+	{ "hello", "{\"version\":2,\"id\":\"00112233445566778899aabbccddeeff\",\"channels\":2,"
+		   "\"compress\":\"none\",\"vm\":{},\"blocks\":[],\"postcopy\":true,"
+		   "\"urgent\":2}" },
 	{ "hello", "{\"message\":\"why\",\"advice\":\"what to do\"}" },
 	{ "answer", "\x02{\"blocks\":[{\"empty\":true}],\"compress\":[\"lz4\",\"zstd\"]}" },
 	{ "answer", "\x03{\"message\":\"why\",\"advice\":\"what to do\"}" },
