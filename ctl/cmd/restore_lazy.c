@@ -23,10 +23,13 @@
 
 #include "cmd/privileges.h"
 #include "cmd/restore.h"
+#include "cmd/runs.h"
 
 #define OFFER_TIMEOUT_MS	10000
 #define MAX_RESTARTS		16
 #define MAX_VMMS		64
+/* Between two rows, while it is served. */
+#define ROW_MS			1000
 
 /* ---- the socket ---- */
 
@@ -135,10 +138,40 @@ static void handler_main(struct serving *s)
 	_exit(EXIT_FAILED);
 }
 
-static int handler_wait(pid_t pid)
+enum { PID, ELAPSED, PAGES, LEFT, FAULT_COUNT, FIELDS };
+
+static const struct out_field fields[FIELDS] = {
+	[PID] = { "pid", "VMM", 8, OUT_ID },
+	[ELAPSED] = { "elapsed_ns", "TIME", 8, OUT_TIME },
+	[PAGES] = { "pages", "PAGES", 10, OUT_NUMBER },
+	[LEFT] = { "left_pages", "LEFT AT MOST", 12, OUT_NUMBER },
+	[FAULT_COUNT] = { "faults", "FAULTS", 0, OUT_NUMBER },
+};
+
+static void out_progress(struct serving *s)
 {
+	const struct uffd_stats *stats = s->claims.stats;
+
+	out_begin(s->out, OUT_ROW, "progress");
+	out_uint(s->out, &fields[PID], (uint64_t)s->vmm_pid);
+	out_uint(s->out, &fields[ELAPSED], clock_ns(CLOCK_MONOTONIC) - s->result->started_ns);
+	out_uint(s->out, &fields[PAGES], stats->loaded);
+	out_uint(s->out, &fields[LEFT], uffd_claims_left(&s->claims));
+	out_uint(s->out, &fields[FAULT_COUNT], stats->faults);
+	out_end(s->out);
+	fflush(s->out->stream);
+}
+
+static int handler_wait(struct serving *s, pid_t pid)
+{
+	struct pollfd pfd = { .events = POLLIN };
 	int status;
 
+	pfd.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	while (pfd.fd >= 0 && poll(&pfd, 1, ROW_MS) == 0)
+		out_progress(s);
+	if (pfd.fd >= 0)
+		close(pfd.fd);
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
 			return SIGKILL;
@@ -166,7 +199,7 @@ static int handlers_run(struct serving *s, struct error *err)
 			return error_set(err, EXIT_FAILED, "fork: %s", strerror(errno));
 		if (!pid)
 			handler_main(s);
-		status = handler_wait(pid);
+		status = handler_wait(s, pid);
 		if (WIFEXITED(status))
 			return 0;
 		if (++s->restarts > MAX_RESTARTS) {
@@ -263,16 +296,30 @@ static void out_summary(struct serving *s, int ret, const struct error *err)
 	fflush(out->stream);
 }
 
+static void run_conclude(struct serving *s, struct run *run, const struct error *err)
+{
+	if (s->result->loaded_ns)
+		run_note(run, "total_ns", json_integer((json_int_t)(s->result->loaded_ns -
+								    s->result->started_ns)));
+	run_note(run, "pages", json_integer((json_int_t)s->claims.stats->loaded));
+	run_note(run, "faults", json_integer((json_int_t)s->claims.stats->faults));
+	run_end(run, err ? "failed" : "completed", err);
+}
+
 /* A VMM that was served in part, and can't be any more, is ended. */
 static int serve_one(struct serving *s, struct error *err)
 {
+	struct run run;
 	bool begun;
 	int ret;
 
 	ret = serving_open(s, err);
 	begun = !ret;
-	if (!ret)
+	if (begun) {
+		run_begin(&run, NULL, "restore", s->options->listen, s->options->listen);
+		run_note(&run, "from", json_string(s->options->dir));
 		ret = handlers_run(s, err);
+	}
 	if (!ret && s->result->failed) {
 		*err = s->result->err;
 		ret = -1;
@@ -286,6 +333,8 @@ static int serve_one(struct serving *s, struct error *err)
 			ret = -1;
 	}
 	out_summary(s, ret, err);
+	if (begun)
+		run_conclude(s, &run, ret ? err : NULL);
 	serving_close(s);
 	return ret;
 }
@@ -417,6 +466,7 @@ static int server_run(struct page_server *server, struct output *out,
 
 	out_say(out, "%s of memory for a VMM that connects to %s.",
 		format_bytes(size, server->supply.size), options->listen);
+	out_header(out, fields, FIELDS);
 	fflush(out->stream);
 	for (;;) {
 		socket = vmm_accept(server, err);

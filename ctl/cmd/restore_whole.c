@@ -7,6 +7,7 @@
 
 #include "cmd/lock.h"
 #include "cmd/restore.h"
+#include "cmd/runs.h"
 #include "vmm/migration.h"
 
 #define LOAD_TIMEOUT	(60 * NS_PER_S)
@@ -24,6 +25,7 @@
  * @saved: the VMM's settings as they were
  * @state: the VMM's own stream
  * @lock: no other controller has the VMM
+ * @run: what is left for migctl history
  * @signals: Ctrl-C
  * @bytes: read from the snapshot
  * @started: CLOCK_MONOTONIC in ns
@@ -43,6 +45,7 @@ struct restoring {
 	json_t *saved;
 	struct snapshot_state *state;
 	struct lock lock;
+	struct run run;
 	int signals;
 	uint64_t bytes;
 	uint64_t started;
@@ -198,6 +201,8 @@ static int restore(struct restoring *r, struct error *err)
 	out_say(r->out, "Process %d (%s %s) gets the guest of %s.", r->vmm->pid,
 		r->vmm->ops->name, r->vmm->version, r->options->dir);
 	fflush(r->out->stream);
+	run_begin(&r->run, NULL, "restore", r->options->guest.socket, r->options->guest.socket);
+	run_note(&r->run, "from", json_string(r->options->dir));
 	return fill(r, err) || load(r, err) || go(r, err) ? -1 : 0;
 }
 
@@ -246,6 +251,14 @@ static void out_summary(const struct restoring *r, int ret)
 	out_end(out);
 }
 
+static void run_conclude(struct restoring *r, const struct error *err)
+{
+	run_note(&r->run, "total_ns",
+		 json_integer((json_int_t)(clock_ns(CLOCK_MONOTONIC) - r->started)));
+	run_note(&r->run, "sent_bytes", json_integer((json_int_t)r->bytes));
+	run_end(&r->run, err ? "failed" : "completed", err);
+}
+
 static void restoring_close(struct restoring *r)
 {
 	snapshot_state_close(r->state);
@@ -282,8 +295,10 @@ int restore_whole(struct output *out, const struct restore_options *options,
 
 	if (ret)
 		settle(&r, err);
-	if (r.started)
+	if (r.started) {
 		out_summary(&r, ret);
+		run_conclude(&r, ret ? err : NULL);
+	}
 	restoring_close(&r);
 	return ret;
 }

@@ -29,11 +29,14 @@ const char snapshot_usage[] =
 	"                       is measured\n"
 	"  --max-bandwidth RATE copy no more than that while the guest runs\n"
 	"  --timeout T          give up after this time; the guest runs on\n"
+	"  --live               pause the guest for the device state only: pages are saved\n"
+	"                       before it writes to them. With --vmm; QEMU does not hand over\n"
+	"                       its memory, and is saved as without\n"
 	"  -j, --json           one JSON object a line, in bytes and nanoseconds";
 
 enum {
 	OPTION_QMP = 256, OPTION_VMM, OPTION_TO, OPTION_DOWNTIME, OPTION_FIXED_COST,
-	OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT,
+	OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH, OPTION_TIMEOUT, OPTION_LIVE,
 };
 
 static int options_take(struct snapshot_options *options, int option,
@@ -62,9 +65,26 @@ static int options_take(struct snapshot_options *options, int option,
 	case OPTION_TIMEOUT:
 		return option_time("--timeout", optarg, &options->limits.timeout,
 				   err);
+	case OPTION_LIVE:
+		options->live = true;
+		return 0;
 	default:
 		return 0;
 	}
+}
+
+/* There is nothing to be decided. */
+static int live_check(const struct snapshot_options *options, struct error *err)
+{
+	const struct policy_limits *limits = &options->limits;
+
+	if (limits->downtime == policy_default_limits.downtime &&
+	    limits->fixed_cost == policy_default_limits.fixed_cost &&
+	    limits->bandwidth == policy_default_limits.bandwidth)
+		return 0;
+	error_set(err, EXIT_USAGE,
+		  "snapshot: --downtime, --fixed-cost and --bandwidth are not of --live");
+	return error_advise(err, "it pauses the guest for the device state only; --max-bandwidth and --timeout are of it");
 }
 
 static int options_parse(struct snapshot_options *options, int argc, char **argv,
@@ -79,6 +99,7 @@ static int options_parse(struct snapshot_options *options, int argc, char **argv
 		{ "bandwidth", required_argument, NULL, OPTION_BANDWIDTH },
 		{ "max-bandwidth", required_argument, NULL, OPTION_MAX_BANDWIDTH },
 		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+		{ "live", no_argument, NULL, OPTION_LIVE },
 		COMMON_OPTIONS
 	};
 	int option;
@@ -95,6 +116,8 @@ static int options_parse(struct snapshot_options *options, int argc, char **argv
 			  options->guest.socket ? "where to?" : "of which guest?");
 		return error_advise(err, "give --qmp SOCKET or --vmm SOCKET, and --to DIRECTORY; see migctl snapshot --help");
 	}
+	if (snapshot_is_live(options))
+		return live_check(options, err);
 	if (options->limits.fixed_cost < options->limits.downtime)
 		return 0;
 	error_set(err, EXIT_USAGE,
@@ -111,7 +134,9 @@ static int memory_check(const struct taking *t, struct error *err)
 				 "%s: the VMM has no memory back ends",
 				 t->options->guest.socket);
 	for (i = 0; i < t->n_memory; i++) {
-		if (!t->memory[i].reason[0])
+		/* What can't be tracked may still be handed over. */
+		if (!t->memory[i].reason[0] ||
+		    (snapshot_is_live(t->options) && t->memory[i].fd >= 0))
 			continue;
 		error_set(err, EXIT_UNTRACKABLE, "memory %s can't be saved: %s",
 			  t->memory[i].id, t->memory[i].reason);
@@ -171,27 +196,37 @@ static int open_directory(struct taking *t, struct error *err)
 	return snapshot_dir_files(&t->dir, &t->snapshot, err);
 }
 
-static int open_tracker(struct taking *t, struct error *err)
+static int open_sources(struct taking *t, struct error *err)
 {
 	size_t i;
 
 	t->sources = calloc(t->n_memory, sizeof(*t->sources));
 	if (!t->sources)
 		return error_set(err, EXIT_FAILED, "out of memory");
+	for (i = 0; i < t->n_memory; i++) {
+		t->sources[i].fd = t->memory[i].fd;
+		t->sources[i].offset = t->memory[i].offset;
+	}
+	if (writer_open(&t->writer, &t->snapshot, t->sources, err))
+		return -1;
+	t->writer.max_bandwidth = t->options->max_bandwidth;
+	return 0;
+}
+
+static int open_tracker(struct taking *t, struct error *err)
+{
+	size_t i;
+
 	if (tracker_open(&t->tracker, err))
 		return -1;
 	for (i = 0; i < t->n_memory; i++) {
 		if (tracker_add(&t->tracker, t->vmm->pid, &t->memory[i], err))
 			return -1;
-		t->sources[i].fd = t->memory[i].fd;
-		t->sources[i].offset = t->memory[i].offset;
 		t->sources[i].bitmap = t->tracker.sources[i].bitmap;
 	}
-	if (writer_open(&t->writer, &t->snapshot, t->sources, err) ||
-	    record_create(&t->record, t->tracker.id, &t->options->guest,
+	if (record_create(&t->record, t->tracker.id, &t->options->guest,
 			  t->options->to, err))
 		return -1;
-	t->writer.max_bandwidth = t->options->max_bandwidth;
 	return control_open(&t->control, t->tracker.id, err);
 }
 
@@ -200,7 +235,11 @@ static int take(struct taking *t, struct error *err)
 	t->times.started = clock_ns(CLOCK_MONOTONIC);
 	t->signals = signals_open(err);
 	if (t->signals < 0 || open_guest(t, err) || open_directory(t, err) ||
-	    open_tracker(t, err))
+	    open_sources(t, err))
+		return -1;
+	if (snapshot_is_live(t->options))
+		return snapshot_live(t, err);
+	if (open_tracker(t, err))
 		return -1;
 	policy_init(&t->policy, &t->options->limits, t->times.started);
 	if (snapshot_phase(t, MIGTRACK_PHASE_SETUP, err))
@@ -230,6 +269,8 @@ static void conclude(struct taking *t, const struct error *err)
 			       MIGTRACK_PHASE_CANCELLED : MIGTRACK_PHASE_FAILED,
 			       &ignored);
 	record_remove(&t->record);
+	if (snapshot_is_live(t->options) && t->times.stopped)
+		snapshot_live_summary(t);
 	if (t->sync.syncs)
 		snapshot_out_summary(t, err);
 	run_end(&t->run, phase_name(t->phase), err);

@@ -20,6 +20,7 @@ struct snapshot_options {
 	const char *to;
 	struct policy_limits limits;
 	uint64_t max_bandwidth;
+	bool live;
 };
 
 /* When the parts of the pause ended, CLOCK_MONOTONIC in ns; 0: not yet. */
@@ -27,7 +28,7 @@ struct snapshot_times {
 	uint64_t started;
 	uint64_t running;		/* the guest last ran: the VMM's word, or ours */
 	uint64_t stopped;
-	uint64_t synced;
+	uint64_t synced;		/* of one that is live: the memory is protected */
 	uint64_t copied;
 	uint64_t saved;
 	uint64_t resumed;
@@ -60,6 +61,8 @@ struct snapshot_times {
  * @sample: what was copied since the last sample was taken
  * @sync: results of the last sync
  * @times: see there
+ * @passed: of one that is live: bytes of memory that are done with
+ * @write_faults: likewise, of the guest
  */
 struct taking {
 	struct output *out;
@@ -87,6 +90,8 @@ struct taking {
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
 	struct snapshot_times times;
+	uint64_t passed;
+	uint64_t write_faults;
 };
 
 /* snapshot_run.c: iterations, then the last pass with the guest stopped. */
@@ -95,8 +100,22 @@ int snapshot_stop(struct taking *t, struct error *err);
 /* The guest runs on, if it ran, and its VMM's settings are as before. */
 int snapshot_resume(struct taking *t, struct error *err);
 int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *err);
+int snapshot_pause(struct taking *t, int (*work)(struct taking *t, struct error *err),
+		   struct error *err);
+int snapshot_devices(struct taking *t, struct error *err);
+/* Ctrl-C, migctl cancel: -1. */
+int snapshot_check(struct taking *t, struct error *err);
+/* For snapshot_pause(): nothing is to be done meanwhile. */
+int snapshot_wait(struct taking *t, struct error *err);
+
+/* snapshot_live.c: the guest is paused for its device state only. */
+int snapshot_live(struct taking *t, struct error *err);
+void snapshot_live_summary(struct taking *t);
+/* Whether this one is taken so. */
+bool snapshot_is_live(const struct snapshot_options *options);
 
 /* snapshot_output.c */
+uint64_t snapshot_memory_size(const struct taking *t);
 void snapshot_out_start(struct taking *t);
 void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision,
 			    uint64_t interval_ns);

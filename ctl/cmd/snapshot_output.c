@@ -31,7 +31,7 @@ static uint64_t copied(const struct taking *t)
 	return t->writer.pages * SNAPSHOT_PAGE_SIZE;
 }
 
-static uint64_t memory_size(const struct taking *t)
+uint64_t snapshot_memory_size(const struct taking *t)
 {
 	uint64_t total = 0;
 	size_t i;
@@ -47,8 +47,11 @@ void snapshot_out_start(struct taking *t)
 
 	out_say(t->out, "Process %d (%s %s), session %llu: %s of memory in %zu block%s, to %s.\nDisks are not in it.\n",
 		t->vmm->pid, t->vmm->ops->name, t->vmm->version, (unsigned long long)t->tracker.id,
-		format_bytes(size, memory_size(t)), t->n_memory,
+		format_bytes(size, snapshot_memory_size(t)), t->n_memory,
 		t->n_memory == 1 ? "" : "s", t->options->to);
+	if (t->options->live)
+		out_say(t->out, "%s hands over no userfaultfd: it is saved by tracked pre-copy.\n",
+			t->vmm->ops->name);
 	out_header(t->out, fields, FIELDS);
 }
 
@@ -95,12 +98,13 @@ void snapshot_out_iteration(struct taking *t, const struct policy_decision *deci
 }
 
 enum {
-	RESULT, TOTAL, DOWNTIME, STOP, LAST_SYNC, LAST_COPY, DEVICES, RESUME,
+	RESULT, METHOD, TOTAL, DOWNTIME, STOP, LAST_SYNC, LAST_COPY, DEVICES, RESUME,
 	ITERATIONS, BYTES, PAGES, ZEROS, SIZE, DEVICE_BYTES, DISKS, FLAGS,
 };
 
 static const struct out_field summary[] = {
 	[RESULT] = { "result", "snapshot", 0, OUT_TEXT },
+	[METHOD] = { "method", "by", 0, OUT_TEXT },
 	[TOTAL] = { "total_ns", "total time", 0, OUT_TIME },
 	[DOWNTIME] = { "downtime_ns", "guest paused", 0, OUT_TIME },
 	[STOP] = { "downtime_stop_ns", "  stop", 0, OUT_TIME },
@@ -139,6 +143,7 @@ void snapshot_out_summary(struct taking *t, const struct error *err)
 	out_say(out, "%s", "");
 	out_begin(out, OUT_RECORD, "summary");
 	out_text(out, &summary[RESULT], phase_name(t->phase));
+	out_text(out, &summary[METHOD], "pre-copy");
 	out_uint(out, &summary[TOTAL], elapsed(t));
 	if (t->times.resumed && t->snapshot.ran)
 		out_pause(t);
@@ -146,7 +151,7 @@ void snapshot_out_summary(struct taking *t, const struct error *err)
 	out_uint(out, &summary[BYTES], t->writer.bytes);
 	out_uint(out, &summary[PAGES], t->writer.pages);
 	out_uint(out, &summary[ZEROS], t->writer.zero_pages);
-	out_uint(out, &summary[SIZE], memory_size(t));
+	out_uint(out, &summary[SIZE], snapshot_memory_size(t));
 	out_uint(out, &summary[DEVICE_BYTES], t->snapshot.state_size);
 	out_json(out, &summary[DISKS], json_false(), "not in it");
 	out_flags(out, &summary[FLAGS], t->sync.flags);

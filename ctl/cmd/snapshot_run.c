@@ -25,7 +25,9 @@
 
 int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *err)
 {
-	if (tracker_publish(&t->tracker, &t->policy, phase, t->verdict,
+	/* One that is live needs no session of the kernel. */
+	if (t->tracker.fd >= 0 &&
+	    tracker_publish(&t->tracker, &t->policy, phase, t->verdict,
 			    "can't publish the snapshot's phase", err))
 		return -1;
 	t->phase = phase;
@@ -64,7 +66,7 @@ static int asked(const char *command, const json_t *request, void *data,
 	return 0;
 }
 
-static int check(struct taking *t, struct error *err)
+int snapshot_check(struct taking *t, struct error *err)
 {
 	struct pollfd pollfd = { .fd = t->signals, .events = POLLIN };
 
@@ -162,7 +164,7 @@ int snapshot_precopy(struct taking *t, struct error *err)
 	if (first_pass(t, err))
 		return -1;
 	for (;;) {
-		if (check(t, err))
+		if (snapshot_check(t, err))
 			return -1;
 		pending.precopy = writer_pending(&t->writer);
 		decision = policy_next(&t->policy, clock_ns(CLOCK_MONOTONIC), &pending);
@@ -192,7 +194,7 @@ static int keep_up(struct taking *t, struct error *err)
 	return 0;
 }
 
-static int wait_nothing(struct taking *t, struct error *err)
+int snapshot_wait(struct taking *t, struct error *err)
 {
 	(void)t;
 	(void)err;
@@ -209,7 +211,7 @@ static int wait_phase(struct taking *t, enum vmm_phase phase,
 
 	for (;;) {
 		now = clock_ns(CLOCK_MONOTONIC);
-		if (t->ops->status(t->vmm, &status, err) || check(t, err))
+		if (t->ops->status(t->vmm, &status, err) || snapshot_check(t, err))
 			return -1;
 		if (status.running)
 			t->times.running = now;
@@ -283,7 +285,7 @@ static int last_copy(struct taking *t, struct error *err)
 		return -1;
 	t->times.synced = clock_ns(CLOCK_MONOTONIC);
 	do {
-		if (check(t, err))
+		if (snapshot_check(t, err))
 			return -1;
 		left = copy(t, SLICE_BYTES, err);
 	} while (left > 0);
@@ -291,21 +293,39 @@ static int last_copy(struct taking *t, struct error *err)
 	return left;
 }
 
-int snapshot_stop(struct taking *t, struct error *err)
+/**
+ * snapshot_pause() - have the VMM stop the guest, with its state still to be written
+ * @t: its directory is open
+ * @work: done meanwhile
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int snapshot_pause(struct taking *t, int (*work)(struct taking *t, struct error *err),
+		   struct error *err)
 {
-	if (same_machine(t, err) ||
-	    snapshot_phase(t, MIGTRACK_PHASE_SWITCHOVER, err) ||
-	    start_vmm(t, err) ||
-	    wait_phase(t, VMM_PRE_SWITCHOVER, keep_up, err))
+	if (start_vmm(t, err) || wait_phase(t, VMM_PRE_SWITCHOVER, work, err))
 		return -1;
 	if (t->vmm->stopped_ns > t->times.running)
 		t->times.running = t->vmm->stopped_ns;
 	t->times.stopped = clock_ns(CLOCK_MONOTONIC);
 	t->snapshot.created_ns = clock_ns(CLOCK_REALTIME);
 	t->snapshot.ran = t->ops->ran(t->vmm);
-	if (last_copy(t, err) || t->ops->go_on(t->vmm, err))
+	return 0;
+}
+
+/**
+ * snapshot_devices() - have the VMM write its state
+ * @t: paused
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int snapshot_devices(struct taking *t, struct error *err)
+{
+	if (t->ops->go_on(t->vmm, err))
 		return -1;
-	if (wait_phase(t, VMM_COMPLETED, wait_nothing, err)) {
+	if (wait_phase(t, VMM_COMPLETED, snapshot_wait, err)) {
 		snapshot_state_failed(t->state, err);
 		return -1;
 	}
@@ -314,6 +334,15 @@ int snapshot_stop(struct taking *t, struct error *err)
 		return -1;
 	t->times.saved = clock_ns(CLOCK_MONOTONIC);
 	return 0;
+}
+
+int snapshot_stop(struct taking *t, struct error *err)
+{
+	if (same_machine(t, err) ||
+	    snapshot_phase(t, MIGTRACK_PHASE_SWITCHOVER, err) ||
+	    snapshot_pause(t, keep_up, err) || last_copy(t, err))
+		return -1;
+	return snapshot_devices(t, err);
 }
 
 int snapshot_resume(struct taking *t, struct error *err)
@@ -330,6 +359,11 @@ int snapshot_resume(struct taking *t, struct error *err)
 			ret = -1;
 		guard_stop(t->guard);
 		t->guard = NULL;
+		/* Done: who pauses the guest from now on means it. */
+		if (!ret) {
+			json_decref(t->saved);
+			t->saved = NULL;
+		}
 	}
 	snapshot_state_close(t->state);
 	t->state = NULL;

@@ -106,34 +106,53 @@ static void bits_set(unsigned long *bitmap, uint64_t first, uint64_t end)
 				  1ul << first % WORD_BITS, __ATOMIC_RELAXED);
 }
 
-static int data_mark(struct writer *writer, size_t index, struct error *err)
+/**
+ * writer_data() - the next pages of a block that have data
+ * @writer: opened
+ * @block: its number
+ * @first: from this page on; set to the first of them
+ * @end: set to the page behind the last of them
+ * @err: why it failed
+ *
+ * Return: 1, 0 if there are none, or -1.
+ */
+int writer_data(const struct writer *writer, size_t block, uint64_t *first, uint64_t *end,
+		struct error *err)
 {
-	struct writer_source *source = &writer->sources[index];
-	struct snapshot_block *block = &writer->snapshot->blocks[index];
-	off_t at = (off_t)source->offset, end = at + (off_t)block->size;
-	off_t data, hole;
+	const struct writer_source *source = &writer->sources[block];
+	uint64_t pages = snapshot_pages(&writer->snapshot->blocks[block]);
+	off_t data, hole, begin = (off_t)source->offset;
 
-	while (at < end) {
-		data = lseek(source->fd, at, SEEK_DATA);
+	while (*first < pages) {
+		data = lseek(source->fd, begin + (off_t)(*first * SNAPSHOT_PAGE_SIZE),
+			     SEEK_DATA);
 		if (data < 0 && errno == ENXIO)
-			break;
+			return 0;
 		hole = data < 0 ? data : lseek(source->fd, data, SEEK_HOLE);
 		/* The data were punched between the two: look again. */
 		if (hole < 0 && errno == ENXIO)
 			continue;
 		if (hole < 0)
-			return memory_error(writer, index, strerror(errno), err);
-		if (data >= end)
-			break;
-		if (hole > end)
-			hole = end;
-		bits_set(source->bitmap,
-			 (uint64_t)(data - (off_t)source->offset) / SNAPSHOT_PAGE_SIZE,
-			 ((uint64_t)(hole - (off_t)source->offset) +
-			  SNAPSHOT_PAGE_SIZE - 1) / SNAPSHOT_PAGE_SIZE);
-		at = hole;
+			return memory_error(writer, block, strerror(errno), err);
+		*first = (uint64_t)(data - begin) / SNAPSHOT_PAGE_SIZE;
+		*end = ((uint64_t)(hole - begin) + SNAPSHOT_PAGE_SIZE - 1) / SNAPSHOT_PAGE_SIZE;
+		if (*end > pages)
+			*end = pages;
+		return *first < pages;
 	}
 	return 0;
+}
+
+static int data_mark(struct writer *writer, size_t index, struct error *err)
+{
+	uint64_t first = 0, end;
+	int ret;
+
+	while ((ret = writer_data(writer, index, &first, &end, err)) > 0) {
+		bits_set(writer->sources[index].bitmap, first, end);
+		first = end;
+	}
+	return ret;
 }
 
 /**
@@ -210,41 +229,62 @@ static uint64_t run_take(struct writer *writer, uint64_t max)
 	return n;
 }
 
+/**
+ * struct run - pages on their way from the guest to the snapshot
+ * @writer: whose
+ * @block: number of theirs
+ * @first: the first of them, in the block
+ * @n: how many
+ * @buffer: room for them
+ */
+struct run {
+	struct writer *writer;
+	size_t block;
+	uint64_t first;
+	uint64_t n;
+	char *buffer;
+};
+
 /* pread, not a mapping: reading a hole through one would give it memory. */
-static int run_read(struct writer *writer, uint64_t n, struct error *err)
+static int run_read(const struct run *run, struct error *err)
 {
-	const struct writer_source *source = &writer->sources[writer->current];
-	size_t size = n * SNAPSHOT_PAGE_SIZE, done = 0;
-	off_t at = (off_t)(source->offset + writer->cursor * SNAPSHOT_PAGE_SIZE);
+	const struct writer_source *source = &run->writer->sources[run->block];
+	size_t size = run->n * SNAPSHOT_PAGE_SIZE, done = 0;
+	off_t at = (off_t)(source->offset + run->first * SNAPSHOT_PAGE_SIZE);
 	ssize_t length;
 
 	while (done < size) {
-		length = pread(source->fd, writer->buffer + done, size - done,
+		length = pread(source->fd, run->buffer + done, size - done,
 			       at + (off_t)done);
 		if (length > 0)
 			done += (size_t)length;
 		else if (!length)
-			return memory_error(writer, writer->current,
+			return memory_error(run->writer, run->block,
 					    "its file ends before the block does", err);
 		else if (errno != EINTR)
-			return memory_error(writer, writer->current, strerror(errno), err);
+			return memory_error(run->writer, run->block, strerror(errno), err);
 	}
 	return 0;
 }
 
-static int part_write(struct writer *writer, const char *data, size_t size,
+static void count(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static int part_write(const struct run *run, const char *data, size_t size,
 		      uint64_t at, struct error *err)
 {
-	int fd = writer->snapshot->blocks[writer->current].fd;
+	int fd = run->writer->snapshot->blocks[run->block].fd;
 	ssize_t length;
 
-	writer->bytes += size;
+	count(&run->writer->bytes, size);
 	while (size) {
 		length = pwrite(fd, data, size, (off_t)at);
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length < 0)
-			return file_error(writer, writer->current, err);
+			return file_error(run->writer, run->block, err);
 		data += length;
 		size -= (size_t)length;
 		at += (uint64_t)length;
@@ -253,70 +293,93 @@ static int part_write(struct writer *writer, const char *data, size_t size,
 }
 
 /* Pages that became zeros: a hole again, or zeros where there are no holes. */
-static int part_clear(struct writer *writer, const char *zeros, size_t size,
+static int part_clear(const struct run *run, const char *zeros, size_t size,
 		      uint64_t at, struct error *err)
 {
-	int fd = writer->snapshot->blocks[writer->current].fd;
+	int fd = run->writer->snapshot->blocks[run->block].fd;
 
 	if (!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
 		       (off_t)size))
 		return 0;
 	if (errno != EOPNOTSUPP && errno != ENOSYS)
-		return file_error(writer, writer->current, err);
-	return part_write(writer, zeros, size, at, err);
+		return file_error(run->writer, run->block, err);
+	return part_write(run, zeros, size, at, err);
 }
 
 /* What is to be done with a page: it stays a hole, becomes one, or is written. */
 enum part { PART_HOLE, PART_CLEAR, PART_WRITE };
 
-static enum part page_digest(struct writer *writer, uint64_t i)
+static enum part page_digest(const struct run *run, uint64_t i)
 {
-	uint64_t *digest = writer->snapshot->blocks[writer->current].digests +
-			   writer->cursor + i;
+	uint64_t *digest = run->writer->snapshot->blocks[run->block].digests +
+			   run->first + i;
 	uint64_t before = *digest;
 
-	*digest = snapshot_digest(writer->buffer + i * SNAPSHOT_PAGE_SIZE);
+	*digest = snapshot_digest(run->buffer + i * SNAPSHOT_PAGE_SIZE);
 	if (*digest)
 		return PART_WRITE;
-	writer->zero_pages++;
+	count(&run->writer->zero_pages, 1);
 	return before ? PART_CLEAR : PART_HOLE;
 }
 
-static int part_do(struct writer *writer, enum part part, uint64_t first, uint64_t end,
+static int part_do(const struct run *run, enum part part, uint64_t first, uint64_t end,
 		   struct error *err)
 {
-	const char *data = writer->buffer + first * SNAPSHOT_PAGE_SIZE;
-	uint64_t at = (writer->cursor + first) * SNAPSHOT_PAGE_SIZE;
+	const char *data = run->buffer + first * SNAPSHOT_PAGE_SIZE;
+	uint64_t at = (run->first + first) * SNAPSHOT_PAGE_SIZE;
 	size_t size = (end - first) * SNAPSHOT_PAGE_SIZE;
 
 	switch (part) {
 	case PART_WRITE:
-		return part_write(writer, data, size, at, err);
+		return part_write(run, data, size, at, err);
 	case PART_CLEAR:
-		return part_clear(writer, data, size, at, err);
+		return part_clear(run, data, size, at, err);
 	case PART_HOLE:
 		break;
 	}
 	return 0;
 }
 
-static int run_write(struct writer *writer, uint64_t n, struct error *err)
+static int run_write(const struct run *run, struct error *err)
 {
-	enum part part, next = page_digest(writer, 0);
+	enum part part, next = page_digest(run, 0);
 	uint64_t first, end;
 
-	for (first = 0; first < n; first = end) {
+	for (first = 0; first < run->n; first = end) {
 		part = next;
-		for (end = first + 1; end < n; end++) {
-			next = page_digest(writer, end);
+		for (end = first + 1; end < run->n; end++) {
+			next = page_digest(run, end);
 			if (next != part)
 				break;
 		}
-		if (part_do(writer, part, first, end, err))
+		if (part_do(run, part, first, end, err))
 			return -1;
 	}
-	writer->pages += n;
+	count(&run->writer->pages, run->n);
 	return 0;
+}
+
+/**
+ * writer_pages() - copy pages, whatever is marked
+ * @writer: opened
+ * @block: number of theirs
+ * @first: the first of them, in the block
+ * @n: how many, at least 1
+ * @buffer: of the caller, room for them
+ * @err: why it failed
+ *
+ * From several threads at once, for other pages.
+ *
+ * Return: 0 or -1.
+ */
+int writer_pages(struct writer *writer, size_t block, uint64_t first, uint64_t n,
+		 char *buffer, struct error *err)
+{
+	const struct run run = {
+		.writer = writer, .block = block, .first = first, .n = n, .buffer = buffer,
+	};
+
+	return run_read(&run, err) || run_write(&run, err) ? -1 : 0;
 }
 
 /**
@@ -338,7 +401,8 @@ int writer_copy(struct writer *writer, uint64_t bytes, struct error *err)
 			return 1;
 		max = rate_chunk(writer->max_bandwidth) / SNAPSHOT_PAGE_SIZE;
 		n = run_take(writer, !max ? 1 : max < RUN_PAGES ? max : RUN_PAGES);
-		if (run_read(writer, n, err) || run_write(writer, n, err))
+		if (writer_pages(writer, writer->current, writer->cursor, n,
+				 writer->buffer, err))
 			return -1;
 		rate_charge(&writer->paid_until, writer->max_bandwidth,
 			    n * SNAPSHOT_PAGE_SIZE);

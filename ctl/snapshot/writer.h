@@ -59,4 +59,10 @@ uint64_t writer_pending(const struct writer *writer);
  */
 int writer_copy(struct writer *writer, uint64_t bytes, struct error *err);
 
+/* For who decides himself which pages are copied, and when: no bitmap is needed. */
+int writer_data(const struct writer *writer, size_t block, uint64_t *first, uint64_t *end,
+		struct error *err);
+int writer_pages(struct writer *writer, size_t block, uint64_t first, uint64_t n,
+		 char *buffer, struct error *err);
+
 #endif /* MIGCTL_SNAPSHOT_WRITER_H */

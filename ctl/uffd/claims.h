@@ -18,6 +18,7 @@ struct uffd_stats {
 	uint64_t waited;		/* of these, for a page that somebody else loads */
 	uint64_t zero_faults;		/* for a page that was given back */
 	uint64_t write_faults;
+	uint64_t saved;			/* pages, by faults or not */
 	uint64_t loaded;		/* pages */
 	uint64_t removed;		/* pages that the VMM has given back */
 	uint64_t poisoned;		/* pages that could not be loaded: SIGBUS */

@@ -34,11 +34,14 @@ bool uffd_failed(struct uffd *uffd, struct error *err)
 {
 	bool failed;
 
+	/* An event that was read is noted by then. */
+	pthread_rwlock_rdlock(&uffd->lock);
 	pthread_mutex_lock(&uffd->err_lock);
 	failed = uffd->failed;
 	if (failed)
 		*err = uffd->err;
 	pthread_mutex_unlock(&uffd->err_lock);
+	pthread_rwlock_unlock(&uffd->lock);
 	return failed;
 }
 
@@ -50,6 +53,8 @@ int uffd_failed_fd(const struct uffd *uffd)
 /* From @start to @end: what lies in our regions has been given back. */
 static void range_removed(struct uffd *uffd, uint64_t start, uint64_t end)
 {
+	bool lost = false;
+	struct error err;
 	size_t i;
 
 	for (i = 0; i < uffd->n; i++) {
@@ -58,9 +63,19 @@ static void range_removed(struct uffd *uffd, uint64_t start, uint64_t end)
 		uint64_t to = end < r->start + r->size ? end : r->start + r->size;
 		uint64_t page = (from - r->start + r->page_size - 1) / r->page_size;
 
-		for (; from < to && (page + 1) * r->page_size <= to - r->start; page++)
-			uffd_claim_remove(uffd->claims, r->first + page);
+		for (; from < to && (page + 1) * r->page_size <= to - r->start; page++) {
+			if (r->modes & UFFD_WRITE)
+				lost |= !uffd_claim_is_done(uffd->claims, r->first + page);
+			else
+				uffd_claim_remove(uffd->claims, r->first + page);
+		}
 	}
+	/* It is gone once this was read. Who gave it back goes on. */
+	if (!lost || !uffd->protected)
+		return;
+	error_set(&err, EXIT_VMM, "the VMM gave back memory that was not saved yet");
+	error_advise(&err, "keep its balloon as it is meanwhile");
+	uffd_fail(uffd, &err);
 }
 
 static int event_refuse(const char *what, struct error *err)
@@ -113,35 +128,6 @@ static int load_one(struct uffd *uffd, struct uffd_channel *channel,
 	return uffd_load(uffd, channel, region->first + page, 1, err);
 }
 
-static int write_one(struct uffd *uffd, const struct uffd_region *region,
-		     uint64_t page, struct error *err)
-{
-	struct uffdio_writeprotect allow = {
-		.range = {
-			.start = region->start + page * region->page_size,
-			.len = region->page_size,
-		},
-	};
-	uint64_t index = region->first + page;
-	int ret = 0;
-
-	uffd_count(&uffd->claims->stats->write_faults, 1);
-	if (uffd_claim(uffd->claims, index)) {
-		ret = uffd->ops->written(uffd->data, region->offset +
-					 page * region->page_size,
-					 region->page_size, err);
-		uffd_claim_done(uffd->claims, index);
-	} else if (!uffd_claim_is_done(uffd->claims, index)) {
-		/* Somebody saves it, and allows it then. */
-		return 0;
-	}
-	while (ioctl(uffd->fd, UFFDIO_WRITEPROTECT, &allow)) {
-		if (errno != EAGAIN && errno != EINTR)
-			return uffd_ioctl_error(errno, "allowing a page to be written", err);
-	}
-	return ret;
-}
-
 static int fault_take(struct uffd_thread *thread, const struct uffd_msg *msg,
 		      struct error *err)
 {
@@ -160,7 +146,8 @@ static int fault_take(struct uffd_thread *thread, const struct uffd_msg *msg,
 	page = (msg->arg.pagefault.address - region->start) / region->page_size;
 	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
 		if (region->modes & UFFD_WRITE)
-			return write_one(uffd, region, page, err);
+			return uffd_save_one(uffd, &thread->channel, region,
+					     page, err);
 		return error_set(err, EXIT_PEER, "the VMM write-protects memory that is loaded");
 	}
 	/* Before it is seen whether the page is there: it may be put there meanwhile. */

@@ -33,8 +33,9 @@ struct uffd_thread {
  * @threads: that handle faults
  * @n_threads: that were started
  * @clock: how long was waited for pages
- * @lock: held to read messages; shared, to put pages in place: a page that the VMM
- *	gives back is not put there again afterwards
+ * @protected: from now on pages are saved before they change; under @lock
+ * @lock: held to read messages; shared, to put pages in place, or to say that they are
+ *	saved: a page that the VMM gives back is not put there again afterwards
  * @err_lock: of @err
  * @err: the first failure
  */
@@ -53,17 +54,33 @@ struct uffd {
 	struct uffd_thread *threads;
 	unsigned int n_threads;
 	struct blocktime_clock clock;
+	bool protected;
 	pthread_rwlock_t lock;
 	pthread_mutex_t err_lock;
 	bool failed;
 	struct error err;
 };
 
+/* The memory is the kernel's again, or just becomes that. */
+static inline bool uffd_is_released(const struct uffd *uffd)
+{
+	return __atomic_load_n(&uffd->claims->stats->released, __ATOMIC_SEQ_CST);
+}
+
 /* fault.c: what each of the threads does. */
 void *uffd_fault_thread(void *data);
 void uffd_fail(struct uffd *uffd, const struct error *err);
 /* These pages, as the claims number them, are in place, or never will be. */
 void uffd_arrived(struct uffd *uffd, uint64_t page, uint64_t n);
+
+/* setup.c: pages that nobody had. */
+const struct uffd_region *uffd_run_claim(struct uffd *uffd,
+					 const struct uffd_channel *channel, uint64_t page,
+					 uint64_t n, uint64_t *run, struct error *err);
+
+/* save.c: somebody is about to write to a page. */
+int uffd_save_one(struct uffd *uffd, struct uffd_channel *channel,
+		  const struct uffd_region *region, uint64_t page, struct error *err);
 
 /* place.c: pages into the memory. */
 int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t page,

@@ -34,11 +34,6 @@ int uffd_ioctl_error(int error, const char *what, struct error *err)
 	return error_advise(err, "the VMM is broken, or has another guest than the snapshot");
 }
 
-static bool is_released(const struct uffd *uffd)
-{
-	return __atomic_load_n(&uffd->claims->stats->released, __ATOMIC_SEQ_CST);
-}
-
 int uffd_wake(struct uffd *uffd, uint64_t start, uint64_t size, struct error *err)
 {
 	struct uffdio_range range = { .start = start, .len = size };
@@ -169,7 +164,7 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 		 * Of zeros, or it would have been awaited: the kernel makes it. Who had
 		 * begun to wait just before the release is not woken by it.
 		 */
-		if (ret == -ENOENT && is_released(uffd)) {
+		if (ret == -ENOENT && uffd_is_released(uffd)) {
 			if (uffd_wake(uffd, region->start + page * size, put * size, err))
 				return -1;
 			ret = (int64_t)(put * size);
@@ -225,7 +220,7 @@ int uffd_place_zero(struct uffd *uffd, const struct uffd_region *region,
 	} while (ret == -EINTR);
 	if (ret > 0)
 		return 0;
-	if (ret == -ENOENT && is_released(uffd))
+	if (ret == -ENOENT && uffd_is_released(uffd))
 		return uffd_wake(uffd, to, region->page_size, err);
 	return uffd_ioctl_error((int)-ret, "a page of zeros", err);
 }

@@ -74,6 +74,20 @@ static int regions_copy(struct uffd *uffd, const struct uffd_config *config,
 	return error_set(err, EXIT_FAILED, "the claims are those of other memory");
 }
 
+static uint64_t ioctls_of(unsigned int modes)
+{
+	return (modes & UFFD_MISSING ? 1ull << _UFFDIO_COPY : 0) |
+	       (modes & UFFD_MINOR ? 1ull << _UFFDIO_CONTINUE : 0) |
+	       (modes & UFFD_WRITE ? 1ull << _UFFDIO_WRITEPROTECT : 0);
+}
+
+static void region_unregister(struct uffd *uffd, const struct uffd_region *region)
+{
+	struct uffdio_range range = { .start = region->start, .len = region->size };
+
+	ioctl(uffd->fd, UFFDIO_UNREGISTER, &range);
+}
+
 static int region_register(struct uffd *uffd, const struct uffd_region *region,
 			   struct error *err)
 {
@@ -84,8 +98,12 @@ static int region_register(struct uffd *uffd, const struct uffd_region *region,
 			(region->modes & UFFD_WRITE ? UFFDIO_REGISTER_MODE_WP : 0),
 	};
 
-	if (!ioctl(uffd->fd, UFFDIO_REGISTER, &reg))
-		return 0;
+	if (!ioctl(uffd->fd, UFFDIO_REGISTER, &reg)) {
+		if (!(ioctls_of(region->modes) & ~reg.ioctls))
+			return 0;
+		region_unregister(uffd, region);
+		errno = EINVAL;
+	}
 	error_set(err, EXIT_FAILED, "memory at 0x%llx can't be registered: %s",
 		  (unsigned long long)region->start, strerror(errno));
 	switch (errno) {
@@ -220,13 +238,8 @@ int uffd_setup(struct uffd **uffd, const struct uffd_config *config,
 
 static void regions_unregister(struct uffd *uffd)
 {
-	while (uffd->registered) {
-		const struct uffd_region *region = &uffd->regions[--uffd->registered];
-		struct uffdio_range range = { .start = region->start,
-					      .len = region->size };
-
-		ioctl(uffd->fd, UFFDIO_UNREGISTER, &range);
-	}
+	while (uffd->registered)
+		region_unregister(uffd, &uffd->regions[--uffd->registered]);
 }
 
 static void threads_stop(struct uffd *uffd)
@@ -308,36 +321,6 @@ int uffd_release(struct uffd *uffd, struct error *err)
 	return 0;
 }
 
-/**
- * uffd_protect() - write-protect all memory that is registered for it
- * @uffd: set up
- * @err: why it failed
- *
- * From the return on @ops->written is called before a page changes, once.
- *
- * Return: 0 or -1.
- */
-int uffd_protect(struct uffd *uffd, struct error *err)
-{
-	size_t i;
-
-	for (i = 0; i < uffd->n; i++) {
-		struct uffdio_writeprotect protect = {
-			.range = { .start = uffd->regions[i].start,
-				   .len = uffd->regions[i].size },
-			.mode = UFFDIO_WRITEPROTECT_MODE_WP,
-		};
-
-		if (!(uffd->regions[i].modes & UFFD_WRITE))
-			continue;
-		while (ioctl(uffd->fd, UFFDIO_WRITEPROTECT, &protect)) {
-			if (errno != EAGAIN && errno != EINTR)
-				return uffd_ioctl_error(errno, "write-protecting", err);
-		}
-	}
-	return 0;
-}
-
 static int run_place(struct uffd *uffd, const struct uffd_region *region, uint64_t page,
 		     uint64_t n, enum uffd_kind kind, const char *buffer, struct error *err)
 {
@@ -396,6 +379,29 @@ int uffd_retry(struct uffd *uffd, struct error *err)
 			      region->page_size, err))
 			return -1;
 	}
+}
+
+/*
+ * The region of a page, and how many from it on are ours now: none if somebody has it,
+ * and no more than there is room for. NULL: there is no such page.
+ */
+const struct uffd_region *uffd_run_claim(struct uffd *uffd,
+					 const struct uffd_channel *channel, uint64_t page,
+					 uint64_t n, uint64_t *run, struct error *err)
+{
+	const struct uffd_region *region = uffd_region_of_page(uffd->regions, uffd->n, page);
+	uint64_t left, room;
+
+	if (!region) {
+		error_set(err, EXIT_FAILED, "there is no such page");
+		return NULL;
+	}
+	left = region->first + region->size / region->page_size - page;
+	room = channel->size / region->page_size;
+	if (n > left)
+		n = left;
+	*run = uffd_claim_run(uffd->claims, page, n < room ? n : room ? room : 1);
+	return region;
 }
 
 static int run_load(struct uffd *uffd, struct uffd_channel *channel,
@@ -464,17 +470,12 @@ int uffd_load(struct uffd *uffd, struct uffd_channel *channel, uint64_t page,
 	      uint64_t n, struct error *err)
 {
 	const struct uffd_region *region;
-	uint64_t run, left, room;
+	uint64_t run;
 
 	while (n) {
-		region = uffd_region_of_page(uffd->regions, uffd->n, page);
-		if (!region)
-			return error_set(err, EXIT_FAILED, "there is no such page");
-		left = region->first + region->size / region->page_size - page;
-		room = channel->size / region->page_size;
-		run = n < left ? n : left;
-		run = uffd_claim_run(uffd->claims, page, run < room ? run : room ? room : 1);
-		if (run && run_load(uffd, channel, region, page - region->first, run, err))
+		region = uffd_run_claim(uffd, channel, page, n, &run, err);
+		if (!region || (run && run_load(uffd, channel, region, page - region->first,
+						run, err)))
 			return -1;
 		if (!run)
 			run = 1;

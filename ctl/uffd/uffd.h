@@ -77,8 +77,9 @@ enum uffd_kind {
  *	whether they are in @buffer. From several threads at once, never twice for a
  *	page. 1: they can't be had now, and were parked, see uffd_claim_park(): who waits
  *	for them goes on waiting until uffd_retry()
- * @written: a page of a UFFD_WRITE region is about to be written: save @size bytes
- *	at @offset, which the caller can read
+ * @written: pages of a UFFD_WRITE region may be written after this: save @size bytes
+ *	at @offset, which the caller can read; @buffer has room for them, and is this
+ *	thread's. From several threads at once, never twice for a page
  *
  * -1 with the error filled in, see uffd_failed(): whoever waits for a page that could
  * not be loaded gets SIGBUS; one that could not be saved is written nevertheless.
@@ -86,7 +87,8 @@ enum uffd_kind {
 struct uffd_ops {
 	int (*load)(void *data, uint64_t offset, size_t size, void *buffer,
 		    enum uffd_kind *kind, struct error *err);
-	int (*written)(void *data, uint64_t offset, size_t size, struct error *err);
+	int (*written)(void *data, uint64_t offset, size_t size, void *buffer,
+		       struct error *err);
 };
 
 /**
@@ -134,6 +136,8 @@ int uffd_give(struct uffd *uffd, uint64_t page, uint64_t n, enum uffd_kind kind,
 	      const char *buffer, struct error *err);
 int uffd_retry(struct uffd *uffd, struct error *err);
 int uffd_protect(struct uffd *uffd, struct error *err);
+int uffd_save(struct uffd *uffd, struct uffd_channel *channel, uint64_t page,
+	      uint64_t n, struct error *err);
 /* How long was waited for pages so far. */
 void uffd_blocktime(struct uffd *uffd, struct blocktime *result);
 bool uffd_failed(struct uffd *uffd, struct error *err);

@@ -194,10 +194,10 @@ static int cancels(struct vmm *vmm)
 	OK(OPS->prepare_save(vmm, &err));
 	OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	OK(OPS->start(vmm, pair[0], &err));
-	OK(OPS->go_on(vmm, &err));
 	/* Nobody takes its state. */
 	close(pair[0]);
 	close(pair[1]);
+	OK(OPS->go_on(vmm, &err));
 	OK(phase_wait(vmm, VMM_FAILED));
 	OK(OPS->cancel(vmm, &err));
 	TRUE(in_state(vmm, "running"));

@@ -30,7 +30,8 @@ const char *lazy_register(struct lazy *lazy, const struct machine *m, uint64_t m
 	lazy->fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (lazy->fd < 0)
 		return strerror(errno);
-	if (!ioctl(lazy->fd, UFFDIO_API, &api) && !ioctl(lazy->fd, UFFDIO_REGISTER, &reg)) {
+	if (!ioctl(lazy->fd, UFFDIO_API, &api) &&
+	    (m->broken || !ioctl(lazy->fd, UFFDIO_REGISTER, &reg))) {
 		lazy->features = api.features;
 		return NULL;
 	}

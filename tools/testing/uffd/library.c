@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "memory.h"
 #include "uffd/uffd.h"
 
@@ -21,36 +22,14 @@
 #define SIZE		((size_t)PAGES * PAGE)
 #define TOUCHERS	4
 
-static bool failed;
-static int tests, failures;
 static unsigned int loads[PAGES], saves[PAGES];
 static uint64_t bad_page = UINT64_MAX, slow_page = UINT64_MAX;
 static size_t load_page = PAGE;
 static char *saved;
 
-#define CHECK(condition) do {						\
-	if (!(condition)) {						\
-		printf("# %s:%d: %s\n", __FILE__, __LINE__, #condition);	\
-		failed = true;						\
-	}								\
-} while (0)
-
-#define OK(call) do {							\
-	struct error err = {};						\
-	if ((call)) {							\
-		printf("# %s:%d: %s: %s (%s)\n", __FILE__, __LINE__,	\
-		       #call, err.message, err.advice);			\
-		failed = true;						\
-	}								\
-} while (0)
-
 static void report(const char *name)
 {
-	tests++;
-	failures += failed;
-	printf("%sok %d uffd: %s\n", failed ? "not " : "", tests, name);
-	fflush(stdout);
-	failed = false;
+	report_checks(name);
 	memset(loads, 0, sizeof(loads));
 	memset(saves, 0, sizeof(saves));
 	bad_page = UINT64_MAX;
@@ -81,9 +60,10 @@ static int load(void *data, uint64_t offset, size_t size, void *buffer,
 
 static char *guest;
 
-static int written(void *data, uint64_t offset, size_t size, struct error *err)
+static int written(void *data, uint64_t offset, size_t size, void *buffer, struct error *err)
 {
 	(void)data;
+	(void)buffer;
 	(void)err;
 	__atomic_fetch_add(&saves[offset / PAGE], 1, __ATOMIC_RELAXED);
 	memcpy(saved + offset, guest + offset, size);

@@ -13,6 +13,7 @@
  *	-p PACE		pauses of the CPU between two numbers (2000)
  *	-r REGIONS	its memory is handed over in so many (1)
  *	-t MS		(1000)
+ *	-b		it is broken: it hands over a userfaultfd without its memory
  *	-P		only say whether it could run here
  *
  * When it ends it prints a line of JSON: what each writer has written, and how often it
@@ -87,7 +88,7 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int option;
 
-	while ((option = getopt(argc, argv, "iw:p:r:l:t:P")) > 0) {
+	while ((option = getopt(argc, argv, "iw:p:r:l:t:bP")) > 0) {
 		switch (option) {
 		case 'i': incoming = true; break;
 		case 'w': m.writers = (unsigned int)atoi(optarg); break;
@@ -95,6 +96,7 @@ int main(int argc, char **argv)
 		case 'r': m.regions = strtoul(optarg, NULL, 0); break;
 		case 'l': state = optarg; break;
 		case 't': ms = (unsigned int)atoi(optarg); break;
+		case 'b': m.broken = true; break;
 		case 'P': return !machine_possible();
 		default: return 2;
 		}

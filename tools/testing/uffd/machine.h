@@ -20,6 +20,7 @@
  * @writers: how many
  * @size: of its memory, a power of two
  * @regions: that it is handed over in
+ * @broken: the userfaultfd that it hands over has none of its memory
  * @fd: its memory
  * @memory: mapped here
  */
@@ -27,6 +28,7 @@ struct machine {
 	unsigned int writers;
 	uint64_t size;
 	size_t regions;
+	bool broken;
 	int fd;
 	char *memory;
 };
