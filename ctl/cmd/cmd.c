@@ -188,6 +188,14 @@ int signals_open(struct error *err)
 	return fd;
 }
 
+void signals_drain(int fd)
+{
+	struct signalfd_siginfo info;
+
+	while (read(fd, &info, sizeof(info)) > 0)
+		;
+}
+
 uint64_t clock_ns(int clock)
 {
 	struct timespec ts;

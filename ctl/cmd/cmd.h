@@ -88,6 +88,8 @@ int kernel_error(const struct migtrack *mt, int ret, const char *what,
 
 /* SIGINT and SIGTERM as a descriptor, from now on. */
 int signals_open(struct error *err);
+/* What came of them is forgotten. */
+void signals_drain(int fd);
 
 uint64_t clock_ns(int clock);
 

@@ -22,6 +22,11 @@ const char migrate_usage[] =
 	"  --vmm SOCKET         that of a VMM which hands over its memory itself\n"
 	"  --to ADDRESS         unix:PATH or HOST:PORT, where migctl receive listens\n"
 	"  --channels N         connections that memory goes over, 1 to 16 (2)\n"
+	"  --postcopy           what is still missing after all was sent once, and does not\n"
+	"                       fit the downtime, goes there while the guest runs there\n"
+	"                       (--vmm): no way back from then on\n"
+	"  --postcopy-channels N\n"
+	"                       connections for what the guest waits for, 1 to 8 (2)\n"
 	"  --compress HOW       lz4, zstd or none (default); what it does not make\n"
 	"                       smaller goes as it is\n"
 	"  --compress-level N   of zstd, 1 to 19 (1)\n"
@@ -51,10 +56,12 @@ enum {
 	OPTION_QMP = 256, OPTION_VMM, OPTION_TO, OPTION_BANDWIDTH, OPTION_MAX_BANDWIDTH,
 	OPTION_VERIFY, OPTION_CHANNELS, OPTION_COMPRESS, OPTION_COMPRESS_LEVEL,
 	OPTION_DISKS_SHARED, OPTION_THROTTLE, OPTION_ON_TIMEOUT, OPTION_DOUBT_TIMEOUT,
+	OPTION_POSTCOPY, OPTION_POSTCOPY_CHANNELS,
 };
 
 #define ACCEPT_TIMEOUT		(30 * NS_PER_S)
 #define DEFAULT_CHANNELS	2
+#define DEFAULT_URGENT		2
 
 static int option_verify(const char *value, enum verify *verify,
 			 struct error *err)
@@ -156,6 +163,12 @@ static int options_take(struct migrate_options *options, int option,
 	case OPTION_CHANNELS:
 		return option_count("--channels", optarg, WIRE_MAX_CHANNELS,
 				    &options->channels, err);
+	case OPTION_POSTCOPY:
+		options->postcopy = true;
+		return 0;
+	case OPTION_POSTCOPY_CHANNELS:
+		return option_count("--postcopy-channels", optarg, WIRE_MAX_URGENT,
+				    &options->urgent, err);
 	case OPTION_COMPRESS:
 		return option_compress(optarg, &options->sending.codec, err);
 	case OPTION_COMPRESS_LEVEL:
@@ -174,6 +187,24 @@ static int options_take(struct migrate_options *options, int option,
 	}
 }
 
+static int options_postcopy(struct migrate_options *options, struct error *err)
+{
+	if (!options->postcopy)
+		return options->urgent ? error_set(err, EXIT_USAGE,
+						   "migrate: --postcopy-channels is of --postcopy") : 0;
+	if (!options->guest.driver->migration->userfaultfd) {
+		error_set(err, EXIT_USAGE, "migrate: --postcopy is for VMMs that hand over their userfaultfd, and QEMU does not");
+		return error_advise(err, "QEMU does post-copy itself: migctl supervise --postcopy");
+	}
+	if (options->verify == VERIFY_BEFORE)
+		return error_set(err, EXIT_USAGE,
+				 "migrate: --verify=before is of memory that is all there before the handover, with --postcopy it is not");
+	options->limits.postcopy = true;
+	if (!options->urgent)
+		options->urgent = DEFAULT_URGENT;
+	return 0;
+}
+
 int migrate_options_parse(struct migrate_options *options, int argc, char **argv,
 			  struct error *err)
 {
@@ -182,6 +213,8 @@ int migrate_options_parse(struct migrate_options *options, int argc, char **argv
 		{ "vmm", required_argument, NULL, OPTION_VMM },
 		{ "to", required_argument, NULL, OPTION_TO },
 		{ "channels", required_argument, NULL, OPTION_CHANNELS },
+		{ "postcopy", no_argument, NULL, OPTION_POSTCOPY },
+		{ "postcopy-channels", required_argument, NULL, OPTION_POSTCOPY_CHANNELS },
 		{ "compress", required_argument, NULL, OPTION_COMPRESS },
 		{ "compress-level", required_argument, NULL, OPTION_COMPRESS_LEVEL },
 		SECURITY_OPTIONS,
@@ -218,7 +251,9 @@ int migrate_options_parse(struct migrate_options *options, int argc, char **argv
 				 "migrate: --compress-level is of --compress zstd");
 	if (!options->sending.level)
 		options->sending.level = 1;
-	return limits_check("migrate", &options->limits, err);
+	if (limits_check("migrate", &options->limits, err))
+		return -1;
+	return options_postcopy(options, err);
 }
 
 /* The source's half: find the guest, refuse what can't be moved. */
@@ -275,10 +310,12 @@ static char *hello(const struct migration *m)
 		json_array_append_new(blocks,
 				      json_pack("{s:s, s:I}", "id", m->memory[i].id,
 						"size", (json_int_t)m->memory[i].size));
-	text = json_pack("{s:i, s:s, s:i, s:s, s:O, s:o}", "version", WIRE_VERSION,
+	text = json_pack("{s:i, s:s, s:i, s:s, s:O, s:o, s:b, s:i}", "version", WIRE_VERSION,
 			 "id", id, "channels", (int)m->options->channels,
 			 "compress", codec_names[m->options->sending.codec],
-			 "vm", m->description, "blocks", blocks);
+			 "vm", m->description, "blocks", blocks,
+			 "postcopy", m->options->postcopy,
+			 "urgent", (int)m->options->urgent);
 	dump = text ? json_dumps(text, JSON_COMPACT) : NULL;
 	json_decref(text);
 	return dump;
@@ -324,22 +361,33 @@ static int check_codec(const struct migration *m, struct error *err)
 			 name);
 }
 
-static int open_link(struct migration *m, struct error *err)
+/* One that knows nothing of it has accepted a migration without. */
+static int check_postcopy(const struct migration *m, struct error *err)
+{
+	if (!m->options->postcopy || json_is_true(json_object_get(m->peer.accept, "postcopy")))
+		return 0;
+	error_set(err, EXIT_PEER, "the destination does not know post-copy");
+	return error_advise(err, "use the same migctl on both hosts");
+}
+
+int migrate_open_link(struct migration *m, struct error *err)
 {
 	if (check_codec(m, err) ||
 	    link_open(&m->link, &m->channel, m->options->channels, m->id, NULL, err))
 		return -1;
+	m->link.urgent = m->options->urgent;
 	m->peer.link = &m->link;
 	if (link_connect(&m->link, m->options->to, &m->secured.security, err))
 		return -1;
 	return peer_wait(&m->peer, PEER_JOINED, ACCEPT_TIMEOUT, m->signals, err);
 }
 
-static int open_sender(struct migration *m, struct error *err)
+int migrate_open_sender(struct migration *m, struct error *err)
 {
 	json_t *blocks = json_object_get(m->peer.accept, "blocks");
 	size_t i;
 
+	free(m->blocks);
 	m->blocks = calloc(m->n_memory, sizeof(*m->blocks));
 	if (!m->blocks)
 		return error_set(err, EXIT_FAILED, "out of memory");
@@ -366,8 +414,9 @@ static int migrate(struct migration *m, struct error *err)
 	run_note(&m->run, "session_id", json_integer((json_int_t)m->tracker.id));
 	policy_init(&m->policy, &m->options->limits, m->times.started);
 	if (migrate_set_phase(m, MIGTRACK_PHASE_SETUP, err) ||
-	    migrate_throttle_open(m, err) || open_destination(m, err) || fault("connected", err) ||
-	    open_link(m, err) || fault("joined", err) || open_sender(m, err))
+	    migrate_throttle_open(m, err) || open_destination(m, err) ||
+	    fault("connected", err) || check_postcopy(m, err) ||
+	    migrate_open_link(m, err) || fault("joined", err) || migrate_open_sender(m, err))
 		return -1;
 	migrate_out_start(m);
 	if (migrate_precopy(m, err))
@@ -403,7 +452,7 @@ static int moved_but(const struct migration *m, struct error *err)
 		  compared ? "that could not be told that all is well" :
 		  "its memory could not be compared", why);
 	return error_advise(err,
-			    "the QEMU here is paused and can be ended: never let it run%s",
+			    "the VMM here is paused and can be ended: never let it run%s",
 			    compared ? "" : "; that a page is wrong was not found");
 }
 

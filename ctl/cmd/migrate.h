@@ -30,6 +30,8 @@ struct migrate_options {
 	struct vmm_choice guest;
 	const char *to;
 	unsigned int channels;
+	bool postcopy;
+	unsigned int urgent;
 	struct security_options security;
 	struct policy_limits limits;
 	struct sender_options sending;
@@ -84,6 +86,10 @@ struct migrate_times {
  * @phase: published
  * @verdict: likewise
  * @handed_over: the destination may run the guest
+ * @postcopy: it runs there before all of its memory is there
+ * @missing: bytes that were not there
+ * @recoveries: connections that were lost after that, and made again
+ * @sent_before: over these
  * @sample: what was sent since the last sample was taken
  * @sync: results of the last sync
  * @interval: between it and the one before
@@ -125,6 +131,10 @@ struct migration {
 	enum migtrack_phase phase;
 	enum migtrack_verdict verdict;
 	bool handed_over;
+	bool postcopy;
+	uint64_t missing;
+	unsigned int recoveries;
+	uint64_t sent_before;
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
 	uint64_t interval;
@@ -138,6 +148,9 @@ struct migration {
 /* migrate.c */
 int migrate_options_parse(struct migrate_options *options, int argc, char **argv,
 			  struct error *err);
+/* The data and urgent channels, and who sends on them. */
+int migrate_open_link(struct migration *m, struct error *err);
+int migrate_open_sender(struct migration *m, struct error *err);
 
 /* migrate_run.c: iterations. 0 to switch over, -1 with the reason. */
 int migrate_precopy(struct migration *m, struct error *err);
@@ -170,6 +183,11 @@ void migrate_undo(struct migration *m, const struct error *why);
 
 /* migrate_doubt.c: nobody heard whether the guest runs there, and @err says why. 0: it does. */
 int migrate_doubt(struct migration *m, struct error *err);
+
+/* migrate_postcopy.c */
+bool migrate_postcopy_due(struct migration *m, struct policy_decision *decision);
+int migrate_postcopy_begin(struct migration *m, struct error *err);
+int migrate_postcopy_run(struct migration *m, struct error *err);
 
 /* migrate_verify.c: compare all pages with the destination's hashes. */
 int migrate_verify(struct migration *m, struct error *err);

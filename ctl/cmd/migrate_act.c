@@ -37,6 +37,10 @@ int migrate_throttle_open(struct migration *m, struct error *err)
 
 	if (!(m->options->limits.allowed & POLICY_ALLOW_THROTTLE))
 		return 0;
+	if (!m->ops->vcpus) {
+		error_set(err, EXIT_VMM, "this VMM does not say which threads run its guest's CPUs, so that they can't be throttled");
+		return error_advise(err, "leave out --throttle");
+	}
 	ret = m->ops->vcpus(m->vmm, &threads, &n, err) ||
 	      throttle_find(&m->throttle, m->vmm->pid, threads, n, err) ||
 	      migrate_guard(m, err) || throttle_make(&m->throttle, err) ? -1 : 0;

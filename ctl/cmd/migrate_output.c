@@ -39,10 +39,10 @@ static uint64_t memory_size(const struct migration *m)
 	return total;
 }
 
-/* Before the first connection there is no link. */
+/* Before the first connection there is no link, and there may have been others. */
 static uint64_t sent_bytes(struct migration *m)
 {
-	return m->link.control ? link_sent(&m->link) : 0;
+	return m->sent_before + (m->link.control ? link_sent(&m->link) : 0);
 }
 
 /* The action's reason says more, if there is one. */
@@ -217,7 +217,8 @@ const char *migrate_result(const struct migration *m, const struct error *err)
 
 enum {
 	RESULT, TOTAL, DOWNTIME, STOP, LAST_SYNC, LAST_COPY, DEVICES, RESUME,
-	ITERATIONS, BYTES, PAGES, ZEROS, DEVICE_BYTES, LIMIT_AT_END, REASON,
+	ITERATIONS, BYTES, PAGES, ZEROS, DEVICE_BYTES, MISSING, REQUESTS, RECOVERIES,
+	LIMIT_AT_END, REASON,
 	VERIFIED, FLAGS,
 };
 
@@ -235,6 +236,9 @@ static const struct out_field summary[] = {
 	[PAGES] = { "pages", "  pages", 0, OUT_NUMBER },
 	[ZEROS] = { "zero_pages", "  zero pages", 0, OUT_NUMBER },
 	[DEVICE_BYTES] = { "device_bytes", "  device state", 0, OUT_BYTES },
+	[MISSING] = { "postcopy_bytes", "moved by post-copy", 0, OUT_BYTES },
+	[REQUESTS] = { "postcopy_requests", "  asked for", 0, OUT_NUMBER },
+	[RECOVERIES] = { "postcopy_recoveries", "  connected again", 0, OUT_NUMBER },
 	[LIMIT_AT_END] = { "downtime_limit_ns", "downtime limit", 0, OUT_TIME },
 	[REASON] = { "reason", "verdict", 0, OUT_TEXT },
 	[VERIFIED] = { "verified", "verified", 0, OUT_TEXT },
@@ -271,7 +275,7 @@ static void out_verified(struct migration *m)
 
 void migrate_out_summary(struct migration *m, const struct error *err)
 {
-	struct sender_stats sent = sender_stats(&m->sender);
+	struct sender_stats stats = sender_stats(&m->sender);
 	struct output *out = m->out;
 
 	measure_progress(m);
@@ -285,9 +289,14 @@ void migrate_out_summary(struct migration *m, const struct error *err)
 		out_downtime(m);
 	out_uint(out, &summary[ITERATIONS], m->sync.iteration);
 	out_uint(out, &summary[BYTES], sent_bytes(m));
-	out_uint(out, &summary[PAGES], sent.pages);
-	out_uint(out, &summary[ZEROS], sent.zero_pages);
+	out_uint(out, &summary[PAGES], stats.pages);
+	out_uint(out, &summary[ZEROS], stats.zero_pages);
 	out_uint(out, &summary[DEVICE_BYTES], m->device_bytes);
+	if (m->postcopy) {
+		out_uint(out, &summary[MISSING], m->missing);
+		out_uint(out, &summary[REQUESTS], stats.requests);
+		out_uint(out, &summary[RECOVERIES], m->recoveries);
+	}
 	out_uint(out, &summary[LIMIT_AT_END], m->policy.limits.downtime);
 	out_text(out, &summary[REASON], reason_of(m));
 	if (m->times.resumed)

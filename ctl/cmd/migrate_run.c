@@ -100,19 +100,31 @@ static int first_pass(struct migration *m, struct error *err)
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
 }
 
+/* All that is left is RAM: if it comes to that, it can wait until after the switchover. */
+static void pending_get(const struct migration *m, struct policy_pending *pending)
+{
+	if (m->options->postcopy)
+		pending->postcopy = sender_pending(&m->sender);
+	else
+		pending->precopy = sender_pending(&m->sender);
+}
+
 /* All was asked: what is to be done now is in @m. */
 static int decide(struct migration *m, struct error *err)
 {
 	const struct policy_sample *sample = NULL;
-	struct policy_pending pending = { .precopy = sender_pending(&m->sender) };
+	struct policy_pending pending = {};
 
+	pending_get(m, &pending);
 	if (m->sample.time >= SAMPLE_TIME && m->sample.bytes >= SAMPLE_BYTES)
 		sample = &m->sample;
 	m->decision = policy_switchover(&m->policy, clock_ns(CLOCK_MONOTONIC),
 					&pending, true, sample);
+	if (m->decision.verdict == POLICY_MOVE)
+		migrate_postcopy_due(m, &m->decision);
 	if (sample)
 		m->sample = (struct policy_sample){};
-	if (migrate_act(m, err))
+	if (!m->postcopy && migrate_act(m, err))
 		return -1;
 	m->verdict = m->forced ? MIGTRACK_VERDICT_SWITCHOVER :
 				 verdict_published(m->decision.verdict);
@@ -146,7 +158,7 @@ int migrate_precopy(struct migration *m, struct error *err)
 	for (;;) {
 		if (migrate_check(m, err))
 			return -1;
-		pending.precopy = sender_pending(&m->sender);
+		pending_get(m, &pending);
 		m->decision = policy_next(&m->policy, clock_ns(CLOCK_MONOTONIC),
 					  &pending);
 		if (m->forced || m->decision.verdict == POLICY_ITERATE) {

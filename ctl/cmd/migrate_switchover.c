@@ -116,22 +116,28 @@ static int same_memory(struct migration *m, struct error *err)
 	return ret;
 }
 
-static int final_copy(struct migration *m, struct error *err)
+static int copy_rest(struct migration *m, struct error *err)
 {
 	int left;
 
 	sender_limit(&m->sender, 0);
-	if (same_memory(m, err) ||
-	    migrate_sync(m, MIGTRACK_SYNC_KIND_FINAL, err))
-		return -1;
-	m->times.synced = clock_ns(CLOCK_MONOTONIC);
 	do {
 		if (migrate_check(m, err))
 			return -1;
 		left = migrate_send(m, SLICE_BYTES, err);
 	} while (left > 0);
-	if (left < 0 || peer_barrier(&m->peer, &m->sender, err) ||
-	    peer_wait(&m->peer, PEER_BARRIER, PEER_TIMEOUT, m->signals, err))
+	if (left < 0 || peer_barrier(&m->peer, &m->sender, err))
+		return -1;
+	return peer_wait(&m->peer, PEER_BARRIER, PEER_TIMEOUT, m->signals, err);
+}
+
+static int final_copy(struct migration *m, struct error *err)
+{
+	if (same_memory(m, err) ||
+	    migrate_sync(m, MIGTRACK_SYNC_KIND_FINAL, err))
+		return -1;
+	m->times.synced = clock_ns(CLOCK_MONOTONIC);
+	if (m->postcopy ? migrate_postcopy_begin(m, err) : copy_rest(m, err))
 		return -1;
 	m->times.copied = clock_ns(CLOCK_MONOTONIC);
 	return 0;
@@ -175,6 +181,8 @@ static int hand_over(struct migration *m, struct error *err)
 		return -1;
 	m->handed_over = true;
 	guard_handed_over(m->guard);
+	if (m->postcopy)
+		return migrate_postcopy_run(m, err);
 	if ((fault("handed-over", err) ||
 	     channel_send(&m->channel, &frame, NULL, err) || fault("go", err) ||
 	     peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err)) &&
@@ -197,7 +205,7 @@ int migrate_switchover(struct migration *m, struct error *err)
 	m->times.stopped = clock_ns(CLOCK_MONOTONIC);
 	if (final_copy(m, err) || fault("copied", err))
 		return -1;
-	if (m->options->verify == VERIFY_BEFORE && migrate_verify(m, err))
+	if (m->options->verify == VERIFY_BEFORE && !m->postcopy && migrate_verify(m, err))
 		return -1;
 	if (vmm_state(m, err) || fault("loaded", err))
 		return -1;

@@ -28,6 +28,18 @@ static void peer_said(struct peer *peer, const char *text, const char *what)
 	peer_fail(peer, &err);
 }
 
+static void peer_received(struct peer *peer, const struct wire_frame *frame,
+			  const char *payload)
+{
+	struct error err;
+
+	if (!peer->sender)
+		error_set(&err, EXIT_PEER, "the destination says what it has, and was not asked");
+	else if (!sender_received(peer->sender, frame, payload, &err))
+		return;
+	peer_fail(peer, &err);
+}
+
 static void peer_take(struct peer *peer, const struct wire_frame *frame,
 		      const char *payload)
 {
@@ -45,6 +57,7 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 		break;
 	case WIRE_FAILED:
 		peer_said(peer, payload, "the destination failed");
+		peer->said = true;
 		break;
 	case WIRE_JOINED:
 		peer->joined = true;
@@ -61,6 +74,13 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 	case WIRE_NEVER:
 		peer->never = true;
 		peer_said(peer, payload, "the destination could not run the guest");
+		break;
+	case WIRE_READY:
+		peer->ready = true;
+		peer->sender = NULL;
+		break;
+	case WIRE_RECEIVED:
+		peer_received(peer, frame, payload);
 		break;
 	case WIRE_HASHES:
 		memcpy(peer->hashes, payload, frame->length);
@@ -199,6 +219,7 @@ static bool peer_has(const struct peer *peer, enum peer_news news)
 	case PEER_RUNNING:	return peer->running;
 	case PEER_ANSWERED:	return peer->running || peer->never;
 	case PEER_HASHES:	return peer->n_hashes;
+	case PEER_READY:	return peer->ready;
 	}
 	return false;
 }

@@ -22,6 +22,7 @@ enum peer_news {
 	PEER_RUNNING,		/* the guest */
 	PEER_ANSWERED,		/* what became of the guest: it runs, or never did */
 	PEER_HASHES,		/* those that were asked for */
+	PEER_READY,		/* whoever touches what is missing waits for it */
 };
 
 /**
@@ -40,9 +41,12 @@ enum peer_news {
  * @loaded: its VMM has loaded the stream
  * @running: its guest runs
  * @never: it never did, and can't any more: @err says why
+ * @ready: what is missing there is asked for
+ * @sender: takes what it says that it has, while PEER_READY is waited for
  * @hashes: that it sent, room for WIRE_MAX_PAYLOAD bytes
  * @n_hashes: how many
  * @failed: @err says why
+ * @said: it has: by its own word, and not because a connection was lost
  * @err: see there
  */
 struct peer {
@@ -60,9 +64,12 @@ struct peer {
 	bool loaded;
 	bool running;
 	bool never;
+	bool ready;
+	struct sender *sender;
 	uint64_t *hashes;
 	size_t n_hashes;
 	bool failed;
+	bool said;
 	struct error err;
 };
 

@@ -89,7 +89,8 @@ void receive_break_off(struct reception *r, const struct error *err)
 	if (__atomic_exchange_n(&r->broken, true, __ATOMIC_RELAXED))
 		return;
 	r->why = *err;
-	reason_send(&r->channel, WIRE_FAILED, err);
+	if (!receive_is_lost(r, err))
+		reason_send(&r->channel, WIRE_FAILED, err);
 	channel_stop(&r->channel);
 }
 
@@ -106,7 +107,11 @@ static void *watch_thread(void *data)
 	};
 	struct error err;
 
-	while (poll(fds, ARRAY_SIZE(fds), WATCH_MS) <= 0) {
+	for (;;) {
+		/* Who lets it go now ends a guest that nobody else has. */
+		fds[0].fd = __atomic_load_n(&r->bound, __ATOMIC_RELAXED) ? -1 : r->signals;
+		if (poll(fds, ARRAY_SIZE(fds), WATCH_MS) > 0)
+			break;
 		if (!__atomic_load_n(&r->talking, __ATOMIC_RELAXED) ||
 		    channel_stopped(&r->channel))
 			return NULL;
@@ -174,7 +179,8 @@ static int run(struct reception *r, struct error *err)
 {
 	if (!receive_run(r, err))
 		return 0;
-	reason_send(&r->channel, WIRE_FAILED, err);
+	if (!receive_is_lost(r, err))
+		reason_send(&r->channel, WIRE_FAILED, err);
 	return -1;
 }
 
@@ -186,8 +192,16 @@ static int agree_and_run(struct reception *r, struct error *err)
 	return -1;
 }
 
+static int agree_again_and_run(struct reception *r, struct error *err)
+{
+	if (!receive_agree_again(r, err))
+		return run(r, err);
+	reason_send(&r->channel, WIRE_REFUSE, err);
+	return -1;
+}
+
 /* Talk to the source, and watch the VMM meanwhile. */
-static int attend(struct reception *r, int (*talk)(struct reception *r, struct error *err),
+static int attend(struct reception *r, int (*what)(struct reception *r, struct error *err),
 		  struct error *err)
 {
 	pthread_t thread;
@@ -197,15 +211,40 @@ static int attend(struct reception *r, int (*talk)(struct reception *r, struct e
 	r->talking = true;
 	if (pthread_create(&thread, NULL, watch_thread, r))
 		return error_set(err, EXIT_FAILED, "can't make a thread");
-	ret = talk(r, err);
+	ret = what(r, err);
 	if (ret)
 		channel_stop(&r->channel);
+	if (r->fetch.receiver && r->link.control)
+		fetch_lost(&r->fetch, &r->link);
 	link_end(&r->link);
 	__atomic_store_n(&r->talking, false, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	if (ret && r->broken)
 		*err = r->why;
 	return ret;
+}
+
+/*
+ * Each connection to the source: with post-copy it may come back for what is missing,
+ * else to hear what became of its guest.
+ */
+static int talk(struct reception *r, struct error *err)
+{
+	int ret = attend(r, agree_and_run, err);
+
+	while (ret) {
+		if (receive_is_lost(r, err)) {
+			link_close(&r->link);
+			if (receive_wait_again(r, err))
+				return -1;
+			ret = attend(r, agree_again_and_run, err);
+		} else {
+			if (r->fetch.uffd || receive_doubt(r, err))
+				return -1;
+			ret = attend(r, run, err);
+		}
+	}
+	return 0;
 }
 
 static int receive(struct reception *r, struct error *err)
@@ -219,9 +258,7 @@ static int receive(struct reception *r, struct error *err)
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
 	receive_out_start(r);
-	ret = attend(r, agree_and_run, err);
-	while (ret && !receive_doubt(r, err))
-		ret = attend(r, run, err);
+	ret = talk(r, err);
 	channel_stop(&r->channel);
 	link_close(&r->link);
 	receive_out_summary(r, ret ? err : NULL);
@@ -240,7 +277,7 @@ static int settle(struct reception *r, int ret, struct error *err)
 		out_error(r->out, &more);
 	if (!ret)
 		return 0;
-	if (r->resumed)
+	if (r->resumed && !receive_lacks(r))
 		return error_advise(err, "the guest runs here; the source did not say whether its memory was compared");
 	if (!r->started)
 		return ret;
@@ -252,6 +289,7 @@ static int settle(struct reception *r, int ret, struct error *err)
 
 static void reception_close(struct reception *r)
 {
+	receive_postcopy_close(r);
 	relay_close(&r->relay);
 	intake_free(&r->intake);
 	receiver_close(&r->receiver);
@@ -277,6 +315,7 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 		.out = out,
 		.options = &options,
 		.door.fd = -1,
+		.offer.fd = -1,
 		.channel.fd = -1,
 		.relay.fd = -1,
 		.relay.vmm_fd = -1,

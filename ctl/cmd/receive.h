@@ -7,12 +7,14 @@
 #include "cmd/cmd.h"
 #include "cmd/runs.h"
 #include "cmd/security.h"
+#include "postcopy/fetch.h"
 #include "stream/channel.h"
 #include "stream/door.h"
 #include "stream/intake.h"
 #include "stream/link.h"
 #include "stream/receiver.h"
 #include "stream/relay.h"
+#include "uffd/protocol.h"
 #include "vmm/migration.h"
 
 struct receive_options {
@@ -51,9 +53,18 @@ struct reception_progress {
  * @refused: visitors of it
  * @channel: to the source, for control
  * @hello: its first frame
- * @id: of the migration
  * @link: the channels for memory
  * @intake: takes what comes on them
+ * @id: of the migration
+ * @channels: data channels
+ * @urgent: urgent channels; 0: no post-copy
+ * @codec: that memory may be compressed with
+ * @offer: the VMM's userfaultfd, with post-copy
+ * @fetch: the memory that is missing, with post-copy
+ * @missing: bytes that were missing when the guest was handed over
+ * @blocktime: how long was waited for it
+ * @received_before: bytes over the connections that are gone
+ * @recoveries: connections that were lost after that, and made again
  * @payload: of the frame that is being taken
  * @relay: the VMM's own stream
  * @receiver: writes the memory
@@ -68,6 +79,8 @@ struct reception_progress {
  * @told: the VMM was told to run the guest
  * @resumed: the guest runs here
  * @known: the source has heard of that, or will never say GO
+ * @cancelled: the source has called it off
+ * @bound: the guest runs here and lacks memory: Ctrl-C is not taken; atomic
  * @done: the source has said that all is well
  * @shown: what was shown last
  * @lines: of the screen that is to be drawn anew, -1 if that is no terminal
@@ -86,9 +99,18 @@ struct reception {
 	unsigned int refused;
 	struct channel channel;
 	struct wire_frame hello;
-	uint8_t id[WIRE_ID_SIZE];
 	struct link link;
 	struct intake intake;
+	uint8_t id[WIRE_ID_SIZE];
+	unsigned int channels;
+	unsigned int urgent;
+	enum codec codec;
+	struct uffd_offer offer;
+	struct fetch fetch;
+	uint64_t missing;
+	struct blocktime blocktime;
+	uint64_t received_before;
+	unsigned int recoveries;
 	char *payload;
 	struct relay relay;
 	struct receiver receiver;
@@ -103,6 +125,8 @@ struct reception {
 	bool told;
 	bool resumed;
 	bool known;
+	bool cancelled;
+	bool bound;
 	bool done;
 	struct reception_progress shown;
 	int lines;
@@ -118,6 +142,27 @@ int receive_wait(struct reception *r, struct error *err);
 /* receive_run.c: agree with the source, then take its frames to the end. */
 int receive_agree(struct reception *r, struct error *err);
 int receive_run(struct reception *r, struct error *err);
+/* The data and urgent channels that the source will make, then tell it so. */
+int receive_open_link(struct reception *r, struct error *err);
+int receive_accept(struct reception *r, struct error *err);
+
+/* receive_postcopy.c: before the VMM loads its state; and before it runs without. */
+int receive_postcopy_prepare(struct reception *r, struct error *err);
+int receive_postcopy_forgo(struct reception *r, struct error *err);
+/* What of it the source sends on the control channel. */
+int receive_missing(struct reception *r, const struct wire_frame *frame,
+		    struct error *err);
+int receive_postcopy(struct reception *r, struct error *err);
+/* The guest runs here, and lacks memory. */
+bool receive_lacks(const struct reception *r);
+/* A connection ended with @err: does the source come back? */
+bool receive_is_lost(struct reception *r, const struct error *err);
+/* If so, wait for it; -1: it does not, with the reason. */
+int receive_wait_again(struct reception *r, struct error *err);
+int receive_agree_again(struct reception *r, struct error *err);
+/* All memory is here. */
+int receive_postcopy_end(struct reception *r, struct error *err);
+void receive_postcopy_close(struct reception *r);
 
 /*
  * receive_doubt.c: it failed, @why. If the source may have said GO: wait until it asks,

@@ -20,7 +20,8 @@ static struct reception_progress look(struct reception *r)
 {
 	return (struct reception_progress) {
 		.time = clock_ns(CLOCK_MONOTONIC),
-		.bytes = __atomic_load_n(&r->intake.bytes, __ATOMIC_RELAXED),
+		.bytes = r->received_before +
+			 __atomic_load_n(&r->intake.bytes, __ATOMIC_RELAXED),
 		.pages = __atomic_load_n(&r->receiver.pages, __ATOMIC_RELAXED),
 		.zero_pages = __atomic_load_n(&r->receiver.zero_pages, __ATOMIC_RELAXED),
 	};
@@ -104,7 +105,8 @@ void receive_out_look(struct reception *r)
 	r->shown = now;
 }
 
-enum { RESULT, TOTAL, ALL_PAGES, ALL_ZEROS, ALL_BYTES, CHECKED };
+enum { RESULT, TOTAL, ALL_PAGES, ALL_ZEROS, ALL_BYTES, MISSING, WAITS, WAITED, LONGEST,
+       THREADS, HISTOGRAM, RECOVERIES, CHECKED };
 
 static const struct out_field summary[] = {
 	[RESULT] = { "result", "migration", 0, OUT_TEXT },
@@ -112,8 +114,54 @@ static const struct out_field summary[] = {
 	[ALL_PAGES] = { "pages", "pages", 0, OUT_NUMBER },
 	[ALL_ZEROS] = { "zero_pages", "zero pages", 0, OUT_NUMBER },
 	[ALL_BYTES] = { "received_bytes", "received", 0, OUT_BYTES },
+	[MISSING] = { "postcopy_bytes", "came after the guest ran", 0, OUT_BYTES },
+	[WAITS] = { "blocktime_waits", "  waits for a page", 0, OUT_NUMBER },
+	[WAITED] = { "blocktime_ns", "  of all threads", 0, OUT_TIME },
+	[LONGEST] = { "blocktime_max_ns", "  the longest", 0, OUT_TIME },
+	[THREADS] = { "blocktime_threads", NULL, 0, OUT_TEXT },
+	[HISTOGRAM] = { "blocktime_us_log2", NULL, 0, OUT_TEXT },
+	[RECOVERIES] = { "postcopy_recoveries", "  connected again", 0, OUT_NUMBER },
 	[CHECKED] = { "source_done", NULL, 0, OUT_TEXT },
 };
+
+static json_t *threads_json(const struct blocktime *blocktime)
+{
+	const struct blocktime_thread *thread = blocktime->threads;
+	json_t *threads = json_array();
+
+	for (; thread < blocktime->threads + blocktime->n_threads; thread++)
+		json_array_append_new(threads, json_pack("{s:i, s:I, s:I, s:I}",
+			"tid", (int)thread->tid,
+			"waits", (json_int_t)thread->sum.waits,
+			"total_ns", (json_int_t)thread->sum.total_ns,
+			"max_ns", (json_int_t)thread->sum.max_ns));
+	return threads;
+}
+
+/* How many took less than 1, 2, 4... us. */
+static json_t *histogram_json(const struct blocktime *blocktime)
+{
+	json_t *buckets = json_array();
+	size_t i;
+
+	for (i = 0; i < BLOCKTIME_BUCKETS; i++)
+		json_array_append_new(buckets, json_integer((json_int_t)blocktime->buckets[i]));
+	return buckets;
+}
+
+static void out_postcopy(struct reception *r)
+{
+	const struct blocktime *blocktime = &r->blocktime;
+	struct output *out = r->out;
+
+	out_uint(out, &summary[MISSING], r->missing);
+	out_uint(out, &summary[WAITS], blocktime->sum.waits);
+	out_uint(out, &summary[WAITED], blocktime->sum.total_ns);
+	out_uint(out, &summary[LONGEST], blocktime->sum.max_ns);
+	out_json(out, &summary[THREADS], threads_json(blocktime), NULL);
+	out_json(out, &summary[HISTOGRAM], histogram_json(blocktime), NULL);
+	out_uint(out, &summary[RECOVERIES], r->recoveries);
+}
 
 void receive_out_summary(struct reception *r, const struct error *err)
 {
@@ -131,6 +179,8 @@ void receive_out_summary(struct reception *r, const struct error *err)
 	out_uint(out, &summary[ALL_PAGES], now.pages);
 	out_uint(out, &summary[ALL_ZEROS], now.zero_pages);
 	out_uint(out, &summary[ALL_BYTES], now.bytes);
+	if (r->missing)
+		out_postcopy(r);
 	out_bool(out, &summary[CHECKED], r->done);
 	out_end(out);
 }

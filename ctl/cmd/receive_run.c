@@ -50,6 +50,7 @@ static int take_block(struct reception *r, struct receiver_block *block,
 				 "memory %s has %llu bytes here, and %lld at the source",
 				 id, (unsigned long long)mem->size, (long long)size);
 	*block = (struct receiver_block) {
+		.name = mem->id,
 		.fd = mem->fd,
 		.offset = mem->offset,
 		.size = mem->size,
@@ -93,7 +94,7 @@ static void data_failed(void *data, const struct error *err)
 	struct reception *r = data;
 	int waited;
 
-	for (waited = 0; err->code == EXIT_PEER && waited < EXPLAIN_MS;
+	for (waited = 0; err->code == EXIT_PEER && !r->fetch.uffd && waited < EXPLAIN_MS;
 	     waited += EXPLAIN_STEP_MS) {
 		if (channel_stopped(&r->channel))
 			return;
@@ -115,30 +116,39 @@ static int find_codec(const char *name, enum codec *codec)
 	return -1;
 }
 
-/* The data channels that the source will make. */
-static int take_link(struct reception *r, const json_t *hello, struct error *err)
+static int take_channels(struct reception *r, const json_t *hello, struct error *err)
+{
+	const char *text = NULL, *compress = NULL;
+	int n = 0, urgent = 0, postcopy = 0;
+
+	if (json_unpack((json_t *)hello, "{s:s, s:i, s:s, s?b, s?i}", "id", &text,
+			"channels", &n, "compress", &compress, "postcopy", &postcopy,
+			"urgent", &urgent) ||
+	    link_parse_id(text, r->id) || n < 1 || n > (int)WIRE_MAX_CHANNELS ||
+	    urgent < 0 || urgent > (int)WIRE_MAX_URGENT || !postcopy != !urgent)
+		return error_set(err, EXIT_PEER, "the source's channels can't be understood");
+	if (find_codec(compress, &r->codec))
+		return error_set(err, EXIT_PEER, "the source compresses with %s, which this side does not know",
+				 compress);
+	if (urgent && !r->ops->userfaultfd)
+		return error_set(err, EXIT_VMM, "this VMM hands over no userfaultfd, as post-copy needs it");
+	r->channels = (unsigned int)n;
+	r->urgent = (unsigned int)urgent;
+	return 0;
+}
+
+int receive_open_link(struct reception *r, struct error *err)
 {
 	const struct link_ops ops = {
 		.serve = serve_data,
 		.failed = data_failed,
 		.data = r,
 	};
-	uint8_t id[WIRE_ID_SIZE];
-	const char *text = NULL, *compress = NULL;
-	enum codec codec;
-	int n = 0;
 
-	if (json_unpack((json_t *)hello, "{s:s, s:i, s:s}", "id", &text,
-			"channels", &n, "compress", &compress) ||
-	    link_parse_id(text, id) || n < 1 || n > (int)WIRE_MAX_CHANNELS)
-		return error_set(err, EXIT_PEER, "the source's channels can't be understood");
-	if (find_codec(compress, &codec))
-		return error_set(err, EXIT_PEER, "the source compresses with %s, which this side does not know",
-				 compress);
-	memcpy(r->id, id, sizeof(r->id));
-	if (link_open(&r->link, &r->channel, (unsigned int)n, id, &ops, err))
+	if (link_open(&r->link, &r->channel, r->channels, r->id, &ops, err))
 		return -1;
-	intake_open(&r->intake, &r->link, &r->receiver, codec);
+	r->link.urgent = r->urgent;
+	intake_open(&r->intake, &r->link, &r->receiver, r->codec);
 	return 0;
 }
 
@@ -155,7 +165,7 @@ static int compare_vm(struct reception *r, const json_t *hello,
 	return ret;
 }
 
-static int accept_source(struct reception *r, struct error *err)
+int receive_accept(struct reception *r, struct error *err)
 {
 	json_t *blocks = json_array(), *codecs = json_array(), *reply;
 	char *text;
@@ -167,8 +177,9 @@ static int accept_source(struct reception *r, struct error *err)
 			receiver_is_empty(&r->receiver.blocks[i]) > 0));
 	for (i = 0; i < CODECS; i++)
 		json_array_append_new(codecs, json_string(codec_names[i]));
-	reply = json_pack("{s:i, s:o, s:o}", "version", WIRE_VERSION,
-			  "blocks", blocks, "compress", codecs);
+	reply = json_pack("{s:i, s:o, s:o, s:b, s:b}", "version", WIRE_VERSION,
+			  "blocks", blocks, "compress", codecs, "postcopy", !!r->urgent,
+			  "running", r->resumed);
 	text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 	json_decref(reply);
 	if (!text)
@@ -194,9 +205,11 @@ int receive_agree(struct reception *r, struct error *err)
 	if (!ret)
 		ret = take_blocks(r, json_object_get(hello, "blocks"), err);
 	if (!ret)
-		ret = take_link(r, hello, err);
+		ret = take_channels(r, hello, err);
 	if (!ret)
-		ret = accept_source(r, err);
+		ret = receive_open_link(r, err);
+	if (!ret)
+		ret = receive_accept(r, err);
 	if (!ret)
 		ret = link_listen(&r->link, &r->door, err);
 	if (!ret)
@@ -219,6 +232,7 @@ static int vmm_start(struct reception *r, struct error *err)
 	if (fault("vmm-start", err) || r->ops->save(r->vmm, &r->saved, err) ||
 	    r->ops->prepare_destination(r->vmm, err) ||
 	    relay_open(&r->relay, &r->channel, err) ||
+	    receive_postcopy_prepare(r, err) ||
 	    r->ops->incoming(r->vmm, r->relay.vmm_fd, err))
 		return -1;
 	return relay_start(&r->relay, err);
@@ -258,12 +272,14 @@ static int vmm_end(struct reception *r, struct error *err)
 /* The guest is ours now. One that was paused stays so. */
 static int go(struct reception *r, bool run, struct error *err)
 {
-	if (intake_close(&r->intake, err) || fault("go-taken", err))
+	if ((!r->fetch.uffd && (intake_close(&r->intake, err) ||
+				receive_postcopy_forgo(r, err))) || fault("go-taken", err))
 		return -1;
 	r->told = run;
 	if (run && r->ops->run(r->vmm, err))
 		return -1;
 	r->resumed = true;
+	__atomic_store_n(&r->bound, r->fetch.uffd, __ATOMIC_RELAXED);
 	if (fault("running", err))
 		return -1;
 	return reply(r, WIRE_RUNNING, err);
@@ -304,6 +320,10 @@ static int check_order(const struct reception *r, const struct wire_frame *frame
 		due = r->loaded && !r->resumed;
 	else if (frame->type == WIRE_DONE)
 		due = r->resumed;
+	else if (frame->type == WIRE_MISSING)
+		due = r->urgent && r->saved && !r->loaded && !r->fetch.uffd;
+	else if (frame->type == WIRE_POSTCOPY)
+		due = r->fetch.receiver && (!r->fetch.uffd || r->recoveries);
 	else if (frame->type == WIRE_VMM_DATA || frame->type == WIRE_VMM_END)
 		due = r->saved && !r->loaded;
 	return due ? 0 : error_set(err, EXIT_PEER, "the source sent %s when it was not due",
@@ -328,12 +348,17 @@ static int take_frame(struct reception *r, const struct wire_frame *frame,
 		return go(r, frame->count, err);
 	case WIRE_HASH:
 		return send_hashes(r, frame, err);
+	case WIRE_MISSING:
+		return receive_missing(r, frame, err);
+	case WIRE_POSTCOPY:
+		return receive_postcopy(r, err);
 	case WIRE_CANCEL:
+		r->cancelled = true;
 		return reason_take(r->payload, "the source called the migration off",
 				   err);
 	case WIRE_DONE:
 		r->done = true;
-		return 0;
+		return receive_postcopy_end(r, err);
 	default:
 		return error_set(err, EXIT_PEER,
 				 "the source sent a frame of type %s on the control channel",

@@ -25,7 +25,8 @@
  * @qmp: the source VMM's socket
  * @driver: of that VMM
  * @to: the destination
- * @state: "migrating", "handed-over", "in-doubt"
+ * @state: "migrating", "handed-over", "in-doubt"; "postcopy": the guest runs at the
+ *	destination, and nowhere else ever again
  * @paused: the guest was paused when it was handed over
  */
 struct record {

@@ -90,12 +90,19 @@ static bool runs_here(const struct record *record)
 	return status.running;
 }
 
+/* It ran at the destination, which may not have got all of its memory. */
+static bool is_there(const struct record *record)
+{
+	return !strcmp(record->state, "postcopy");
+}
+
 /* Handed over by a migctl that died is as much in doubt as one that says so. */
 static bool is_in_doubt(const struct record *record)
 {
 	return !strcmp(record->state, "in-doubt") ||
-	       (!strcmp(record->state, "handed-over") &&
-		!record_owner_lives(record) && !runs_here(record));
+	       (!record_owner_lives(record) &&
+		(is_there(record) ||
+		 (!strcmp(record->state, "handed-over") && !runs_here(record))));
 }
 
 static void out_row(struct output *out, const struct record *record)
@@ -114,8 +121,14 @@ static void show_one(const struct record *record, void *data)
 		out_row(data, record);
 }
 
-static int check(const struct record *record, struct error *err)
+static int check(const struct record *record, bool here, struct error *err)
 {
+	if (is_in_doubt(record) && here && is_there(record)) {
+		error_set(err, EXIT_FAILED, "session %llu: the guest has run at the destination, what is here is what it was before",
+			  (unsigned long long)record->session);
+		return error_advise(err, "end the VMM here, then: migctl resolve %llu --there",
+				    (unsigned long long)record->session);
+	}
 	if (is_in_doubt(record))
 		return 0;
 	if (record_owner_lives(record)) {
@@ -175,7 +188,7 @@ int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
 		record_each(show_one, out);
 		return 0;
 	}
-	if (record_read(&record, options.session, err) || check(&record, err) ||
+	if (record_read(&record, options.session, err) || check(&record, options.here, err) ||
 	    (options.here && run_here(&record, err)))
 		return -1;
 	record_remove(&record);

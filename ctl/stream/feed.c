@@ -5,7 +5,6 @@
 #include "stream/feed.h"
 #include "stream/hash.h"
 #include "stream/link.h"
-#include "stream/rate.h"
 #include "stream/sender.h"
 
 #define PLACES	(FEED_RUNS + 1)
@@ -42,8 +41,17 @@ static int frame_send(struct feed *feed, const struct page_run *run, uint64_t sk
 	return 0;
 }
 
-static int run_send(struct feed *feed, const struct page_run *run,
-		    struct sender_stats *sent, struct error *err)
+/**
+ * feed_send() - read pages as they are now, and send them
+ * @feed: open
+ * @run: of a chunk at most
+ * @sent: what was sent is added
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int feed_send(struct feed *feed, const struct page_run *run,
+	      struct sender_stats *sent, struct error *err)
 {
 	uint64_t start = 0, end;
 	bool zero, next;
@@ -204,10 +212,7 @@ static void job_done(struct feed *feed, const struct sender_stats *sent)
 	sender->queued -= feed->jobs[feed->first].run.n * WIRE_PAGE_SIZE;
 	feed->first = (feed->first + 1) % PLACES;
 	feed->n--;
-	sender->stats.pages += sent->pages;
-	sender->stats.zero_pages += sent->zero_pages;
-	sender->stats.bytes += sent->bytes;
-	rate_charge(&sender->paid_until, sender->options.max_bandwidth, sent->bytes);
+	sender_count(sender, sent);
 	if (is_awaited(feed))
 		pthread_cond_signal(&sender->progress);
 }
@@ -229,7 +234,7 @@ static void *feed_thread(void *data)
 		if (job.barrier)
 			ret = barrier_send(feed, job.barrier, &err);
 		else
-			ret = run_send(feed, &job.run, &sent, &err) ||
+			ret = feed_send(feed, &job.run, &sent, &err) ||
 			      test_swap(feed, &job.run, &err);
 		pthread_mutex_lock(&sender->lock);
 		job_done(feed, &sent);
@@ -238,6 +243,26 @@ static void *feed_thread(void *data)
 	if (ret)
 		link_fail(sender->link, &err);
 	return NULL;
+}
+
+/**
+ * feed_open() - get ready to send, by who calls feed_send()
+ * @feed: filled; to be ended also after a failure
+ * @sender: opened so far that memory can be read
+ * @channel: where to
+ * @codec: compress with
+ * @err: why it failed
+ *
+ * Return: 0 or -1.
+ */
+int feed_open(struct feed *feed, struct sender *sender, struct channel *channel,
+	      enum codec codec, struct error *err)
+{
+	*feed = (struct feed) { .sender = sender, .channel = channel };
+	feed->buffer = aligned_alloc(WIRE_PAGE_SIZE, WIRE_CHUNK);
+	if (!feed->buffer)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	return compressor_open(&feed->compressor, codec, sender->options.level, err);
 }
 
 /**
@@ -254,12 +279,7 @@ int feed_start(struct feed *feed, struct sender *sender,
 {
 	int ret;
 
-	*feed = (struct feed) { .sender = sender, .channel = channel };
-	feed->buffer = aligned_alloc(WIRE_PAGE_SIZE, WIRE_CHUNK);
-	if (!feed->buffer)
-		return error_set(err, EXIT_FAILED, "out of memory");
-	if (compressor_open(&feed->compressor, sender->options.codec,
-			    sender->options.level, err))
+	if (feed_open(feed, sender, channel, sender->options.codec, err))
 		return -1;
 	pthread_cond_init(&feed->work, NULL);
 	ret = pthread_create(&feed->thread, NULL, feed_thread, feed);

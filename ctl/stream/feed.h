@@ -17,6 +17,7 @@
 #define FEED_RUNS	4u
 
 struct sender;
+struct sender_stats;
 
 /* Adjacent pages of a block. */
 struct page_run {
@@ -63,6 +64,11 @@ struct feed {
 	uint8_t *buffer;
 };
 
+/* Without a thread. */
+int feed_open(struct feed *feed, struct sender *sender, struct channel *channel,
+	      enum codec codec, struct error *err);
+int feed_send(struct feed *feed, const struct page_run *run,
+	      struct sender_stats *sent, struct error *err);
 int feed_start(struct feed *feed, struct sender *sender,
 	       struct channel *channel, struct error *err);
 /* Under the sender's lock: is there a place for a run? */

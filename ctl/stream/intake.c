@@ -79,7 +79,8 @@ static int take_memory(struct intake *intake, unsigned int index,
 		ret = refuse(index, "memory after the handover", err);
 	} else {
 		lane->busy = true;
-		ret = receiver_apply(intake->receiver, frame, payload, err);
+		ret = intake->ops ? intake->ops->place(intake->data, frame, payload, err) :
+		      receiver_apply(intake->receiver, frame, payload, err);
 	}
 	pthread_mutex_unlock(&lane->lock);
 	return ret;
@@ -91,7 +92,9 @@ static int take_barrier(struct intake *intake, unsigned int index,
 {
 	struct wire_frame frame = { .type = WIRE_BARRIER_DONE, .offset = number };
 	struct intake_lane *lane = &intake->lanes[index];
+	const struct intake_ops *ops = NULL;
 	bool expected, last = false;
+	void *data = NULL;
 
 	pthread_mutex_lock(&intake->lock);
 	expected = number == intake->barrier + 1 && lane->passed == intake->barrier;
@@ -99,6 +102,8 @@ static int take_barrier(struct intake *intake, unsigned int index,
 		pthread_mutex_lock(&lane->lock);
 		lane->passed = number;
 		lane->busy = false;
+		ops = intake->ops;
+		data = intake->data;
 		pthread_mutex_unlock(&lane->lock);
 		last = ++intake->waiting == intake->link->n;
 	}
@@ -109,6 +114,8 @@ static int take_barrier(struct intake *intake, unsigned int index,
 	pthread_mutex_unlock(&intake->lock);
 	if (!expected)
 		return refuse(index, "a barrier that is not the next", err);
+	if (last && ops && ops->settle(data, err))
+		return -1;
 	return last ? channel_send(intake->link->control, &frame, NULL, err) : 0;
 }
 
@@ -203,19 +210,20 @@ static int check_rest(const struct intake *intake, struct error *err)
 	return 0;
 }
 
-static int lock_and_check(struct intake *intake, bool close, struct error *err)
+static void lock_all(struct intake *intake)
 {
 	unsigned int i;
-	int ret;
 
 	for (i = 0; i < intake->link->n; i++)
 		pthread_mutex_lock(&intake->lanes[i].lock);
-	ret = check_rest(intake, err);
-	if (!ret && close)
-		intake->closed = true;
+}
+
+static void unlock_all(struct intake *intake)
+{
+	unsigned int i;
+
 	for (i = 0; i < intake->link->n; i++)
 		pthread_mutex_unlock(&intake->lanes[i].lock);
-	return ret;
 }
 
 /**
@@ -227,7 +235,12 @@ static int lock_and_check(struct intake *intake, bool close, struct error *err)
  */
 int intake_rests(struct intake *intake, struct error *err)
 {
-	return lock_and_check(intake, false, err);
+	int ret;
+
+	lock_all(intake);
+	ret = check_rest(intake, err);
+	unlock_all(intake);
+	return ret;
 }
 
 /**
@@ -241,5 +254,39 @@ int intake_rests(struct intake *intake, struct error *err)
  */
 int intake_close(struct intake *intake, struct error *err)
 {
-	return lock_and_check(intake, true, err);
+	int ret;
+
+	lock_all(intake);
+	ret = check_rest(intake, err);
+	intake->closed = !ret;
+	unlock_all(intake);
+	return ret;
+}
+
+void intake_divert(struct intake *intake, const struct intake_ops *ops, void *data)
+{
+	intake->ops = ops;
+	intake->data = data;
+}
+
+/**
+ * intake_redirect() - somebody else takes the memory that comes from now on
+ * @intake: all its channels have joined
+ * @ops: see there
+ * @data: for them
+ * @err: why it can't be yet
+ *
+ * Return: 0 or -1.
+ */
+int intake_redirect(struct intake *intake, const struct intake_ops *ops, void *data,
+		    struct error *err)
+{
+	int ret;
+
+	lock_all(intake);
+	ret = check_rest(intake, err);
+	if (!ret)
+		intake_divert(intake, ops, data);
+	unlock_all(intake);
+	return ret;
 }

@@ -15,6 +15,18 @@
 #include "stream/receiver.h"
 
 /**
+ * struct intake_ops - who takes the memory instead of the receiver
+ * @place: what receiver_apply() does
+ * @settle: all channels have passed a barrier: wait until what came is in place, and
+ *	what is not is nobody's
+ */
+struct intake_ops {
+	int (*place)(void *data, const struct wire_frame *frame, const void *payload,
+		     struct error *err);
+	int (*settle)(void *data, struct error *err);
+};
+
+/**
  * struct intake - the data channels of the receiver
  * @link: they are its
  * @receiver: writes the memory
@@ -24,6 +36,8 @@
  *	lock guards @passed, the last barrier, and @busy: memory came after it
  * @closed: the memory is not written to any more; guarded by all of the lanes' locks:
  *	who sets it holds all, who reads it one
+ * @ops: who takes the memory; likewise. NULL: @receiver
+ * @data: for them; likewise
  * @lock: guards @barrier and @waiting
  * @barrier: the last one that all have passed
  * @waiting: how many have passed the next one
@@ -39,6 +53,8 @@ struct intake {
 		bool busy;
 	} lanes[WIRE_MAX_CHANNELS];
 	bool closed;
+	const struct intake_ops *ops;
+	void *data;
 	pthread_mutex_t lock;
 	uint64_t barrier;
 	unsigned int waiting;
@@ -60,5 +76,11 @@ int intake_rests(struct intake *intake, struct error *err);
 
 /* If so: from now on nothing is written. */
 int intake_close(struct intake *intake, struct error *err);
+
+/* If so: from now on @ops take it. @ops and @data stay until intake_free(). */
+int intake_redirect(struct intake *intake, const struct intake_ops *ops, void *data,
+		    struct error *err);
+/* Before any channel has joined: they take it from the start. */
+void intake_divert(struct intake *intake, const struct intake_ops *ops, void *data);
 
 #endif /* MIGCTL_INTAKE_H */

@@ -62,9 +62,13 @@ int link_parse_id(const char *text, uint8_t id[WIRE_ID_SIZE])
 	return 0;
 }
 
-void link_label(struct channel *channel, unsigned int index)
+void link_label(const struct link *link, struct channel *channel, unsigned int index)
 {
-	snprintf(channel->label, sizeof(channel->label), "data channel %u", index);
+	if (index < link->n)
+		snprintf(channel->label, sizeof(channel->label), "data channel %u", index);
+	else
+		snprintf(channel->label, sizeof(channel->label), "urgent channel %u",
+			 index - link->n);
 }
 
 /**
@@ -128,7 +132,7 @@ static int join(struct link *link, struct channel *channel, struct error *err)
 }
 
 /**
- * link_connect() - make the data channels
+ * link_connect() - make the data and the urgent channels
  * @link: opened; the destination has accepted
  * @address: where it listens
  * @security: what is allowed
@@ -144,11 +148,11 @@ int link_connect(struct link *link, const char *address,
 {
 	struct channel *channel;
 
-	for (; link->joined < link->n; link->joined++) {
+	for (; link->joined < link_channels(link); link->joined++) {
 		channel = &link->own[link->joined];
 		if (channel_connect(channel, address, security, err))
 			return -1;
-		link_label(channel, link->joined);
+		link_label(link, channel, link->joined);
 		link->channels[link->joined] = channel;
 		if (join(link, channel, err))
 			return -1;
@@ -184,7 +188,7 @@ static void stop_channels(struct link *link)
 	ssize_t n;
 
 	link->stopped = true;
-	for (i = 0; i < link->n; i++) {
+	for (i = 0; i < link_channels(link); i++) {
 		if (link->channels[i])
 			channel_stop(link->channels[i]);
 	}
@@ -228,16 +232,16 @@ void link_stop(struct link *link)
 
 /**
  * link_sent() - how much was sent
- * @link: opened
+ * @link: opened, or all 0
  *
  * Return: bytes on all channels, headers included.
  */
 uint64_t link_sent(struct link *link)
 {
-	uint64_t sent = channel_sent(link->control);
+	uint64_t sent = link->control ? channel_sent(link->control) : 0;
 	unsigned int i;
 
-	for (i = 0; i < link->n; i++) {
+	for (i = 0; i < link_channels(link); i++) {
 		if (link->channels[i])
 			sent += channel_sent(link->channels[i]);
 	}
@@ -282,7 +286,7 @@ void link_close(struct link *link)
 	if (!link->control)
 		return;
 	link_end(link);
-	for (i = 0; i < link->n; i++) {
+	for (i = 0; i < link_channels(link); i++) {
 		if (link->channels[i])
 			channel_close(link->channels[i]);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The connections of one migration: a control channel, and data channels that
- * memory goes over.
+ * The connections of one migration: a control channel, data channels that memory
+ * goes over, and, with post-copy, urgent channels for what the guest waits for: so
+ * that is never behind other memory.
  *
  * Which data channel a page goes over is fixed: chunks of WIRE_CHUNK bytes go
  * round the channels. So the copies of one page are sent on one connection, in
@@ -21,8 +22,9 @@
 #include "stream/channel.h"
 #include "stream/door.h"
 
-/* For all data channels. */
+/* For all channels. */
 #define LINK_JOIN_TIMEOUT_NS	(10 * 1000000000ull)
+#define LINK_MAX		(WIRE_MAX_CHANNELS + WIRE_MAX_URGENT)
 
 struct link;
 
@@ -60,7 +62,9 @@ struct link_server {
  * @ops: see there
  * @id: known to nobody but the two sides
  * @n: data channels
- * @channels: the data channels, NULL where one has not joined yet; on the receiver
+ * @urgent: urgent channels, whose numbers follow; set by the owner before any channel
+ *	is made, 0 without post-copy. They have no thread here
+ * @channels: all of these, NULL where one has not joined yet; on the receiver
  *	guarded by @lock
  * @own: these
  * @servers: the receiver's
@@ -70,7 +74,7 @@ struct link_server {
  * @join_timeout_ns: how long that may take
  * @wake: readable when @greeter shall end
  * @lock: guards what follows
- * @joined: how many data channels have
+ * @joined: how many channels have
  * @stopped: link_stop() was called
  * @broken: the first failure is in @err
  * @err: see there
@@ -80,8 +84,9 @@ struct link {
 	struct link_ops ops;
 	uint8_t id[WIRE_ID_SIZE];
 	unsigned int n;
-	struct channel *channels[WIRE_MAX_CHANNELS];
-	struct channel own[WIRE_MAX_CHANNELS];
+	unsigned int urgent;
+	struct channel *channels[LINK_MAX];
+	struct channel own[LINK_MAX];
 	struct link_server servers[WIRE_MAX_CHANNELS];
 	pthread_t greeter;
 	bool greeting;
@@ -108,28 +113,33 @@ static inline unsigned int link_channel_of(uint32_t block, uint64_t offset,
 	return (unsigned int)((block + offset / WIRE_CHUNK) % n);
 }
 
+static inline unsigned int link_channels(const struct link *link)
+{
+	return link->n + link->urgent;
+}
+
 /* @ops may be NULL on the source. To be closed also after a failure. */
 int link_open(struct link *link, struct channel *control, unsigned int n,
 	      const uint8_t id[WIRE_ID_SIZE], const struct link_ops *ops,
 	      struct error *err);
-/* Source: make the data channels and let them join. */
+/* Source: make the channels and let them join. */
 int link_connect(struct link *link, const char *address,
 		 const struct security *security, struct error *err);
-/* Receiver: let the data channels in, in threads; WIRE_JOINED tells when all are. */
+/* Receiver: let the channels in, in threads; WIRE_JOINED tells when all are. */
 int link_listen(struct link *link, struct door *door, struct error *err);
 /* Name it, for messages. */
-void link_label(struct channel *channel, unsigned int index);
+void link_label(const struct link *link, struct channel *channel, unsigned int index);
 /*
- * What data channel @index has to say after the id; 0 without TLS. Only who has
+ * What channel @index has to say after the id; 0 without TLS. Only who has
  * made it and the control channel knows it.
  */
 int link_tie(struct link *link, struct channel *channel, unsigned int index,
 	     uint8_t tie[WIRE_TIE_SIZE], struct error *err);
 /* The first failure of any of its threads: -1 with the reason. */
 int link_check(struct link *link, struct error *err);
-/* A thread has failed: the data channels end, and ops->failed() is told. */
+/* A thread has failed: the channels end, and ops->failed() is told. */
 void link_fail(struct link *link, const struct error *err);
-/* End all waiting on the data channels. */
+/* End all waiting on the channels, but for the control channel. */
 void link_stop(struct link *link);
 /* And wait for its threads. */
 void link_end(struct link *link);

@@ -57,16 +57,16 @@ static int let_in(struct link *link, struct channel *channel, unsigned int index
 	pthread_mutex_lock(&link->lock);
 	if (link->stopped) {
 		ret = 1;
-	} else if (index >= link->n) {
+	} else if (index >= link_channels(link)) {
 		ret = error_set(err, EXIT_PEER,
 				"data channel %u joins where there are %u",
-				index, link->n);
+				index, link_channels(link));
 	} else if (link->channels[index]) {
 		ret = error_set(err, EXIT_PEER,
 				"data channel %u joins a second time", index);
 	} else {
 		channel_move(&link->own[index], channel);
-		link_label(&link->own[index], index);
+		link_label(link, &link->own[index], index);
 		link->channels[index] = &link->own[index];
 		link->joined++;
 	}
@@ -96,7 +96,7 @@ static int some_missing(const struct link *link, struct error *err)
 	struct error why = *err;
 
 	return error_set(err, why.code, "%u of %u data channels have joined: %.900s",
-			 link->joined, link->n, why.message);
+			 link->joined, link_channels(link), why.message);
 }
 
 /* One that was let in; 1 if there can be no more. */
@@ -114,7 +114,9 @@ static int greet(struct link *link, char *payload, struct error *err)
 		return stopped ? 1 : some_missing(link, err);
 	}
 	ret = let_in(link, &channel, frame.block, err);
-	return ret ? ret : serve(link, frame.block, err);
+	if (ret || frame.block >= link->n)
+		return ret;
+	return serve(link, frame.block, err);
 }
 
 static int greet_all(struct link *link, struct error *err)
@@ -123,13 +125,14 @@ static int greet_all(struct link *link, struct error *err)
 	char payload[DOOR_MAX_FRAME + 1];
 	int ret;
 
-	while (link->joined < link->n) {
+	while (link->joined < link_channels(link)) {
 		ret = greet(link, payload, err);
 		if (ret)
 			return ret > 0 ? 0 : -1;
 	}
-	/* Nobody else is waited for: the name is free. */
-	door_close(link->door);
+	/* Nobody else is waited for: the name is free; but after a loss who had it comes back. */
+	if (!link->urgent)
+		door_close(link->door);
 	return channel_send(link->control, &frame, NULL, err);
 }
 

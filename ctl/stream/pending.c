@@ -27,7 +27,9 @@ int pending_open(struct sender_block *block)
 void pending_close(struct sender_block *block)
 {
 	free(block->pending);
+	free(block->answered);
 	block->pending = NULL;
+	block->answered = NULL;
 }
 
 /* The first page from @from on whose bit is @value, or @n. */
@@ -173,6 +175,40 @@ void pending_give_back(struct sender_block *block, unsigned long *bitmap)
 		block->pending[i] = 0;
 	}
 	block->npending = 0;
+}
+
+void pending_drop(struct sender_block *block, size_t word, unsigned long bits)
+{
+	bits &= block->pending[word];
+	block->pending[word] &= ~bits;
+	block->npending -= (uint64_t)__builtin_popcountl(bits);
+	block->moved += (uint64_t)__builtin_popcountl(bits) * WIRE_PAGE_SIZE;
+}
+
+int pending_open_answered(struct sender_block *block)
+{
+	block->answered = calloc(block_words(block) + 1, sizeof(unsigned long));
+	return block->answered ? 0 : -ENOMEM;
+}
+
+void pending_answered(struct sender_block *block, const struct page_run *run)
+{
+	uint64_t page;
+
+	for (page = run->first; page < run->first + run->n; page++)
+		__atomic_fetch_or(&block->answered[page / WORD_BITS],
+				  1ul << page % WORD_BITS, __ATOMIC_RELAXED);
+}
+
+void pending_drop_answered(struct sender_block *block)
+{
+	size_t i, n = block_words(block);
+
+	for (i = 0; block->answered && i < n; i++) {
+		if (__atomic_load_n(&block->answered[i], __ATOMIC_RELAXED))
+			pending_drop(block, i, __atomic_exchange_n(&block->answered[i], 0,
+								   __ATOMIC_RELAXED));
+	}
 }
 
 bool pending_find(struct sender_block *block, uint64_t max, struct page_run *run)

@@ -24,6 +24,14 @@ void pending_harvest(struct sender_block *block, unsigned long *bitmap);
 void pending_give_back(struct sender_block *block, unsigned long *bitmap);
 /* The next run of a chunk from the block's cursor on; false if there is none. */
 bool pending_find(struct sender_block *block, uint64_t max, struct page_run *run);
+/* These of a word are not, any more. */
+void pending_drop(struct sender_block *block, size_t word, unsigned long bits);
+/* Post-copy: which pages were asked for, and sent; -ENOMEM. */
+int pending_open_answered(struct sender_block *block);
+/* These were, in any thread. */
+void pending_answered(struct sender_block *block, const struct page_run *run);
+/* So they are not pending any more. */
+void pending_drop_answered(struct sender_block *block);
 /* What was found is going to be read and sent. */
 void pending_take(struct sender_block *block, const struct page_run *run);
 

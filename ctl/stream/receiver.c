@@ -149,8 +149,7 @@ static int zeros_write(int fd, uint64_t at, uint64_t size)
 	return 0;
 }
 
-/* Make a range zero and give its memory back, where the file system can. */
-static int range_clear(int fd, uint64_t at, uint64_t size)
+static int range_punch(int fd, uint64_t at, uint64_t size)
 {
 	int ret;
 
@@ -158,10 +157,16 @@ static int range_clear(int fd, uint64_t at, uint64_t size)
 		ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				(off_t)at, (off_t)size);
 	} while (ret && errno == EINTR);
-	if (!ret)
-		return 0;
-	if (errno != EOPNOTSUPP && errno != ENOSYS)
-		return -errno;
+	return ret ? -errno : 0;
+}
+
+/* Make a range zero and give its memory back, where the file system can. */
+static int range_clear(int fd, uint64_t at, uint64_t size)
+{
+	int ret = range_punch(fd, at, size);
+
+	if (ret != -EOPNOTSUPP && ret != -ENOSYS)
+		return ret;
 	return zeros_write(fd, at, size);
 }
 
@@ -171,21 +176,37 @@ static void count(uint64_t *counter, uint64_t n)
 	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
+void receiver_note(struct receiver *receiver, uint32_t block, uint64_t page, uint64_t n,
+		   const uint8_t *data)
+{
+	uint64_t *hashes = receiver->blocks[block].hashes + page, i;
+
+	for (i = 0; i < n; i++)
+		hashes[i] = data ? hash_page(data + i * WIRE_PAGE_SIZE) : hash_zero_page();
+	count(data ? &receiver->pages : &receiver->zero_pages, n);
+}
+
+int receiver_punch(const struct receiver *receiver, uint32_t block, uint64_t page,
+		   uint64_t n, struct error *err)
+{
+	const struct receiver_block *b = &receiver->blocks[block];
+	int ret = range_punch(b->fd, b->offset + page * WIRE_PAGE_SIZE, n * WIRE_PAGE_SIZE);
+
+	return ret ? write_error(receiver, block, -ret, err) : 0;
+}
+
 static int apply_pages(struct receiver *receiver, const struct wire_frame *frame,
 		       const uint8_t *payload, struct error *err)
 {
 	struct receiver_block *block = &receiver->blocks[frame->block];
-	uint64_t *hash = block->hashes + frame->offset / WIRE_PAGE_SIZE;
-	uint32_t at;
 	int ret;
 
 	ret = data_write(block->fd, payload, frame->length,
 			 block->offset + frame->offset);
 	if (ret)
 		return write_error(receiver, frame->block, -ret, err);
-	for (at = 0; at < frame->length; at += WIRE_PAGE_SIZE)
-		*hash++ = hash_page(payload + at);
-	count(&receiver->pages, frame->length / WIRE_PAGE_SIZE);
+	receiver_note(receiver, frame->block, frame->offset / WIRE_PAGE_SIZE,
+		      frame->length / WIRE_PAGE_SIZE, payload);
 	return 0;
 }
 
@@ -193,17 +214,14 @@ static int apply_zero(struct receiver *receiver, const struct wire_frame *frame,
 		      struct error *err)
 {
 	struct receiver_block *block = &receiver->blocks[frame->block];
-	uint64_t first = frame->offset / WIRE_PAGE_SIZE;
-	uint64_t n = frame->count / WIRE_PAGE_SIZE, i;
 	int ret;
 
 	ret = range_clear(block->fd, block->offset + frame->offset,
 			  frame->count);
 	if (ret)
 		return write_error(receiver, frame->block, -ret, err);
-	for (i = first; i < first + n; i++)
-		block->hashes[i] = hash_zero_page();
-	count(&receiver->zero_pages, n);
+	receiver_note(receiver, frame->block, frame->offset / WIRE_PAGE_SIZE,
+		      frame->count / WIRE_PAGE_SIZE, NULL);
 	return 0;
 }
 
@@ -219,8 +237,8 @@ static int refuse(const struct wire_frame *frame, const char *what,
 }
 
 /* The frame comes from outside: nothing in it is believed. */
-static int frame_check(const struct receiver *receiver,
-		       const struct wire_frame *frame, struct error *err)
+int receiver_check(const struct receiver *receiver, const struct wire_frame *frame,
+		   struct error *err)
 {
 	uint64_t size, count = frame->count;
 
@@ -252,7 +270,7 @@ static int frame_check(const struct receiver *receiver,
 int receiver_apply(struct receiver *receiver, const struct wire_frame *frame,
 		   const void *payload, struct error *err)
 {
-	if (frame_check(receiver, frame, err))
+	if (receiver_check(receiver, frame, err))
 		return -1;
 	if (frame->type == WIRE_PAGES)
 		return apply_pages(receiver, frame, payload, err);

@@ -64,4 +64,15 @@ int receiver_is_empty(const struct receiver_block *block);
 int receiver_apply(struct receiver *receiver, const struct wire_frame *frame,
 		   const void *payload, struct error *err);
 
+/* Its two parts, for who puts the memory elsewhere: is it memory of a block? */
+int receiver_check(const struct receiver *receiver, const struct wire_frame *frame,
+		   struct error *err);
+/* These pages were written: @data, or zeros if that is NULL. */
+void receiver_note(struct receiver *receiver, uint32_t block, uint64_t page, uint64_t n,
+		   const uint8_t *data);
+
+/* Have no page there; -1 also where the file can't do that. */
+int receiver_punch(const struct receiver *receiver, uint32_t block, uint64_t page,
+		   uint64_t n, struct error *err);
+
 #endif /* MIGCTL_RECEIVER_H */

@@ -69,7 +69,7 @@ int sender_open(struct sender *sender, struct link *link,
 		.options = *options,
 	};
 	for (i = 0; i < nblocks; i++)
-		blocks[i].pending = NULL;
+		blocks[i].pending = blocks[i].answered = NULL;
 	pthread_mutex_init(&sender->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -109,6 +109,8 @@ void sender_close(struct sender *sender)
 	link_stop(sender->link);
 	for (i = 0; i < WIRE_MAX_CHANNELS; i++)
 		feed_end(&sender->feeds[i]);
+	for (i = 0; i < WIRE_MAX_URGENT; i++)
+		urgent_end(&sender->urgent[i]);
 	for (i = 0; i < sender->nblocks; i++)
 		pending_close(&sender->blocks[i]);
 	free(sender->buffer);
@@ -254,6 +256,14 @@ int sender_read(const struct sender *sender, const struct page_run *run,
 	return 0;
 }
 
+void sender_count(struct sender *sender, const struct sender_stats *sent)
+{
+	sender->stats.pages += sent->pages;
+	sender->stats.zero_pages += sent->zero_pages;
+	sender->stats.bytes += sent->bytes;
+	rate_charge(&sender->paid_until, sender->options.max_bandwidth, sent->bytes);
+}
+
 /* At most @bytes, rounded up, and what the bandwidth limit lets go at once. */
 static uint64_t run_limit(uint64_t rate, uint64_t bytes)
 {
@@ -337,7 +347,10 @@ int sender_send(struct sender *sender, uint64_t bytes, struct error *err)
 	const struct timespec until = soon();
 	uint64_t patience = PATIENCE_NS, paid_until, rate, done;
 	struct page_run run;
+	size_t i;
 
+	for (i = 0; i < sender->nblocks; i++)
+		pending_drop_answered(&sender->blocks[i]);
 	for (done = 0; done < bytes; done += run.n * WIRE_PAGE_SIZE) {
 		if (link_check(sender->link, err))
 			return -1;

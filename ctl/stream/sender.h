@@ -13,6 +13,7 @@
 
 #include "stream/feed.h"
 #include "stream/link.h"
+#include "stream/urgent.h"
 
 /**
  * struct sender_block - a block of guest memory
@@ -23,6 +24,7 @@
  * @pending: bits of pages to send; taken from the kernel's bitmap, and cleared
  *	as they are sent
  * @npending: how many
+ * @answered: post-copy: bits of pages that were asked for and sent, atomic; NULL before
  * @moved: bytes that were given to the channels, or need not be sent; only grows
  * @cursor: where the pass is
  * @empty: the destination's file has no data: what is a hole here need not be
@@ -35,6 +37,7 @@ struct sender_block {
 	uint64_t size;
 	unsigned long *pending;
 	uint64_t npending;
+	unsigned long *answered;
 	uint64_t moved;
 	uint64_t cursor;
 	bool empty;
@@ -45,6 +48,7 @@ struct sender_stats {
 	uint64_t zero_pages;		/* sent as zero runs */
 	uint64_t bytes;			/* on the wire */
 	uint64_t passes;		/* times that all blocks were gone over */
+	uint64_t requests;		/* answered on the urgent channels */
 };
 
 /**
@@ -84,6 +88,7 @@ struct sender {
 	pthread_cond_t progress;	/* what the caller waits for may be there */
 	const struct feed *awaited;	/* a place in its queue */
 	struct feed feeds[WIRE_MAX_CHANNELS];
+	struct urgent urgent[WIRE_MAX_URGENT];
 	uint8_t *buffer;
 };
 
@@ -131,6 +136,19 @@ int sender_barrier(struct sender *sender, uint64_t number, struct error *err);
 void sender_limit(struct sender *sender, uint64_t max_bandwidth);
 struct sender_stats sender_stats(struct sender *sender);
 
+/*
+ * sender_postcopy.c: the guest runs at the destination, or is about to. What is
+ * pending is missing there: WIRE_MISSING says which pages these are, and sender_send()
+ * moves them while requests are answered. After a lost connection all is pending
+ * again (a new sender, sender_first_pass()), but for what WIRE_RECEIVED says.
+ */
+int sender_postcopy(struct sender *sender, struct error *err);
+int sender_missing(struct sender *sender, struct channel *control, struct error *err);
+int sender_received(struct sender *sender, const struct wire_frame *frame,
+		    const void *payload, struct error *err);
+
+/* For those who send, under the lock. */
+void sender_count(struct sender *sender, const struct sender_stats *sent);
 /* For the feeds: the pages of a run, into a buffer that has room for them. */
 int sender_read(const struct sender *sender, const struct page_run *run,
 		uint8_t *buffer, struct error *err);

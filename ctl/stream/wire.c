@@ -31,6 +31,7 @@ struct wire_payload {
 
 #define TEXT	1, WIRE_MAX_PAYLOAD, 1
 #define NONE	0, 0, 1
+#define WORDS	sizeof(uint64_t), WIRE_MAX_PAYLOAD, sizeof(uint64_t)
 
 static const struct wire_payload payloads[] = {
 	[WIRE_HELLO] = { "HELLO", TEXT },
@@ -49,7 +50,7 @@ static const struct wire_payload payloads[] = {
 	[WIRE_VMM_END] = { "VMM_END", NONE },
 	[WIRE_LOADED] = { "LOADED", NONE },
 	[WIRE_HASH] = { "HASH", NONE },
-	[WIRE_HASHES] = { "HASHES", sizeof(uint64_t), WIRE_MAX_PAYLOAD, sizeof(uint64_t) },
+	[WIRE_HASHES] = { "HASHES", WORDS },
 	[WIRE_GO] = { "GO", NONE },
 	[WIRE_RUNNING] = { "RUNNING", NONE },
 	[WIRE_CANCEL] = { "CANCEL", TEXT },
@@ -57,6 +58,12 @@ static const struct wire_payload payloads[] = {
 	[WIRE_DONE] = { "DONE", NONE },
 	[WIRE_ASK] = { "ASK", WIRE_ID_SIZE, WIRE_ID_SIZE, 1 },
 	[WIRE_NEVER] = { "NEVER", TEXT },
+	[WIRE_MISSING] = { "MISSING", WORDS },
+	[WIRE_POSTCOPY] = { "POSTCOPY", NONE },
+	[WIRE_READY] = { "READY", NONE },
+	[WIRE_REQUEST] = { "REQUEST", NONE },
+	[WIRE_RECOVER] = { "RECOVER", TEXT },
+	[WIRE_RECEIVED] = { "RECEIVED", WORDS },
 };
 
 #define WIRE_TYPES	(sizeof(payloads) / sizeof(payloads[0]))

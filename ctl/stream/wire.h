@@ -3,7 +3,8 @@
  * What goes over the connections between migctl migrate and migctl receive:
  * frames, each a header and @length bytes. Little-endian. One connection is the
  * control channel (C), the others are data channels (D), which only the source
- * sends on. Documentation/stream.rst has all of it.
+ * sends on, and with post-copy urgent channels (U), where the destination asks and
+ * the source answers. Documentation/stream.rst has all of it.
  */
 #ifndef MIGCTL_WIRE_H
 #define MIGCTL_WIRE_H
@@ -20,6 +21,8 @@
 #define WIRE_CHUNK		(256u << 10)
 /* Data channels. */
 #define WIRE_MAX_CHANNELS	16u
+/* Urgent channels. */
+#define WIRE_MAX_URGENT		8u
 /* The migration's id. */
 #define WIRE_ID_SIZE		16u
 /* What a data channel says first: the id, and what ties it to the control channel. */
@@ -30,12 +33,12 @@ enum wire_type {
 	WIRE_HELLO = 1,		/* C> JSON: version, id, and the VM's description */
 	WIRE_ACCEPT,		/* C< JSON: for each block whether it is empty */
 	WIRE_REFUSE,		/* C< JSON: reason */
-	WIRE_JOIN,		/* D> the id and the tie: this is data channel number @block */
-	WIRE_JOINED,		/* C< all data channels are there */
-	WIRE_PAGES,		/* D> pages of @block from @offset on */
+	WIRE_JOIN,		/* DU> the id and the tie: this is channel number @block */
+	WIRE_JOINED,		/* C< all data and urgent channels are there */
+	WIRE_PAGES,		/* DU> pages of @block from @offset on */
 	WIRE_PAGES_LZ4,		/* D> the same, @count bytes of memory, compressed */
 	WIRE_PAGES_ZSTD,	/* D> */
-	WIRE_ZERO,		/* D> @count bytes of @block from @offset on are 0 */
+	WIRE_ZERO,		/* DU> @count bytes of @block from @offset on are 0 */
 	WIRE_BARRIER,		/* D> all before it is to be written; @offset: number */
 	WIRE_BARRIER_DONE,	/* C< it is, of all data channels */
 	WIRE_VMM_START,		/* C> the VMM's own stream begins */
@@ -51,6 +54,12 @@ enum wire_type {
 	WIRE_DONE,		/* C> verified, close */
 	WIRE_ASK,		/* C> the id; instead of HELLO: does the guest run? */
 	WIRE_NEVER,		/* C< it never ran, and can't any more; reason in JSON */
+	WIRE_MISSING,		/* C> bitmap: pages of @block from @offset on that are to come */
+	WIRE_POSTCOPY,		/* C> that was all that is missing: ask for it */
+	WIRE_READY,		/* C< whoever touches what is missing waits for it */
+	WIRE_REQUEST,		/* U< send @count bytes of @block from @offset on */
+	WIRE_RECOVER,		/* C> JSON: the id; instead of HELLO, the connection was lost */
+	WIRE_RECEIVED,		/* C< bitmap: pages of @block from @offset on that are there */
 };
 
 /**

@@ -26,7 +26,7 @@ int uffd_claims_open(struct uffd_claims *claims, uint64_t pages, bool record,
 	size_t map = words * sizeof(unsigned long);
 
 	*claims = (struct uffd_claims) { .pages = pages };
-	claims->size = sizeof(*claims->stats) + 3 * map +
+	claims->size = sizeof(*claims->stats) + 4 * map +
 		       (record ? pages * sizeof(*claims->order) : 0);
 	claims->memory = mmap(NULL, claims->size, PROT_READ | PROT_WRITE,
 			      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -39,8 +39,9 @@ int uffd_claims_open(struct uffd_claims *claims, uint64_t pages, bool record,
 	claims->claimed = (void *)(claims->stats + 1);
 	claims->done = claims->claimed + words;
 	claims->removed = claims->done + words;
+	claims->parked = claims->removed + words;
 	if (record)
-		claims->order = (void *)(claims->removed + words);
+		claims->order = (void *)(claims->parked + words);
 	return 0;
 }
 
@@ -62,6 +63,13 @@ static unsigned long bit_set(unsigned long *map, uint64_t page)
 	return __atomic_fetch_or(&map[page / WORD_BITS], bit, __ATOMIC_SEQ_CST) & bit;
 }
 
+static unsigned long bit_clear(unsigned long *map, uint64_t page)
+{
+	unsigned long bit = 1ul << page % WORD_BITS;
+
+	return __atomic_fetch_and(&map[page / WORD_BITS], ~bit, __ATOMIC_SEQ_CST) & bit;
+}
+
 static bool bit_test(const unsigned long *map, uint64_t page)
 {
 	return __atomic_load_n(&map[page / WORD_BITS], __ATOMIC_SEQ_CST) >>
@@ -71,6 +79,15 @@ static bool bit_test(const unsigned long *map, uint64_t page)
 bool uffd_claim(struct uffd_claims *claims, uint64_t page)
 {
 	return !bit_set(claims->claimed, page);
+}
+
+uint64_t uffd_claim_run(struct uffd_claims *claims, uint64_t page, uint64_t n)
+{
+	uint64_t run = 0;
+
+	while (run < n && uffd_claim(claims, page + run))
+		run++;
+	return run;
 }
 
 bool uffd_claim_is_taken(const struct uffd_claims *claims, uint64_t page)
@@ -112,6 +129,51 @@ void uffd_claim_record(struct uffd_claims *claims, uint64_t page)
 	at = __atomic_fetch_add(&claims->stats->recorded, 1, __ATOMIC_RELAXED);
 	if (at < claims->pages)
 		claims->order[at] = page;
+}
+
+void uffd_claim_park(struct uffd_claims *claims, uint64_t page)
+{
+	bit_set(claims->parked, page);
+}
+
+uint64_t uffd_claim_parked(const struct uffd_claims *claims, uint64_t page)
+{
+	unsigned long word;
+
+	while (page < claims->pages) {
+		word = __atomic_load_n(&claims->parked[page / WORD_BITS], __ATOMIC_SEQ_CST);
+		word >>= page % WORD_BITS;
+		if (word)
+			return page + (uint64_t)__builtin_ctzl(word);
+		page += WORD_BITS - page % WORD_BITS;
+	}
+	return claims->pages;
+}
+
+void uffd_claim_unpark(struct uffd_claims *claims, uint64_t page)
+{
+	bit_clear(claims->parked, page);
+	/* Given back meanwhile: it is one of zeros, and stays claimed. */
+	if (bit_test(claims->removed, page))
+		bit_set(claims->done, page);
+	else
+		bit_clear(claims->claimed, page);
+}
+
+void uffd_claims_fill(struct uffd_claims *claims)
+{
+	uint64_t page;
+
+	for (page = 0; page < claims->pages; page++) {
+		claims->claimed[page / WORD_BITS] |= 1ul << page % WORD_BITS;
+		claims->done[page / WORD_BITS] |= 1ul << page % WORD_BITS;
+	}
+}
+
+void uffd_claim_lack(struct uffd_claims *claims, uint64_t page)
+{
+	bit_clear(claims->claimed, page);
+	bit_clear(claims->done, page);
 }
 
 void uffd_claims_recover(struct uffd_claims *claims)

@@ -34,6 +34,7 @@ struct uffd_stats {
  * @claimed: somebody fetches it, or has
  * @done: it is there, or never will be
  * @removed: given back: a fault gets zeros
+ * @parked: claimed, but it can't be had now; uffd_retry() frees it
  * @order: pages in the order of their first faults, @stats.recorded of them
  */
 struct uffd_claims {
@@ -42,6 +43,7 @@ struct uffd_claims {
 	unsigned long *claimed;
 	unsigned long *done;
 	unsigned long *removed;
+	unsigned long *parked;
 	uint64_t *order;
 	/* the rest is their own */
 	void *memory;
@@ -54,12 +56,23 @@ void uffd_claims_close(struct uffd_claims *claims);
 
 /* True for the one who gets the page. */
 bool uffd_claim(struct uffd_claims *claims, uint64_t page);
+/* How many of @n pages are the caller's: from @page on to the first that is not. */
+uint64_t uffd_claim_run(struct uffd_claims *claims, uint64_t page, uint64_t n);
 bool uffd_claim_is_taken(const struct uffd_claims *claims, uint64_t page);
 void uffd_claim_done(struct uffd_claims *claims, uint64_t page);
 bool uffd_claim_is_done(const struct uffd_claims *claims, uint64_t page);
 void uffd_claim_remove(struct uffd_claims *claims, uint64_t page);
 bool uffd_claim_is_removed(const struct uffd_claims *claims, uint64_t page);
 void uffd_claim_record(struct uffd_claims *claims, uint64_t page);
+/* It is claimed by who can't have it now. */
+void uffd_claim_park(struct uffd_claims *claims, uint64_t page);
+/* The first from @page on that is, or @claims->pages. */
+uint64_t uffd_claim_parked(const struct uffd_claims *claims, uint64_t page);
+/* Nobody has it, and it has to be asked for again. */
+void uffd_claim_unpark(struct uffd_claims *claims, uint64_t page);
+/* All pages are there, before anybody works with them; and then these are not. */
+void uffd_claims_fill(struct uffd_claims *claims);
+void uffd_claim_lack(struct uffd_claims *claims, uint64_t page);
 /* Nobody works with them any more: what was claimed and is not there is free. */
 void uffd_claims_recover(struct uffd_claims *claims);
 /* Somebody is loading a page. */

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "uffd/internal.h"
 
 /* One: with more, a thread would let others wait while its page is read from a disk. */
@@ -108,6 +109,8 @@ static int load_one(struct uffd *uffd, struct uffd_channel *channel,
 		    const struct uffd_region *region, uint64_t page,
 		    struct error *err)
 {
+	int ret;
+
 	if (uffd_claim_is_removed(uffd->claims, region->first + page) ||
 	    uffd_claim_is_done(uffd->claims, region->first + page)) {
 		/*
@@ -115,7 +118,9 @@ static int load_one(struct uffd *uffd, struct uffd_channel *channel,
 		 * asked too late; or it was given back without an event.
 		 */
 		uffd_count(&uffd->claims->stats->zero_faults, 1);
-		return uffd_place_zero(uffd, region, page, channel, err);
+		ret = uffd_place_zero(uffd, region, page, channel, err);
+		blocktime_end(&uffd->clock, region->first + page, 1, now_ns());
+		return ret;
 	}
 	/* Whoever loads it wakes all that wait for it. */
 	if (uffd_claim_is_taken(uffd->claims, region->first + page))
@@ -145,6 +150,9 @@ static int fault_take(struct uffd_thread *thread, const struct uffd_msg *msg,
 					     page, err);
 		return error_set(err, EXIT_PEER, "the VMM write-protects memory that is loaded");
 	}
+	/* Before it is seen whether the page is there: it may be put there meanwhile. */
+	blocktime_begin(&uffd->clock, region->first + page, msg->arg.pagefault.feat.ptid,
+			now_ns());
 	uffd_claim_record(uffd->claims, region->first + page);
 	return load_one(uffd, &thread->channel, region, page, err);
 }

@@ -32,6 +32,7 @@ struct uffd_thread {
  * @own_claims: what @claims points at if nobody shares it
  * @threads: that handle faults
  * @n_threads: that were started
+ * @clock: how long was waited for pages
  * @protected: from now on pages are saved before they change; under @lock
  * @lock: held to read messages; shared, to put pages in place, or to say that they are
  *	saved: a page that the VMM gives back is not put there again afterwards
@@ -52,6 +53,7 @@ struct uffd {
 	struct uffd_claims own_claims;
 	struct uffd_thread *threads;
 	unsigned int n_threads;
+	struct blocktime_clock clock;
 	bool protected;
 	pthread_rwlock_t lock;
 	pthread_mutex_t err_lock;
@@ -68,6 +70,8 @@ static inline bool uffd_is_released(const struct uffd *uffd)
 /* fault.c: what each of the threads does. */
 void *uffd_fault_thread(void *data);
 void uffd_fail(struct uffd *uffd, const struct error *err);
+/* These pages, as the claims number them, are in place, or never will be. */
+void uffd_arrived(struct uffd *uffd, uint64_t page, uint64_t n);
 
 /* setup.c: pages that nobody had. */
 const struct uffd_region *uffd_run_claim(struct uffd *uffd,

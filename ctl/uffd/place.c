@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "common/clock.h"
 #include "uffd/internal.h"
 
 /* Pages that are put in place without letting a fault be read meanwhile. */
@@ -40,6 +41,20 @@ int uffd_wake(struct uffd *uffd, uint64_t start, uint64_t size, struct error *er
 	if (!ioctl(uffd->fd, UFFDIO_WAKE, &range))
 		return 0;
 	return uffd_ioctl_error(errno, "waking who waits for a page", err);
+}
+
+void uffd_arrived(struct uffd *uffd, uint64_t page, uint64_t n)
+{
+	uint64_t i;
+
+	for (i = 0; i < n; i++)
+		uffd_claim_done(uffd->claims, page + i);
+	blocktime_end(&uffd->clock, page, n, now_ns());
+}
+
+void uffd_blocktime(struct uffd *uffd, struct blocktime *result)
+{
+	blocktime_get(&uffd->clock, result);
 }
 
 /* One attempt; the bytes that were put in place, or a negative errno. */
@@ -129,7 +144,7 @@ static int64_t batch_put(struct uffd *uffd, const struct uffd_region *region,
 int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t page,
 	       uint64_t n, enum uffd_kind kind, const char *buffer, struct error *err)
 {
-	uint64_t size = region->page_size, batch = BATCH_BYTES / size, i, put;
+	uint64_t size = region->page_size, batch = BATCH_BYTES / size, put;
 	int64_t ret;
 
 	while (n) {
@@ -157,8 +172,7 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 		if (ret <= 0)
 			return uffd_ioctl_error((int)-ret, "loading a page", err);
 		put = (uint64_t)ret / size;
-		for (i = 0; i < put; i++)
-			uffd_claim_done(uffd->claims, region->first + page + i);
+		uffd_arrived(uffd, region->first + page, put);
 		uffd_count(&uffd->claims->stats->loaded, put);
 		page += put;
 		n -= put;
@@ -230,7 +244,6 @@ void uffd_poison(struct uffd *uffd, const struct uffd_region *region, uint64_t p
 			.len = n * region->page_size,
 		},
 	};
-	uint64_t i;
 
 	while (ioctl(uffd->fd, UFFDIO_POISON, &poison)) {
 		if (errno != EAGAIN) {
@@ -239,7 +252,6 @@ void uffd_poison(struct uffd *uffd, const struct uffd_region *region, uint64_t p
 		}
 		sched_yield();
 	}
-	for (i = 0; i < n; i++)
-		uffd_claim_done(uffd->claims, region->first + page + i);
+	uffd_arrived(uffd, region->first + page, n);
 	uffd_count(&uffd->claims->stats->poisoned, n);
 }

@@ -189,6 +189,7 @@ static void locks_init(struct uffd *uffd)
 	pthread_rwlock_init(&uffd->lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&uffd->err_lock, NULL);
+	blocktime_open(&uffd->clock);
 }
 
 /**
@@ -281,6 +282,7 @@ void uffd_stop(struct uffd *uffd)
 	uffd_claims_close(&uffd->own_claims);
 	pthread_rwlock_destroy(&uffd->lock);
 	pthread_mutex_destroy(&uffd->err_lock);
+	blocktime_close(&uffd->clock);
 	free(uffd->threads);
 	free(uffd->regions);
 	free(uffd);
@@ -319,14 +321,64 @@ int uffd_release(struct uffd *uffd, struct error *err)
 	return 0;
 }
 
-/* Of a run: how many pages from its first on, none of which anybody had, are ours. */
-static uint64_t claim_run(struct uffd *uffd, uint64_t page, uint64_t n)
+static int run_place(struct uffd *uffd, const struct uffd_region *region, uint64_t page,
+		     uint64_t n, enum uffd_kind kind, const char *buffer, struct error *err)
 {
-	uint64_t run = 0;
+	if (!uffd_place(uffd, region, page, n, kind, buffer, err))
+		return 0;
+	/* Nobody else will: who waits for it does for ever. */
+	uffd_count(&uffd->claims->stats->stuck, 1);
+	return -1;
+}
 
-	while (run < n && uffd_claim(uffd->claims, page + run))
-		run++;
-	return run;
+/**
+ * uffd_give() - put pages in place that came unasked
+ * @uffd: set up
+ * @page: the first, as the claims number them; the caller has claimed them
+ * @n: how many, of one region
+ * @kind: what they are
+ * @buffer: their contents, for UFFD_DATA
+ * @err: why it failed
+ *
+ * Whoever waits for them is woken.
+ *
+ * Return: 0 or -1.
+ */
+int uffd_give(struct uffd *uffd, uint64_t page, uint64_t n, enum uffd_kind kind,
+	      const char *buffer, struct error *err)
+{
+	const struct uffd_region *region;
+
+	region = uffd_region_of_page(uffd->regions, uffd->n, page);
+	if (!region)
+		return error_set(err, EXIT_FAILED, "there is no such page");
+	return run_place(uffd, region, page - region->first, n, kind, buffer, err);
+}
+
+/**
+ * uffd_retry() - pages that could not be had can be
+ * @uffd: set up
+ * @err: why it failed
+ *
+ * Who waits for one that was parked touches it again.
+ *
+ * Return: 0 or -1.
+ */
+int uffd_retry(struct uffd *uffd, struct error *err)
+{
+	const struct uffd_region *region;
+	uint64_t page = 0;
+
+	for (;; page++) {
+		page = uffd_claim_parked(uffd->claims, page);
+		if (page >= uffd->claims->pages)
+			return 0;
+		uffd_claim_unpark(uffd->claims, page);
+		region = uffd_region_of_page(uffd->regions, uffd->n, page);
+		if (uffd_wake(uffd, region->start + (page - region->first) * region->page_size,
+			      region->page_size, err))
+			return -1;
+	}
 }
 
 /*
@@ -348,7 +400,7 @@ const struct uffd_region *uffd_run_claim(struct uffd *uffd,
 	room = channel->size / region->page_size;
 	if (n > left)
 		n = left;
-	*run = claim_run(uffd, page, n < room ? n : room ? room : 1);
+	*run = uffd_claim_run(uffd->claims, page, n < room ? n : room ? room : 1);
 	return region;
 }
 
@@ -385,19 +437,20 @@ static int run_load(struct uffd *uffd, struct uffd_channel *channel,
 	bool minor = region->modes & UFFD_MINOR;
 	char *buffer = minor ? region->alias + offset : channel->buffer;
 	enum uffd_kind kind = UFFD_DATA;
+	int ret;
 
-	if (uffd->ops->load(uffd->data, region->offset + offset, n * region->page_size,
-			    buffer, &kind, err))
+	ret = uffd->ops->load(uffd->data, region->offset + offset, n * region->page_size,
+			      buffer, &kind, err);
+	/* Parked: uffd_retry() tells who waits. */
+	if (ret > 0)
+		return 0;
+	if (ret)
 		return run_load_apart(uffd, channel, region, page, n, err);
 	if (kind == UFFD_ZERO && (minor || region->page_size > 4096)) {
 		memset(buffer, 0, n * region->page_size);
 		kind = UFFD_DATA;
 	}
-	if (!uffd_place(uffd, region, page, n, kind, buffer, err))
-		return 0;
-	/* Nobody else will: who waits for it does for ever. */
-	uffd_count(&uffd->claims->stats->stuck, 1);
-	return -1;
+	return run_place(uffd, region, page, n, kind, buffer, err);
 }
 
 /**

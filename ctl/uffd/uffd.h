@@ -18,6 +18,7 @@
 #include <linux/userfaultfd.h>
 
 #include "common/error.h"
+#include "uffd/blocktime.h"
 #include "uffd/claims.h"
 
 /* What the headers of Linux 6.1 do not have yet. */
@@ -74,7 +75,8 @@ enum uffd_kind {
  * struct uffd_ops - what a user of it does
  * @load: supply @size bytes at @offset, in whole pages of the region; @kind says
  *	whether they are in @buffer. From several threads at once, never twice for a
- *	page
+ *	page. 1: they can't be had now, and were parked, see uffd_claim_park(): who waits
+ *	for them goes on waiting until uffd_retry()
  * @written: pages of a UFFD_WRITE region may be written after this: save @size bytes
  *	at @offset, which the caller can read; @buffer has room for them, and is this
  *	thread's. From several threads at once, never twice for a page
@@ -130,9 +132,14 @@ void uffd_channel_close(struct uffd_channel *channel);
 
 int uffd_load(struct uffd *uffd, struct uffd_channel *channel, uint64_t page,
 	      uint64_t n, struct error *err);
+int uffd_give(struct uffd *uffd, uint64_t page, uint64_t n, enum uffd_kind kind,
+	      const char *buffer, struct error *err);
+int uffd_retry(struct uffd *uffd, struct error *err);
 int uffd_protect(struct uffd *uffd, struct error *err);
 int uffd_save(struct uffd *uffd, struct uffd_channel *channel, uint64_t page,
 	      uint64_t n, struct error *err);
+/* How long was waited for pages so far. */
+void uffd_blocktime(struct uffd *uffd, struct blocktime *result);
 bool uffd_failed(struct uffd *uffd, struct error *err);
 /* Readable once something has failed. */
 int uffd_failed_fd(const struct uffd *uffd);

@@ -275,6 +275,8 @@ const struct vmm_migration_ops vmm_handover_migration = {
 	.ran = handover_ran,
 	.run = handover_run,
 	.quit = handover_quit,
+	.userfaultfd = handover_userfaultfd,
+	.release = handover_release,
 	.connection = handover_connection,
 	.take_over = handover_take_over,
 };

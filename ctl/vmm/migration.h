@@ -14,6 +14,8 @@
 #include "common/error.h"
 #include "vmm/vmm.h"
 
+struct uffd_offer;
+
 /* Where the VMM's own migration stands. */
 enum vmm_phase {
 	VMM_NONE,		/* never started */
@@ -76,6 +78,9 @@ struct vmm_status {
  * @ran: did the guest run when the migration was started?
  * @run: let the guest run (cont)
  * @quit: end the VMM
+ * @userfaultfd: have all of its memory registered for UFFD_*, and hand over its
+ *	userfaultfd; the regions are its memory back ends, in their order. NULL: it can't
+ * @release: that is over: its memory is its own again
  * @connection: the descriptor that commands go through
  * @take_over: in a process forked from the one that opened @vmm and died,
  *	however: make the connection usable again. EXIT_GONE if the VMM has ended
@@ -101,6 +106,9 @@ struct vmm_migration_ops {
 	bool (*ran)(struct vmm *vmm);
 	int (*run)(struct vmm *vmm, struct error *err);
 	int (*quit)(struct vmm *vmm, struct error *err);
+	int (*userfaultfd)(struct vmm *vmm, unsigned int modes, struct uffd_offer *offer,
+			   struct error *err);
+	int (*release)(struct vmm *vmm, struct error *err);
 	int (*connection)(struct vmm *vmm);
 	int (*take_over)(struct vmm *vmm, struct error *err);
 };

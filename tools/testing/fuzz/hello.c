@@ -10,6 +10,15 @@
 static json_t *here;
 static struct vmm_memory memory[2];
 
+static int userfaultfd(struct vmm *vmm, unsigned int modes, struct uffd_offer *offer,
+		       struct error *err)
+{
+	(void)vmm;
+	(void)modes;
+	(void)offer;
+	return error_set(err, EXIT_VMM, "there is none");
+}
+
 static int describe(struct vmm *vmm, json_t **description, struct error *err)
 {
 	(void)vmm;
@@ -38,7 +47,9 @@ static void setup(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct vmm_migration_ops ops = { .describe = describe };
+	static const struct vmm_migration_ops ops = {
+		.describe = describe, .userfaultfd = userfaultfd,
+	};
 	struct reception r = { .ops = &ops, .memory = memory, .n_memory = 1 };
 	char *text = fuzz_text(data, size);
 	struct channel channel = { .peer = "fuzz" };
@@ -53,7 +64,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_hello(NULL, &channel, &frame, text, &err);
 	/* Each by itself: a description that fits is hard to come by. */
 	compare_vm(&r, hello, &err);
-	take_link(&r, hello, &err);
+	if (!take_channels(&r, hello, &err)) {
+		FUZZ_ASSERT(r.channels >= 1 && r.channels <= WIRE_MAX_CHANNELS &&
+			    r.urgent <= WIRE_MAX_URGENT);
+		receive_open_link(&r, &err);
+	}
 	if (!take_blocks(&r, json_object_get(hello, "blocks"), &err))
 		FUZZ_ASSERT(r.receiver.nblocks == 1);
 	receiver_close(&r.receiver);

@@ -43,6 +43,9 @@ static const struct {
 		   "\"kind\":\"file\",\"share\":true,\"file\":true}],"
 		   "\"blocks\":[{\"name\":\"m0\",\"size\":65536}]},"
 		   "\"blocks\":[{\"id\":\"m0\",\"size\":65536}]}" },
+	{ "hello", "{\"version\":2,\"id\":\"00112233445566778899aabbccddeeff\",\"channels\":2,"
+		   "\"compress\":\"none\",\"vm\":{},\"blocks\":[],\"postcopy\":true,"
+		   "\"urgent\":2}" },
 	{ "hello", "{\"message\":\"why\",\"advice\":\"what to do\"}" },
 	{ "answer", "\x02{\"blocks\":[{\"empty\":true}],\"compress\":[\"lz4\",\"zstd\"]}" },
 	{ "answer", "\x03{\"message\":\"why\",\"advice\":\"what to do\"}" },
@@ -120,6 +123,8 @@ static void frames(void)
 	put("door", all, frame_put(all, frame, "{}"));
 	frame = (struct wire_frame){ .type = WIRE_JOIN, .length = WIRE_JOIN_SIZE };
 	put("door", all, frame_put(all, frame, page));
+	frame = (struct wire_frame){ .type = WIRE_RECOVER, .length = 2 };
+	put("door", all, frame_put(all, frame, "{}"));
 }
 
 /* Messages of the family, of the error kind, and of the controller. */

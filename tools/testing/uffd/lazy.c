@@ -24,6 +24,7 @@ const char *lazy_register(struct lazy *lazy, const struct machine *m, uint64_t m
 	};
 
 	api.features = UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_MISSING_SHMEM |
+		       UFFD_FEATURE_THREAD_ID |
 		       (modes & UFFDIO_REGISTER_MODE_WP ?
 			UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM : 0);
 	lazy->fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);

@@ -7,6 +7,10 @@
 #define pending_harvest		drop_harvest
 #define pending_give_back	drop_give_back
 #define pending_find		drop_find
+#define pending_drop		drop_drop
+#define pending_open_answered	drop_open_answered
+#define pending_answered	drop_answered
+#define pending_drop_answered	drop_drop_answered
 #define pending_take		drop_take
 #include "stream/pending.c"
 

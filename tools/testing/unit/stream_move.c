@@ -95,8 +95,10 @@ void move_listen(struct move *move)
 	CHECK_EQ(link_open(&move->source, &move->control[0], n, id, NULL, &err), 0);
 	CHECK_EQ(link_open(&move->destination, &move->control[1], n, id, &ops,
 			   &err), 0);
+	move->source.urgent = move->destination.urgent = move->urgent;
 	intake_open(&move->intake, &move->destination, &move->receiver,
 		    move->codec);
+	intake_divert(&move->intake, move->ops, move->ops_data);
 	if (move->join_timeout_ns)
 		move->destination.join_timeout_ns = move->join_timeout_ns;
 	CHECK_EQ(link_listen(&move->destination, &move->door, &err), 0);

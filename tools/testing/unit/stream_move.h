@@ -21,6 +21,9 @@
  * @from: the source's, memfds
  * @to: the destination's, memfds
  * @channels: that memory goes over; 0: one
+ * @urgent: and what is asked for
+ * @ops: who takes the memory at the destination, or NULL: @receiver
+ * @ops_data: for them
  * @codec: that it is compressed with
  * @control: the control channel's two ends
  * @security: what they are allowed
@@ -44,6 +47,9 @@ struct move {
 	struct sender_block from[MOVE_BLOCKS];
 	struct receiver_block to[MOVE_BLOCKS];
 	unsigned int channels;
+	unsigned int urgent;
+	const struct intake_ops *ops;
+	void *ops_data;
 	enum codec codec;
 	struct channel control[2];
 	struct security security;

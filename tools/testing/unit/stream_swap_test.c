@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The mover of TEST_SWAP=N, under names of its own: is its fault found? */
 #define MIGCTL_TEST_SWAP		10
+#define feed_open(...)			swap_feed_open(__VA_ARGS__)
+#define feed_send(...)			swap_feed_send(__VA_ARGS__)
 #define feed_start(...)			swap_feed_start(__VA_ARGS__)
 #define feed_has_place(...)		swap_feed_has_place(__VA_ARGS__)
 #define feed_push(...)			swap_feed_push(__VA_ARGS__)
@@ -14,6 +16,7 @@
 #define sender_read(...)		swap_sender_read(__VA_ARGS__)
 #define sender_send(...)		swap_sender_send(__VA_ARGS__)
 #define sender_barrier(...)		swap_sender_barrier(__VA_ARGS__)
+#define sender_count(...)		swap_sender_count(__VA_ARGS__)
 #define sender_limit(...)		swap_sender_limit(__VA_ARGS__)
 #define sender_stats(...)		swap_sender_stats(__VA_ARGS__)
 #define sender_hash(...)		swap_sender_hash(__VA_ARGS__)

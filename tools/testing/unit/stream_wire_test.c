@@ -67,7 +67,7 @@ TEST(wire_types_and_their_lengths)
 {
 	uint32_t type;
 
-	for (type = WIRE_HELLO; type <= WIRE_NEVER; type++) {
+	for (type = WIRE_HELLO; type <= WIRE_RECEIVED; type++) {
 		CHECK_EQ(decode(type, WIRE_MAX_PAYLOAD + 1), -EPROTO);
 		CHECK_EQ(decode(type, WIRE_MAX_PAYLOAD + WIRE_PAGE_SIZE), -EPROTO);
 		CHECK_EQ(decode(type, UINT32_MAX), -EPROTO);
@@ -76,7 +76,7 @@ TEST(wire_types_and_their_lengths)
 		CHECK_EQ(decode(type, longest(type) + 1), -EPROTO);
 	}
 	CHECK_EQ(decode(0, 0), -EPROTO);
-	CHECK_EQ(decode(WIRE_NEVER + 1, 0), -EPROTO);
+	CHECK_EQ(decode(WIRE_RECEIVED + 1, 0), -EPROTO);
 	CHECK_EQ(decode(UINT32_MAX, 0), -EPROTO);
 	CHECK_EQ(decode(WIRE_HELLO, 1), 0);
 	CHECK_EQ(decode(WIRE_JOIN, WIRE_JOIN_SIZE - 1), -EPROTO);
@@ -89,6 +89,9 @@ TEST(wire_types_and_their_lengths)
 	CHECK_EQ(decode(WIRE_HASHES, 8), 0);
 	CHECK_EQ(decode(WIRE_HASHES, 12), -EPROTO);
 	CHECK_EQ(decode(WIRE_GO, 1), -EPROTO);
+	CHECK_EQ(decode(WIRE_MISSING, 8), 0);
+	CHECK_EQ(decode(WIRE_RECEIVED, 4), -EPROTO);
+	CHECK_EQ(decode(WIRE_REQUEST, 8), -EPROTO);
 }
 
 TEST(wire_refuses_what_has_not_its_magic)
@@ -144,11 +147,11 @@ TEST(wire_types_have_names)
 {
 	uint32_t type;
 
-	for (type = WIRE_HELLO; type <= WIRE_NEVER; type++)
+	for (type = WIRE_HELLO; type <= WIRE_RECEIVED; type++)
 		CHECK(strcmp(wire_type_name(type), "unknown"));
 	CHECK_STR(wire_type_name(WIRE_PAGES_ZSTD), "PAGES_ZSTD");
 	CHECK_STR(wire_type_name(0), "unknown");
-	CHECK_STR(wire_type_name(WIRE_NEVER + 1), "unknown");
+	CHECK_STR(wire_type_name(WIRE_RECEIVED + 1), "unknown");
 }
 
 TEST(zero_page_is_one_without_a_set_bit)
