@@ -192,7 +192,8 @@ int migrate_postcopy_run(struct migration *m, struct error *err);
 /* migrate_verify.c: compare all pages with the destination's hashes. */
 int migrate_verify(struct migration *m, struct error *err);
 
-/* migrate_output.c */
+/* migrate_output.c: why it does what it does; and what the user sees. */
+enum policy_reason migrate_reason(const struct migration *m);
 void migrate_out_start(struct migration *m);
 /* Now and then; with @iteration, one has ended. */
 void migrate_out_look(struct migration *m, bool iteration);

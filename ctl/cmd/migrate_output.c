@@ -46,16 +46,22 @@ static uint64_t sent_bytes(struct migration *m)
 }
 
 /* The action's reason says more, if there is one. */
+enum policy_reason migrate_reason(const struct migration *m)
+{
+	if (m->decision.verdict != POLICY_SWITCHOVER &&
+	    m->action.reason != POLICY_REASON_PROGRESS &&
+	    m->action.reason != POLICY_REASON_MORE_TO_MOVE)
+		return m->action.reason;
+	return m->decision.reason;
+}
+
 static const char *reason_of(const struct migration *m)
 {
 	if (m->forced)
 		return "forced";
 	if (m->decision.verdict == POLICY_SWITCHOVER)
 		return "switch over";
-	if (m->action.reason != POLICY_REASON_PROGRESS &&
-	    m->action.reason != POLICY_REASON_MORE_TO_MOVE)
-		return policy_reason_name(m->action.reason);
-	return policy_reason_name(m->decision.reason);
+	return policy_reason_name(migrate_reason(m));
 }
 
 /* How much is equal at both sides, at the best moment so far: it only grows. */

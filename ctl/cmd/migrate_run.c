@@ -20,7 +20,7 @@
 int migrate_set_phase(struct migration *m, enum migtrack_phase phase,
 		      struct error *err)
 {
-	if (tracker_publish(&m->tracker, &m->policy, phase, m->verdict,
+	if (tracker_publish(&m->tracker, &m->policy, phase, m->verdict, migrate_reason(m),
 			    "can't publish the migration's phase", err))
 		return -1;
 	m->phase = phase;

@@ -221,7 +221,7 @@ void out_known(struct output *out, const struct out_field *field,
 
 int tracker_publish(const struct tracker *tracker, const struct policy *policy,
 		    enum migtrack_phase phase, enum migtrack_verdict verdict,
-		    const char *failed, struct error *err)
+		    enum policy_reason reason, const char *failed, struct error *err)
 {
 	struct migtrack_session published = {
 		.phase = phase,
@@ -230,6 +230,7 @@ int tracker_publish(const struct tracker *tracker, const struct policy *policy,
 		.bandwidth_source = policy->bandwidth_source,
 		.expected_downtime_ns = policy_expected_downtime(policy),
 		.verdict = verdict,
+		.reason = verdict ? reason_published(reason) : MIGTRACK_REASON_NONE,
 	};
 	int ret = migtrack_session_set(tracker->mt, tracker->fd, &published);
 

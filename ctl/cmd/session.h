@@ -49,10 +49,10 @@ void out_remaining(struct output *out, const struct out_field *field,
 enum migtrack_verdict verdict_published(enum policy_verdict verdict);
 enum migtrack_reason reason_published(enum policy_reason reason);
 
-/* Tells listeners where the migration of @tracker's session stands. */
+/* Tells listeners where the migration of @tracker's session stands. @reason is @verdict's. */
 int tracker_publish(const struct tracker *tracker, const struct policy *policy,
 		    enum migtrack_phase phase, enum migtrack_verdict verdict,
-		    const char *failed, struct error *err);
+		    enum policy_reason reason, const char *failed, struct error *err);
 const char *verdict_name(uint32_t verdict);
 const char *reason_name(uint32_t reason);
 const char *phase_name(uint32_t phase);

@@ -58,6 +58,7 @@ struct snapshot_times {
  * @signals: Ctrl-C and migctl cancel
  * @phase: published
  * @verdict: likewise
+ * @reason: of that
  * @sample: what was copied since the last sample was taken
  * @sync: results of the last sync
  * @times: see there
@@ -87,6 +88,7 @@ struct taking {
 	int signals;
 	enum migtrack_phase phase;
 	enum migtrack_verdict verdict;
+	enum policy_reason reason;
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
 	struct snapshot_times times;

@@ -28,7 +28,7 @@ int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *er
 {
 	/* One that is live needs no session of the kernel. */
 	if (t->tracker.fd >= 0 &&
-	    tracker_publish(&t->tracker, &t->policy, phase, t->verdict,
+	    tracker_publish(&t->tracker, &t->policy, phase, t->verdict, t->reason,
 			    "can't publish the snapshot's phase", err))
 		return -1;
 	t->phase = phase;
@@ -132,6 +132,7 @@ static int iterate(struct taking *t, struct policy_decision *decision,
 		t->sample = (struct policy_sample){};
 	snapshot_out_iteration(t, decision, t->sync.sync_time_ns - before);
 	t->verdict = verdict_published(decision->verdict);
+	t->reason = decision->reason;
 	return snapshot_phase(t, MIGTRACK_PHASE_PRECOPY, err);
 }
 
@@ -140,6 +141,7 @@ static int give_up(struct taking *t, struct error *err)
 	char left[UNIT_TEXT_SIZE], limit[UNIT_TEXT_SIZE], time[UNIT_TEXT_SIZE];
 
 	t->verdict = verdict_published(POLICY_GIVE_UP);
+	t->reason = POLICY_REASON_TIMEOUT;
 	error_set(err, EXIT_TIMEOUT,
 		  "not converged within %s: %s are left, and %s can be copied while the guest is paused",
 		  format_time(time, t->policy.limits.timeout),

@@ -29,6 +29,7 @@
 #define ROUNDS		10
 #define SYNCS		3
 #define SLEEP_MS	300
+#define TRIES		20
 #define PARAMETERS	"/sys/module/sleeper/parameters/"
 
 /* Of all of the memory, so that no mapping is split first, which is an event, too. */
@@ -39,10 +40,15 @@ static int drop(char *memory)
 	return madvise(memory, MEMORY, MADV_DONTNEED);
 }
 
-/* Reclaim tells of each page by itself. */
+/* Reclaim tells of each page by itself; one on its way to the LRU it leaves alone. */
 static int page_out(char *memory)
 {
-	return madvise(memory + TARGET, PAGE, MADV_PAGEOUT);
+	unsigned int try;
+
+	for (try = 0; try < TRIES && host_resident(memory + TARGET, PAGE); try++)
+		if (madvise(memory + TARGET, PAGE, MADV_PAGEOUT))
+			return -1;
+	return 0;
 }
 
 static int make_a_hole(char *memory)
