@@ -243,7 +243,8 @@ static int guarded(const char *name)
 	if (!pid) {
 		fd = open("/dev/null", O_WRONLY);
 		if (vmm_handover.open(&vmm, path_of(name), 0, &err) ||
-		    OPS->save(vmm, &undo, &err) || guard_start(&guard, vmm, OPS, undo, &err) ||
+		    OPS->save(vmm, &undo, &err) ||
+		    guard_start(&guard, vmm, OPS, undo, &GUARD_NO_DUTY, &err) ||
 		    OPS->prepare_source(vmm, &err) || OPS->start(vmm, fd, &err) ||
 		    OPS->go_on(vmm, &err) || phase_wait(vmm, VMM_COMPLETED))
 			_exit(1);
