@@ -92,13 +92,20 @@ FIXTURE(slow_event) {
 	long inside;
 };
 
+/*
+ * @event: what happens
+ * @hole: the page is empty after it
+ * @seldom: newer kernels' reclaim is mostly done before the write, so that there may be
+ *	nothing to miss; late_flush holds it up in another place
+ */
 FIXTURE_VARIANT(slow_event) {
 	event_fn *event;
 	bool hole;
+	bool seldom;
 };
 
 FIXTURE_VARIANT_ADD(slow_event, dontneed) { .event = drop };
-FIXTURE_VARIANT_ADD(slow_event, pageout) { .event = page_out };
+FIXTURE_VARIANT_ADD(slow_event, pageout) { .event = page_out, .seldom = true };
 FIXTURE_VARIANT_ADD(slow_event, remove) { .event = make_a_hole, .hole = true };
 FIXTURE_VARIANT_ADD(slow_event, mprotect) { .event = forbid };
 FIXTURE_VARIANT_ADD(slow_event, mremap) { .event = move_away };
@@ -227,7 +234,8 @@ TEST_F_TIMEOUT(slow_event, outlives_syncs, 240)
 	TH_LOG("%u rounds, %u writes in between, %u missed", ROUNDS, in_time, missed);
 	EXPECT_EQ(0, missed);
 	/* Else there was nothing to miss. */
-	EXPECT_LT(ROUNDS / 4, in_time);
+	if (!variant->seldom)
+		EXPECT_LT(ROUNDS / 4, in_time);
 }
 
 TEST_HARNESS_MAIN
