@@ -105,6 +105,11 @@ say_died() {
 	tail -n 20 "/run/$1.serial" | sed 's/^/#   /'
 }
 
+# unfit REASON: the hypervisor gave the guest too little of its CPU for what is tested
+unfit() {
+	say "not the case to be tested: $1"
+}
+
 # start NAME ..., await NAME ...: see guest
 start() {
 	started+=("$1")
