@@ -115,6 +115,20 @@ static unsigned long migtrack_run_end(const unsigned long *bits,
 }
 
 /*
+ * Where several mappings are, one that the calls stop at may have turned up between
+ * them, and entries in the gaps of those before it make up in the count for those
+ * behind it: these are writable still.
+ */
+static bool migtrack_left_writable(struct migtrack_tracker *tracker,
+				   const struct migtrack_walk *walk)
+{
+	struct migtrack_walk now = { .first = walk->first };
+
+	migtrack_walk_chunk(tracker, &now);
+	return bitmap_intersects(now.writable, walk->writable, MIGTRACK_CHUNK_PAGES);
+}
+
+/*
  * Write-protect what the walk found writable, and what is in the gaps between.
  * Were the entries that this changed those that the walk saw, and no others? Where
  * not, the pages of that range are added to @walk->found.
@@ -127,16 +141,11 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 	bool single = walk->nwritable == bitmap_weight(bits, MIGTRACK_CHUNK_PAGES);
 	DECLARE_BITMAP(doubtful, MIGTRACK_CHUNK_PAGES) = {};
 	DECLARE_BITMAP(ranges, MIGTRACK_CHUNK_PAGES) = {};
-	unsigned long start, end, nbits, n, gap, protected = 0;
+	unsigned long gap = chunk->doubts ? 0 : MIGTRACK_PROTECT_GAP;
+	unsigned long start, end, nbits, n, protected = 0;
 	struct folio *folio;
 
 	lockdep_assert_held(&tracker->sync_lock);
-
-	/*
-	 * Where several mappings are, one that the call stops at may turn up between
-	 * them, and the count of those before it fit by accident.
-	 */
-	gap = chunk->doubts || walk->nmappings > 1 ? 0 : MIGTRACK_PROTECT_GAP;
 
 	folio = migtrack_lock_small(tracker, walk);
 	if (!folio)
@@ -161,6 +170,8 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 
 	/* With pages that several processes can write to, only the sum tells. */
 	if ((!single && protected != walk->nwritable) ||
+	    (walk->nmappings > 1 && !bitmap_equal(ranges, bits, MIGTRACK_CHUNK_PAGES) &&
+	     migtrack_left_writable(tracker, walk)) ||
 	    migtrack_chunk_changed(tracker, chunk, seq))
 		bitmap_copy(doubtful, ranges, MIGTRACK_CHUNK_PAGES);
 
