@@ -35,6 +35,8 @@
  * the time, and each gap would be reported without need.
  */
 #define MIGTRACK_DOUBT_SYNCS	16
+/* And longer where the page tables had to be read again for it. */
+#define MIGTRACK_AGAIN_SYNCS	240
 
 /* Folios of a chunk that are tried to be locked; the others' owners are busy. */
 #define MIGTRACK_LOCK_TRIES	8
@@ -144,6 +146,7 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 	unsigned long gap = chunk->doubts ? 0 : MIGTRACK_PROTECT_GAP;
 	unsigned long start, end, nbits, n, protected = 0;
 	struct folio *folio;
+	bool left;
 
 	lockdep_assert_held(&tracker->sync_lock);
 
@@ -168,10 +171,10 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 	}
 	WRITE_ONCE(tracker->protecting, NULL);
 
+	left = walk->nmappings > 1 && !bitmap_equal(ranges, bits, MIGTRACK_CHUNK_PAGES) &&
+	       migtrack_left_writable(tracker, walk);
 	/* With pages that several processes can write to, only the sum tells. */
-	if ((!single && protected != walk->nwritable) ||
-	    (walk->nmappings > 1 && !bitmap_equal(ranges, bits, MIGTRACK_CHUNK_PAGES) &&
-	     migtrack_left_writable(tracker, walk)) ||
+	if ((!single && protected != walk->nwritable) || left ||
 	    migtrack_chunk_changed(tracker, chunk, seq))
 		bitmap_copy(doubtful, ranges, MIGTRACK_CHUNK_PAGES);
 
@@ -179,7 +182,7 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 		goto out_unlock;
 
 	if (!bitmap_empty(doubtful, MIGTRACK_CHUNK_PAGES))
-		chunk->doubts = MIGTRACK_DOUBT_SYNCS;
+		chunk->doubts = left ? MIGTRACK_AGAIN_SYNCS : MIGTRACK_DOUBT_SYNCS;
 	else if (chunk->doubts)
 		chunk->doubts--;
 	bitmap_or(walk->found, walk->found, doubtful, MIGTRACK_CHUNK_PAGES);
