@@ -5,8 +5,6 @@
  */
 #include <poll.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "cmd/doubt.h"
 #include "cmd/migrate.h"
@@ -57,15 +55,6 @@ static int ask(struct migration *m, struct error *err)
 	return -1;
 }
 
-/* A Ctrl-C that came too late to call it off is not meant for this. */
-static void forget_signals(const struct migration *m)
-{
-	struct signalfd_siginfo info;
-
-	while (m->signals >= 0 && read(m->signals, &info, sizeof(info)) > 0)
-		;
-}
-
 /* Ctrl-C ends the asking, not the doubt. */
 static bool wait_and_go_on(const struct migration *m, uint64_t until)
 {
@@ -96,7 +85,8 @@ int migrate_doubt(struct migration *m, struct error *err)
 	migrate_out_action(m, "in doubt: asking the destination whether the guest runs there",
 			   NULL);
 	disconnect(m);
-	forget_signals(m);
+	/* A Ctrl-C that came too late to call it off is not meant for this. */
+	signals_drain(m->signals);
 	do {
 		answered = !ask(m, &ignored);
 	} while (!answered && wait_and_go_on(m, until));
