@@ -65,6 +65,13 @@ static int run_gone(const struct run *run, struct error *err)
 	return error_set(err, EXIT_GONE, "process %d has exited", run->pid);
 }
 
+static bool run_has_exited(const struct run *run)
+{
+	struct pollfd process = run->fds[FD_PROCESS];
+
+	return poll(&process, 1, 0) == 1;
+}
+
 static int timer_arm(struct run *run, struct error *err)
 {
 	struct itimerspec when = {};
@@ -284,6 +291,9 @@ int track_run(struct output *out, const struct track_options *options,
 	if (!ret) {
 		out_header(out, fields, FIELDS);
 		ret = run_loop(&run, err);
+		/* What failed is only what came of it. */
+		if (ret && err->code == EXIT_FAILED && run_has_exited(&run))
+			run_gone(&run, err);
 		out_summary(&run);
 	}
 	run_close(&run);
