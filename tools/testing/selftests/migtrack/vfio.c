@@ -2,11 +2,13 @@
 /* VFIO devices as sources: their numbers, whatever they say. */
 
 #include <limits.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "host.h"
+#include "kernel_log.h"
 #include "vfio_source.h"
 
 #define KIB		1024ULL
@@ -199,6 +201,24 @@ TEST_F_TIMEOUT(vfio, hostile_sizes, 120)
 		EXPECT_EQ(h->flags, s.flags) TH_LOG("row %zu", i);
 		EXPECT_EQ(clamps + h->clamps, s.clamps) TH_LOG("row %zu", i);
 	}
+}
+
+/* The log says which device it is, but is not filled by it. */
+TEST_F_TIMEOUT(vfio, the_warning_names_the_device, 60)
+{
+	unsigned int i, n;
+	char text[128];
+
+	snprintf(text, sizeof(text), "session %llu source %u: device " NAME ": impossible size",
+		 (unsigned long long)self->session, self->id);
+	vmm_device_set(&self->dev, "report_data_size", "-1");
+	/* Others may have used up this interval's. */
+	sleep(KERNEL_LOG_SECONDS + 1);
+	for (i = 0; i < 10 * KERNEL_LOG_BURST; i++)
+		EXPECT_EQ(i + 1, exact(self).clamps);
+	n = kernel_log_count(text);
+	EXPECT_GE(n, 1);
+	EXPECT_LT(n, i);
 }
 
 /* Two of them: no sum of theirs wraps. */
