@@ -266,9 +266,9 @@ int snapshot_state_end(struct snapshot_state *state, uint64_t *size,
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += END_TIMEOUT_S;
-	if (pthread_timedjoin_np(state->thread, NULL, &until))
+	if (pthread_clockjoin_np(state->thread, NULL, CLOCK_MONOTONIC, &until))
 		return error_set(err, EXIT_VMM, "the VMM's own stream does not end");
 	state->running = false;
 	if (snapshot_state_failed(state, err))
