@@ -200,6 +200,24 @@ static bool write_in_between(FIXTURE_DATA(slow_event) *self, uint64_t value)
 	return !self->ended;
 }
 
+/* It has begun, and not come to the page. */
+static pthread_t begin(FIXTURE_DATA(slow_event) *self)
+{
+	pthread_t thread;
+
+	/* A mapping that a sync has seen. */
+	map_memory(self->mem_fd, self->memory);
+	sync_take(&self->h);
+	self->begun = self->ended = false;
+	errno = pthread_create(&thread, NULL, let_it_happen, self);
+	if (errno)
+		err(1, "pthread_create");
+	while (!self->begun || (!self->ended &&
+	       host_number(PARAMETERS "inside", "") == self->inside))
+		;
+	return thread;
+}
+
 TEST_F_TIMEOUT(slow_event, outlives_syncs, 240)
 {
 	unsigned int round, sync, in_time = 0, missed = 0;
@@ -207,17 +225,9 @@ TEST_F_TIMEOUT(slow_event, outlives_syncs, 240)
 
 	for (round = 1; round <= ROUNDS; round++) {
 		uint64_t value = round, there = 0;
+		pthread_t thread = begin(self);
 		bool is_in_time;
-		pthread_t thread;
 
-		/* A mapping that a sync has seen. */
-		map_memory(self->mem_fd, self->memory);
-		sync_take(h);
-		self->begun = self->ended = false;
-		ASSERT_EQ(0, pthread_create(&thread, NULL, let_it_happen, self));
-		while (!self->begun || (!self->ended &&
-		       host_number(PARAMETERS "inside", "") == self->inside))
-			;
 		for (sync = 0; sync < SYNCS; sync++)
 			sync_take(h);
 		is_in_time = write_in_between(self, value);
@@ -236,6 +246,36 @@ TEST_F_TIMEOUT(slow_event, outlives_syncs, 240)
 	/* Else there was nothing to miss. */
 	if (!variant->seldom)
 		EXPECT_LT(ROUNDS / 4, in_time);
+}
+
+/*
+ * One that ends in an event was told that it begins, and is not told that it ends. What
+ * begins meanwhile may see both or none of it.
+ */
+TEST_F_TIMEOUT(slow_event, sessions_end_and_begin_in_it, 240)
+{
+	unsigned int round, in_time = 0, missed = 0;
+	struct harvest *h = &self->h;
+
+	for (round = 1; round <= ROUNDS; round++) {
+		pthread_t thread = begin(self);
+		bool is_in_time;
+
+		harvest_close(h);
+		harvest_open(h, getpid(), self->mem_fd);
+		harvest_sync(h, MIGTRACK_SYNC_KIND_SETUP);
+		harvest_take(h);
+		sync_take(h);
+		is_in_time = write_in_between(self, round);
+		pthread_join(thread, NULL);
+
+		sync_take(h);
+		in_time += is_in_time;
+		missed += is_in_time && !harvest_took(h, TARGET / PAGE);
+	}
+
+	TH_LOG("%u rounds, %u writes in between, %u missed", ROUNDS, in_time, missed);
+	EXPECT_EQ(0, missed);
 }
 
 TEST_HARNESS_MAIN
