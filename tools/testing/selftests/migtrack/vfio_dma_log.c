@@ -179,6 +179,7 @@ static size_t take_all(FIXTURE_DATA(log) *self)
 }
 
 /* What can be lost of both. */
+#define FINAL_TRIES	20
 #define COVERED	(PAGES + PAGES / 2)
 
 /* Pages in a row, from there on; returns when all is written. */
@@ -264,16 +265,27 @@ TEST_F_TIMEOUT(log, right_source, 120)
 	EXPECT_EQ(0, device(self).dirty_pages);
 }
 
-/* The last one, which asks a device for nothing else. */
+/*
+ * The last one, which asks a device for nothing else. It waits for a short time only; a
+ * slow machine may need several tries.
+ */
 TEST_F_TIMEOUT(log, final, 120)
 {
+	unsigned int try = 0;
 	uint64_t sizes;
+	size_t pages;
 
 	SETUP_OR_RETURN(self);
-	ASSERT_EQ(true, dma(self, HIGH, 7));
 	sizes = vmm_device_number(&self->dev, "count_get_data_size");
-	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_FINAL));
-	EXPECT_EQ(7, take_all(self));
+	do {
+		ASSERT_EQ(true, dma(self, HIGH, 7));
+		ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_FINAL));
+		pages = take_all(self);
+		if (device(self).dma_log == MIGTRACK_DMA_LOG_ON)
+			break;
+		EXPECT_EQ(COVERED, pages);
+	} while (++try < FINAL_TRIES);
+	EXPECT_EQ(7, pages);
 	EXPECT_EQ(sizes, vmm_device_number(&self->dev, "count_get_data_size"));
 }
 
