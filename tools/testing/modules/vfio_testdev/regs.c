@@ -47,6 +47,8 @@ static void testdev_regs_refresh(struct testdev *dev)
 static void testdev_regs_set_counts(struct testdev *dev)
 {
 	lockdep_assert_held(&dev->lock);
+	/* It may be at it just now, by the registers that it had. */
+	testdev_dma_quiesce(dev);
 	mutex_lock(&dev->dma.lock);
 	dev->dma.written = dev->regs[REG(TESTDEV_REG_DMA_WRITTEN)] |
 			   (u64)dev->regs[REG(TESTDEV_REG_DMA_WRITTEN) + 1] << 32;
