@@ -49,6 +49,7 @@ struct snapshot_times {
  * @sources: of @writer
  * @state: the VMM's own stream
  * @policy: decides
+ * @forced: pause after the next sync, however long the rest takes
  * @saved: the VMM's settings as they were
  * @guard: undoes what we did if we die
  * @lock: no other controller has the VMM
@@ -79,6 +80,7 @@ struct taking {
 	struct writer_source *sources;
 	struct snapshot_state *state;
 	struct policy policy;
+	bool forced;
 	json_t *saved;
 	struct guard *guard;
 	struct lock lock;
@@ -107,6 +109,9 @@ int snapshot_pause(struct taking *t, int (*work)(struct taking *t, struct error 
 int snapshot_devices(struct taking *t, struct error *err);
 /* Ctrl-C, migctl cancel: -1. */
 int snapshot_check(struct taking *t, struct error *err);
+/* Of migctl set and switchover. */
+int snapshot_asked(const char *command, const json_t *request, void *data,
+		   struct error *err);
 /* For snapshot_pause(): nothing is to be done meanwhile. */
 int snapshot_wait(struct taking *t, struct error *err);
 
@@ -121,6 +126,7 @@ uint64_t snapshot_memory_size(const struct taking *t);
 void snapshot_out_start(struct taking *t);
 void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision,
 			    uint64_t interval_ns);
+void snapshot_out_asked(struct taking *t, const char *done);
 void snapshot_out_summary(struct taking *t, const struct error *err);
 
 #endif /* MIGCTL_CMD_SNAPSHOT_H */

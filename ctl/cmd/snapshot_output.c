@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <time.h>
 
+#include "cmd/limits.h"
 #include "cmd/session.h"
 #include "cmd/snapshot.h"
 
@@ -92,9 +93,14 @@ void snapshot_out_iteration(struct taking *t, const struct policy_decision *deci
 	out_known(out, &fields[EXPECTED], policy_expected_downtime(&t->policy));
 	out_uint(out, &fields[LIMIT], t->policy.limits.downtime);
 	out_text(out, &fields[VERDICT],
-		 decision->verdict == POLICY_SWITCHOVER ? "pause" :
+		 t->forced || decision->verdict == POLICY_SWITCHOVER ? "pause" :
 		 policy_reason_name(decision->reason));
 	out_end(out);
+}
+
+void snapshot_out_asked(struct taking *t, const char *done)
+{
+	out_action(t->out, &t->run, done, NULL, &t->policy, elapsed(t));
 }
 
 enum {

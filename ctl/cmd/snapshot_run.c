@@ -35,16 +35,16 @@ int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *er
 	return 0;
 }
 
-/* Of migctl set and switchover. */
-static int asked(const char *command, const json_t *request, void *data,
-		 struct error *err)
+int snapshot_asked(const char *command, const json_t *request, void *data,
+		   struct error *err)
 {
 	struct taking *t = data;
 
 	if (t->phase >= MIGTRACK_PHASE_SWITCHOVER)
 		return error_set(err, EXIT_FAILED, "too late: the guest is being paused");
 	if (!strcmp(command, "switchover")) {
-		t->policy.limits.downtime = DOWNTIME_ANY;
+		t->forced = true;
+		snapshot_out_asked(t, "pausing the guest as asked for");
 		return 0;
 	}
 	if (strcmp(command, "set"))
@@ -56,6 +56,7 @@ static int asked(const char *command, const json_t *request, void *data,
 		return -1;
 	control_number(request, "max_bandwidth_bytes_per_second",
 		       &t->writer.max_bandwidth);
+	snapshot_out_asked(t, "limits set as asked for");
 	return 0;
 }
 
@@ -65,7 +66,7 @@ int snapshot_check(struct taking *t, struct error *err)
 
 	if (poll(&pollfd, 1, 0) > 0)
 		return error_set(err, EXIT_CANCELLED, "cancelled");
-	control_serve(&t->control, asked, t);
+	control_serve(&t->control, snapshot_asked, t);
 	return 0;
 }
 
@@ -131,7 +132,8 @@ static int iterate(struct taking *t, struct policy_decision *decision,
 	if (sample)
 		t->sample = (struct policy_sample){};
 	snapshot_out_iteration(t, decision, t->sync.sync_time_ns - before);
-	t->verdict = verdict_published(decision->verdict);
+	t->verdict = t->forced ? MIGTRACK_VERDICT_SWITCHOVER :
+				 verdict_published(decision->verdict);
 	t->reason = decision->reason;
 	return snapshot_phase(t, MIGTRACK_PHASE_PRECOPY, err);
 }
@@ -163,13 +165,13 @@ int snapshot_precopy(struct taking *t, struct error *err)
 			return -1;
 		pending.precopy = writer_pending(&t->writer);
 		decision = policy_next(&t->policy, clock_ns(CLOCK_MONOTONIC), &pending);
-		if (decision.verdict == POLICY_ITERATE &&
+		if ((t->forced || decision.verdict == POLICY_ITERATE) &&
 		    iterate(t, &decision, err))
 			return -1;
+		if (t->forced || decision.verdict == POLICY_SWITCHOVER)
+			return 0;
 		if (decision.verdict == POLICY_GIVE_UP)
 			return give_up(t, err);
-		if (decision.verdict == POLICY_SWITCHOVER)
-			return 0;
 		if (!writer_pending(&t->writer))
 			usleep(WAIT_US);
 		else if (copy(t, SLICE_BYTES, err) < 0)
