@@ -62,6 +62,7 @@ struct snapshot_times {
  * @reason: of that
  * @sample: what was copied since the last sample was taken
  * @sync: results of the last sync
+ * @interval: between it and the one before
  * @times: see there
  * @passed: of one that is live: bytes of memory that are done with
  * @write_faults: likewise, of the guest
@@ -93,6 +94,7 @@ struct taking {
 	enum policy_reason reason;
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
+	uint64_t interval;
 	struct snapshot_times times;
 	uint64_t passed;
 	uint64_t write_faults;
@@ -124,8 +126,7 @@ bool snapshot_is_live(const struct snapshot_options *options);
 /* snapshot_output.c */
 uint64_t snapshot_memory_size(const struct taking *t);
 void snapshot_out_start(struct taking *t);
-void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision,
-			    uint64_t interval_ns);
+void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision);
 void snapshot_out_asked(struct taking *t, const char *done);
 void snapshot_out_summary(struct taking *t, const struct error *err);
 

@@ -16,6 +16,7 @@
 /* Between two looks at what else happened. */
 #define SLICE_BYTES	(4ull << 20)
 #define LAST_SLICE	(256ull << 10)
+#define SLICE_NS	(10 * NS_PER_MS)
 #define WAIT_US		1000
 
 /* What a sample must have, before it is worth a decision; see the policy. */
@@ -95,8 +96,11 @@ static int copy(struct taking *t, uint64_t bytes, struct error *err)
 static int sync_memory(struct taking *t, enum migtrack_sync_kind kind,
 		       struct error *err)
 {
+	uint64_t before = t->sync.sync_time_ns;
+
 	if (tracker_sync_whole(&t->tracker, kind, t->vmm->pid, &t->sync, err))
 		return -1;
+	t->interval = before ? t->sync.sync_time_ns - before : 0;
 	writer_count(&t->writer);
 	return 0;
 }
@@ -118,7 +122,6 @@ static int first_pass(struct taking *t, struct error *err)
 static int iterate(struct taking *t, struct policy_decision *decision,
 		   struct error *err)
 {
-	uint64_t before = t->sync.sync_time_ns;
 	const struct policy_sample *sample = NULL;
 	struct policy_pending pending = {};
 
@@ -131,7 +134,7 @@ static int iterate(struct taking *t, struct policy_decision *decision,
 				      true, sample);
 	if (sample)
 		t->sample = (struct policy_sample){};
-	snapshot_out_iteration(t, decision, t->sync.sync_time_ns - before);
+	snapshot_out_iteration(t, decision);
 	t->verdict = t->forced ? MIGTRACK_VERDICT_SWITCHOVER :
 				 verdict_published(decision->verdict);
 	t->reason = decision->reason;
@@ -182,13 +185,18 @@ int snapshot_precopy(struct taking *t, struct error *err)
 /* While the VMM gets there the guest runs and writes: keep up with it. */
 static int keep_up(struct taking *t, struct error *err)
 {
-	int left = copy(t, LAST_SLICE, err);
+	struct policy_sync last = sync_measured(&t->sync, t->interval, SNAPSHOT_PAGE_SIZE);
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + SLICE_NS;
+	int left;
 
-	if (left < 0)
-		return -1;
-	if (!left)
-		usleep(WAIT_US);
-	return 0;
+	do {
+		left = copy(t, LAST_SLICE, err);
+	} while (left > 0 && clock_ns(CLOCK_MONOTONIC) < until);
+	if (left)
+		return left < 0 ? -1 : 0;
+	usleep(WAIT_US);
+	return policy_sync_pays(&t->policy, clock_ns(CLOCK_MONOTONIC), &last) ?
+	       sync_memory(t, MIGTRACK_SYNC_KIND_HELPER, err) : 0;
 }
 
 int snapshot_wait(struct taking *t, struct error *err)
