@@ -149,6 +149,11 @@ static int iterate(struct migration *m, struct error *err)
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
 }
 
+static bool is_due(const struct migration *m)
+{
+	return m->forced || m->decision.verdict == POLICY_SWITCHOVER;
+}
+
 int migrate_precopy(struct migration *m, struct error *err)
 {
 	struct policy_pending pending = {};
@@ -165,8 +170,14 @@ int migrate_precopy(struct migration *m, struct error *err)
 		if (m->forced || m->decision.verdict == POLICY_ITERATE) {
 			if (iterate(m, err))
 				return -1;
-			if (m->forced || m->decision.verdict == POLICY_SWITCHOVER)
-				return 0;
+			if (is_due(m)) {
+				/* What takes a while comes first, then the numbers. */
+				if (m->times.prepared || m->postcopy)
+					return 0;
+				if (migrate_prepare(m, err))
+					return -1;
+				continue;
+			}
 		} else if (migrate_act(m, err)) {
 			return -1;
 		}

@@ -81,8 +81,7 @@ static int start_vmm(struct migration *m, struct error *err)
 {
 	struct wire_frame frame = { .type = WIRE_VMM_START };
 
-	if (migrate_guard(m, err) || m->ops->prepare_source(m->vmm, err) ||
-	    relay_open(&m->relay, &m->channel, err) ||
+	if (relay_open(&m->relay, &m->channel, err) ||
 	    channel_send(&m->channel, &frame, NULL, err))
 		return -1;
 	/* Until the VMM says more: it can stop the guest from here on. */
@@ -203,9 +202,19 @@ static int hand_over(struct migration *m, struct error *err)
 	return 0;
 }
 
+int migrate_prepare(struct migration *m, struct error *err)
+{
+	if (same_machine(m, err) || migrate_guard(m, err) ||
+	    (!m->times.prepared && m->ops->prepare_source(m->vmm, err)))
+		return -1;
+	m->times.prepared = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
 int migrate_switchover(struct migration *m, struct error *err)
 {
-	if (same_machine(m, err) ||
+	if ((clock_ns(CLOCK_MONOTONIC) > m->times.prepared + VMM_COMPARED_FOR &&
+	     migrate_prepare(m, err)) ||
 	    migrate_set_phase(m, MIGTRACK_PHASE_SWITCHOVER, err) ||
 	    fault("switchover", err) || start_vmm(m, err) ||
 	    fault("vmm-started", err) ||

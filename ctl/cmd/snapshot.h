@@ -26,6 +26,7 @@ struct snapshot_options {
 /* When the parts of the pause ended, CLOCK_MONOTONIC in ns; 0: not yet. */
 struct snapshot_times {
 	uint64_t started;
+	uint64_t prepared;		/* for the pause */
 	uint64_t running;		/* the guest last ran: the VMM's word, or ours */
 	uint64_t stopped;
 	uint64_t synced;		/* of one that is live: the memory is protected */

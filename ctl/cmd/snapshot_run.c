@@ -156,6 +156,41 @@ static int give_up(struct taking *t, struct error *err)
 			    "the guest runs on, and writes about as fast as can be copied; allow more downtime, or use faster storage");
 }
 
+/* Hot-plug is possible as long as the guest runs. */
+static int same_machine(struct taking *t, struct error *err)
+{
+	json_t *now;
+	int ret;
+
+	if (t->ops->describe(t->vmm, &now, err))
+		return -1;
+	ret = vmm_compare(t->snapshot.vm, now, err);
+	json_decref(now);
+	if (!ret)
+		return 0;
+	error_set(err, EXIT_VMM, "the machine was changed while it was saved");
+	return error_advise(err, "the guest runs on: start again");
+}
+
+static int prepare_vmm(struct taking *t, struct error *err)
+{
+	if (t->guard)
+		return guard_check(t->guard, err);
+	return snapshot_state_save(&t->state, t->snapshot.state_fd, err) ||
+	       t->ops->save(t->vmm, &t->saved, err) ||
+	       guard_start(&t->guard, t->vmm, t->ops, t->saved,
+			   &(struct guard_duty) { .keep = t->lock.fd }, err) ||
+	       t->ops->prepare_save(t->vmm, err) ? -1 : 0;
+}
+
+static int prepare(struct taking *t, struct error *err)
+{
+	if (same_machine(t, err) || prepare_vmm(t, err))
+		return -1;
+	t->times.prepared = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
 int snapshot_precopy(struct taking *t, struct error *err)
 {
 	struct policy_pending pending = {};
@@ -171,8 +206,14 @@ int snapshot_precopy(struct taking *t, struct error *err)
 		if ((t->forced || decision.verdict == POLICY_ITERATE) &&
 		    iterate(t, &decision, err))
 			return -1;
-		if (t->forced || decision.verdict == POLICY_SWITCHOVER)
-			return 0;
+		if (t->forced || decision.verdict == POLICY_SWITCHOVER) {
+			/* What takes a while comes first, then the numbers. */
+			if (t->times.prepared)
+				return 0;
+			if (prepare(t, err))
+				return -1;
+			continue;
+		}
 		if (decision.verdict == POLICY_GIVE_UP)
 			return give_up(t, err);
 		if (!writer_pending(&t->writer))
@@ -239,11 +280,7 @@ static int wait_phase(struct taking *t, enum vmm_phase phase,
 
 static int start_vmm(struct taking *t, struct error *err)
 {
-	if (snapshot_state_save(&t->state, t->snapshot.state_fd, err) ||
-	    t->ops->save(t->vmm, &t->saved, err) ||
-	    guard_start(&t->guard, t->vmm, t->ops, t->saved,
-			&(struct guard_duty) { .keep = t->lock.fd }, err) ||
-	    t->ops->prepare_save(t->vmm, err))
+	if (prepare_vmm(t, err))
 		return -1;
 	/* Until the VMM says more: it can stop the guest from here on. */
 	t->times.running = clock_ns(CLOCK_MONOTONIC);
@@ -251,22 +288,6 @@ static int start_vmm(struct taking *t, struct error *err)
 	    t->ops->start(t->vmm, snapshot_state_fd(t->state), err))
 		return -1;
 	return snapshot_state_start(t->state, err);
-}
-
-/* Hot-plug is possible as long as the guest runs. */
-static int same_machine(struct taking *t, struct error *err)
-{
-	json_t *now;
-	int ret;
-
-	if (t->ops->describe(t->vmm, &now, err))
-		return -1;
-	ret = vmm_compare(t->snapshot.vm, now, err);
-	json_decref(now);
-	if (!ret)
-		return 0;
-	error_set(err, EXIT_VMM, "the machine was changed while it was saved");
-	return error_advise(err, "the guest runs on: start again");
 }
 
 /* And until the guest has stopped: a block that we do not know is not saved. */
@@ -345,7 +366,8 @@ int snapshot_devices(struct taking *t, struct error *err)
 
 int snapshot_stop(struct taking *t, struct error *err)
 {
-	if (same_machine(t, err) ||
+	if ((clock_ns(CLOCK_MONOTONIC) > t->times.prepared + VMM_COMPARED_FOR &&
+	     prepare(t, err)) ||
 	    snapshot_phase(t, MIGTRACK_PHASE_SWITCHOVER, err) ||
 	    snapshot_pause(t, keep_up, err) || last_copy(t, err))
 		return -1;
