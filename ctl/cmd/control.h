@@ -13,9 +13,6 @@
 #include "common/error.h"
 #include "common/units.h"
 
-/* More than any guest is stopped for: what is left is moved, however much. */
-#define DOWNTIME_ANY	(2000 * NS_PER_S)
-
 /* Who has come and not said all yet; one more, and the oldest of them has to go. */
 #define CONTROL_CLIENTS	8
 #define CONTROL_LINE	4096

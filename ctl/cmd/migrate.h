@@ -45,6 +45,7 @@ struct migrate_times {
 	uint64_t started;
 	uint64_t shown;
 	uint64_t first_pass;		/* ended */
+	uint64_t prepared;		/* for the switchover */
 	uint64_t running;		/* the guest last ran here: the VMM's word, or ours */
 	uint64_t stopped;
 	uint64_t synced;
@@ -176,7 +177,9 @@ int migrate_guard(struct migration *m, struct error *err);
 int migrate_throttle_open(struct migration *m, struct error *err);
 void migrate_throttle_close(struct migration *m);
 
-/* migrate_switchover.c: from the decision to the running destination. */
+/* migrate_switchover.c: what takes a while, and stops nothing: before the last decision. */
+int migrate_prepare(struct migration *m, struct error *err);
+/* From the decision to the running destination. */
 int migrate_switchover(struct migration *m, struct error *err);
 /* Undo what was done to the source VMM. Its guest runs on. */
 void migrate_undo(struct migration *m, const struct error *why);

@@ -74,12 +74,15 @@ int migrate_send(struct migration *m, uint64_t bytes, struct error *err)
 int migrate_sync(struct migration *m, enum migtrack_sync_kind kind,
 		 struct error *err)
 {
+	uint64_t before = m->sync.sync_time_ns;
 	size_t i;
 
 	for (i = 0; i < m->n_memory; i++)
 		sender_give_back(&m->sender, i, m->tracker.sources[i].bitmap);
 	if (tracker_sync_whole(&m->tracker, kind, m->vmm->pid, &m->sync, err))
 		return -1;
+	/* Before the first there was none. */
+	m->interval = before ? m->sync.sync_time_ns - before : 0;
 	for (i = 0; i < m->n_memory; i++)
 		sender_harvest(&m->sender, i, m->tracker.sources[i].bitmap);
 	return 0;
@@ -133,19 +136,22 @@ static int decide(struct migration *m, struct error *err)
 
 static int iterate(struct migration *m, struct error *err)
 {
-	uint64_t before = m->sync.sync_time_ns;
 	int ret;
 
 	if (migrate_sync(m, MIGTRACK_SYNC_KIND_ITERATION, err))
 		return -1;
 	if (!m->times.first_pass)
 		m->times.first_pass = clock_ns(CLOCK_MONOTONIC);
-	m->interval = m->sync.sync_time_ns - before;
 	ret = decide(m, err);
 	migrate_out_look(m, true);
 	if (ret || fault("precopy", err))
 		return -1;
 	return migrate_set_phase(m, MIGTRACK_PHASE_PRECOPY, err);
+}
+
+static bool is_due(const struct migration *m)
+{
+	return m->forced || m->decision.verdict == POLICY_SWITCHOVER;
 }
 
 int migrate_precopy(struct migration *m, struct error *err)
@@ -164,8 +170,14 @@ int migrate_precopy(struct migration *m, struct error *err)
 		if (m->forced || m->decision.verdict == POLICY_ITERATE) {
 			if (iterate(m, err))
 				return -1;
-			if (m->forced || m->decision.verdict == POLICY_SWITCHOVER)
-				return 0;
+			if (is_due(m)) {
+				/* What takes a while comes first, then the numbers. */
+				if (m->times.prepared || m->postcopy)
+					return 0;
+				if (migrate_prepare(m, err))
+					return -1;
+				continue;
+			}
 		} else if (migrate_act(m, err)) {
 			return -1;
 		}

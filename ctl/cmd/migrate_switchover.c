@@ -10,6 +10,7 @@
 
 #include "cmd/migrate.h"
 #include "cmd/reason.h"
+#include "cmd/session.h"
 #include "common/fault.h"
 
 #define STATUS_WAIT_US		1000
@@ -18,6 +19,7 @@
 #define PEER_TIMEOUT		(60 * NS_PER_S)
 #define RUNNING_TIMEOUT		(30 * NS_PER_S)
 #define SLICE_BYTES		(256ull << 10)
+#define SLICE_NS		(10 * NS_PER_MS)
 
 /* Wait until the VMM's migration is in a phase; @work is done meanwhile. */
 static int wait_phase(struct migration *m, enum vmm_phase phase,
@@ -54,24 +56,32 @@ static int wait_phase(struct migration *m, enum vmm_phase phase,
 	}
 }
 
-/* While the VMM gets there, the guest runs and writes: keep up with it. */
+/*
+ * While the VMM gets there, the guest runs and writes: keep up with it. What was not
+ * found by the time it has stopped is moved in the downtime. To see late that it has
+ * costs nothing as long as there is something to send.
+ */
 static int keep_up(struct migration *m, struct error *err)
 {
-	int left = migrate_send(m, SLICE_BYTES, err);
+	struct policy_sync last = sync_measured(&m->sync, m->interval, WIRE_PAGE_SIZE);
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + SLICE_NS;
+	int left;
 
-	if (left < 0)
-		return -1;
-	if (!left)
-		usleep(STATUS_WAIT_US);
-	return 0;
+	do {
+		left = migrate_send(m, SLICE_BYTES, err);
+	} while (left > 0 && clock_ns(CLOCK_MONOTONIC) < until);
+	if (left)
+		return left < 0 ? -1 : 0;
+	usleep(STATUS_WAIT_US);
+	return policy_sync_pays(&m->policy, clock_ns(CLOCK_MONOTONIC), &last) ?
+	       migrate_sync(m, MIGTRACK_SYNC_KIND_HELPER, err) : 0;
 }
 
 static int start_vmm(struct migration *m, struct error *err)
 {
 	struct wire_frame frame = { .type = WIRE_VMM_START };
 
-	if (migrate_guard(m, err) || m->ops->prepare_source(m->vmm, err) ||
-	    relay_open(&m->relay, &m->channel, err) ||
+	if (relay_open(&m->relay, &m->channel, err) ||
 	    channel_send(&m->channel, &frame, NULL, err))
 		return -1;
 	/* Until the VMM says more: it can stop the guest from here on. */
@@ -192,9 +202,19 @@ static int hand_over(struct migration *m, struct error *err)
 	return 0;
 }
 
+int migrate_prepare(struct migration *m, struct error *err)
+{
+	if (same_machine(m, err) || migrate_guard(m, err) ||
+	    (!m->times.prepared && m->ops->prepare_source(m->vmm, err)))
+		return -1;
+	m->times.prepared = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
 int migrate_switchover(struct migration *m, struct error *err)
 {
-	if (same_machine(m, err) ||
+	if ((clock_ns(CLOCK_MONOTONIC) > m->times.prepared + VMM_COMPARED_FOR &&
+	     migrate_prepare(m, err)) ||
 	    migrate_set_phase(m, MIGTRACK_PHASE_SWITCHOVER, err) ||
 	    fault("switchover", err) || start_vmm(m, err) ||
 	    fault("vmm-started", err) ||

@@ -120,7 +120,7 @@ static void *watch_thread(void *data)
 	if (fds[0].revents)
 		error_set(&err, EXIT_CANCELLED, "interrupted at the destination");
 	else
-		error_set(&err, EXIT_GONE, "the destination's VMM has ended");
+		receive_gone(r, &err);
 	receive_break_off(r, &err);
 	return NULL;
 }
@@ -175,12 +175,20 @@ static int open_destination(struct reception *r, struct error *err)
 	return privileges_drop(err);
 }
 
+/* What was asked of a VMM that has ended failed, and says less than that. */
+static void tell(struct reception *r, enum wire_type type, struct error *err)
+{
+	if (err->code == EXIT_VMM && receive_vmm_ended(r))
+		receive_gone(r, err);
+	reason_send(&r->channel, type, err);
+}
+
 static int run(struct reception *r, struct error *err)
 {
 	if (!receive_run(r, err))
 		return 0;
 	if (!receive_is_lost(r, err))
-		reason_send(&r->channel, WIRE_FAILED, err);
+		tell(r, WIRE_FAILED, err);
 	return -1;
 }
 
@@ -188,7 +196,7 @@ static int agree_and_run(struct reception *r, struct error *err)
 {
 	if (!receive_agree(r, err))
 		return run(r, err);
-	reason_send(&r->channel, WIRE_REFUSE, err);
+	tell(r, WIRE_REFUSE, err);
 	return -1;
 }
 
@@ -196,7 +204,7 @@ static int agree_again_and_run(struct reception *r, struct error *err)
 {
 	if (!receive_agree_again(r, err))
 		return run(r, err);
-	reason_send(&r->channel, WIRE_REFUSE, err);
+	tell(r, WIRE_REFUSE, err);
 	return -1;
 }
 
@@ -254,7 +262,7 @@ static int receive(struct reception *r, struct error *err)
 	out_say(r->out, "Process %d (%s %s) waits for a guest at %s.",
 		r->vmm->pid, r->vmm->ops->name, r->vmm->version, r->options->listen);
 	fflush(r->out->stream);
-	if (receive_wait(r, err))
+	if (receive_meet(r, &r->channel, err))
 		return -1;
 	r->started = clock_ns(CLOCK_MONOTONIC);
 	receive_out_start(r);

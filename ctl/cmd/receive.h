@@ -135,9 +135,12 @@ struct reception {
 
 /* Of another thread: end the connection, and say why. Only the first one counts. */
 void receive_break_off(struct reception *r, const struct error *err);
-/* receive_door.c: wait for the source, whatever strangers do. */
+/* receive_door.c: wait for the source, whatever strangers do, as long as there is a VMM. */
 int receive_listen(struct reception *r, struct error *err);
-int receive_wait(struct reception *r, struct error *err);
+int receive_meet(struct reception *r, struct channel *channel, struct error *err);
+/* It has ended, or is about to; and to say so. */
+bool receive_vmm_ended(const struct reception *r);
+int receive_gone(const struct reception *r, struct error *err);
 
 /* receive_run.c: agree with the source, then take its frames to the end. */
 int receive_agree(struct reception *r, struct error *err);

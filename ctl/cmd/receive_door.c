@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Who comes: the source, and those who are not it. */
+#include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "cmd/reason.h"
 #include "cmd/receive.h"
 
 /* Refusals that are told one by one. */
 #define MAX_TOLD	32
+/* A process that ends closes its connections first. */
+#define ENDING_MS	1000
 
 static int check_version(const json_t *hello, struct error *err)
 {
@@ -82,15 +87,52 @@ int receive_listen(struct reception *r, struct error *err)
 			 &ops, err);
 }
 
+bool receive_vmm_ended(const struct reception *r)
+{
+	struct pollfd connection = { .fd = r->ops->connection(r->vmm), .events = POLLRDHUP };
+	struct pollfd process = { .fd = r->vmm_fd, .events = POLLIN };
+	bool ending = poll(&connection, 1, 0) > 0;
+
+	return poll(&process, 1, ending ? ENDING_MS : 0) > 0;
+}
+
+int receive_gone(const struct reception *r, struct error *err)
+{
+	error_set(err, EXIT_GONE, "the destination's %s (process %d) has ended",
+		  r->vmm->ops->name, r->vmm->pid);
+	return error_advise(err, "see its log; to try again start it again, and migctl receive");
+}
+
+/* Readable when it is no use to wait any more. */
+static int interrupt_open(const struct reception *r, struct error *err)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	if (fd >= 0 && !epoll_ctl(fd, EPOLL_CTL_ADD, r->signals, &event) &&
+	    !epoll_ctl(fd, EPOLL_CTL_ADD, r->vmm_fd, &event))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return error_set(err, EXIT_FAILED, "can't wait for the source");
+}
+
 /**
- * receive_wait() - wait until the source has said who it is
+ * receive_meet() - wait until the source has said who it is
  * @r: listens
- * @err: why it failed
+ * @channel: filled
+ * @err: why it failed; EXIT_GONE if the VMM has ended
  *
  * Return: 0 or -1.
  */
-int receive_wait(struct reception *r, struct error *err)
+int receive_meet(struct reception *r, struct channel *channel, struct error *err)
 {
-	return door_wait(&r->door, &r->channel, &r->hello, r->payload, r->signals,
-			 err);
+	int interrupt, ret;
+
+	interrupt = interrupt_open(r, err);
+	if (interrupt < 0)
+		return -1;
+	ret = door_wait(&r->door, channel, &r->hello, r->payload, interrupt, err);
+	close(interrupt);
+	return ret && receive_vmm_ended(r) ? receive_gone(r, err) : ret;
 }

@@ -4,9 +4,7 @@
  * a source whose connection is lost may come back.
  */
 #include <gnutls/gnutls.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "cmd/receive.h"
@@ -137,41 +135,14 @@ static int check_recover(void *data, struct channel *channel,
 	return error_set(err, EXIT_PERMISSION, "%s: another peer than the source", channel->peer);
 }
 
-/* Readable when it is no use to wait any more. */
-static int interrupt_open(const struct reception *r, struct error *err)
-{
-	struct epoll_event event = { .events = EPOLLIN };
-	int fd = epoll_create1(EPOLL_CLOEXEC);
-
-	if (fd >= 0 && !epoll_ctl(fd, EPOLL_CTL_ADD, r->signals, &event) &&
-	    !epoll_ctl(fd, EPOLL_CTL_ADD, r->vmm_fd, &event))
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return error_set(err, EXIT_FAILED, "can't wait for the source");
-}
-
-static bool has_ended(const struct reception *r)
-{
-	struct pollfd pollfd = { .fd = r->vmm_fd, .events = POLLIN };
-
-	return poll(&pollfd, 1, 0) > 0;
-}
-
 static int door_wait_again(struct reception *r, struct error *err)
 {
 	struct channel channel;
-	int interrupt, ret;
 
-	interrupt = interrupt_open(r, err);
-	if (interrupt < 0)
-		return -1;
 	r->door.ops.check = check_recover;
 	r->door.ops.check_data = r;
 	r->door.until = receive_lacks(r) ? 0 : now_ns() + RETURN_TIMEOUT;
-	ret = door_wait(&r->door, &channel, &r->hello, r->payload, interrupt, err);
-	close(interrupt);
-	if (ret)
+	if (receive_meet(r, &channel, err))
 		return -1;
 	channel_close(&r->channel);
 	channel_move(&r->channel, &channel);
@@ -207,8 +178,10 @@ int receive_wait_again(struct reception *r, struct error *err)
 		fflush(r->out->stream);
 		return 0;
 	}
-	if (has_ended(r))
-		return error_set(err, EXIT_GONE, "the destination's VMM has ended");
+	if (later.code == EXIT_GONE) {
+		*err = later;
+		return -1;
+	}
 	/* It is not missed: all that it has is here. */
 	if (r->resumed && !receive_lacks(r))
 		receive_postcopy_end(r, &later);

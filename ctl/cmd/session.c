@@ -236,3 +236,14 @@ int tracker_publish(const struct tracker *tracker, const struct policy *policy,
 
 	return ret ? kernel_error(tracker->mt, ret, failed, err) : 0;
 }
+
+struct policy_sync sync_measured(const struct migtrack_map_header *sync, uint64_t interval,
+				 uint64_t page_size)
+{
+	return (struct policy_sync) {
+		.time = sync->sync_time_ns,
+		.duration = sync->sync_duration_ns,
+		.interval = interval,
+		.found = sync->dirty_pages * page_size,
+	};
+}

@@ -53,6 +53,9 @@ enum migtrack_reason reason_published(enum policy_reason reason);
 int tracker_publish(const struct tracker *tracker, const struct policy *policy,
 		    enum migtrack_phase phase, enum migtrack_verdict verdict,
 		    enum policy_reason reason, const char *failed, struct error *err);
+/* What the policy wants to know of a sync, @interval after the one before. */
+struct policy_sync sync_measured(const struct migtrack_map_header *sync, uint64_t interval,
+				 uint64_t page_size);
 const char *verdict_name(uint32_t verdict);
 const char *reason_name(uint32_t reason);
 const char *phase_name(uint32_t phase);

@@ -26,6 +26,7 @@ struct snapshot_options {
 /* When the parts of the pause ended, CLOCK_MONOTONIC in ns; 0: not yet. */
 struct snapshot_times {
 	uint64_t started;
+	uint64_t prepared;		/* for the pause */
 	uint64_t running;		/* the guest last ran: the VMM's word, or ours */
 	uint64_t stopped;
 	uint64_t synced;		/* of one that is live: the memory is protected */
@@ -49,6 +50,7 @@ struct snapshot_times {
  * @sources: of @writer
  * @state: the VMM's own stream
  * @policy: decides
+ * @forced: pause after the next sync, however long the rest takes
  * @saved: the VMM's settings as they were
  * @guard: undoes what we did if we die
  * @lock: no other controller has the VMM
@@ -61,6 +63,7 @@ struct snapshot_times {
  * @reason: of that
  * @sample: what was copied since the last sample was taken
  * @sync: results of the last sync
+ * @interval: between it and the one before
  * @times: see there
  * @passed: of one that is live: bytes of memory that are done with
  * @write_faults: likewise, of the guest
@@ -79,6 +82,7 @@ struct taking {
 	struct writer_source *sources;
 	struct snapshot_state *state;
 	struct policy policy;
+	bool forced;
 	json_t *saved;
 	struct guard *guard;
 	struct lock lock;
@@ -91,6 +95,7 @@ struct taking {
 	enum policy_reason reason;
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
+	uint64_t interval;
 	struct snapshot_times times;
 	uint64_t passed;
 	uint64_t write_faults;
@@ -107,6 +112,9 @@ int snapshot_pause(struct taking *t, int (*work)(struct taking *t, struct error 
 int snapshot_devices(struct taking *t, struct error *err);
 /* Ctrl-C, migctl cancel: -1. */
 int snapshot_check(struct taking *t, struct error *err);
+/* Of migctl set and switchover. */
+int snapshot_asked(const char *command, const json_t *request, void *data,
+		   struct error *err);
 /* For snapshot_pause(): nothing is to be done meanwhile. */
 int snapshot_wait(struct taking *t, struct error *err);
 
@@ -119,8 +127,8 @@ bool snapshot_is_live(const struct snapshot_options *options);
 /* snapshot_output.c */
 uint64_t snapshot_memory_size(const struct taking *t);
 void snapshot_out_start(struct taking *t);
-void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision,
-			    uint64_t interval_ns);
+void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision);
+void snapshot_out_asked(struct taking *t, const char *done);
 void snapshot_out_summary(struct taking *t, const struct error *err);
 
 #endif /* MIGCTL_CMD_SNAPSHOT_H */

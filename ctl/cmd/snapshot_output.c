@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <time.h>
 
+#include "cmd/limits.h"
 #include "cmd/session.h"
 #include "cmd/snapshot.h"
 
@@ -71,8 +72,7 @@ static void note_numbers(struct taking *t)
 			 json_integer((json_int_t)(t->times.resumed - t->times.running)));
 }
 
-void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision,
-			    uint64_t interval_ns)
+void snapshot_out_iteration(struct taking *t, const struct policy_decision *decision)
 {
 	uint64_t dirty = t->sync.dirty_pages * SNAPSHOT_PAGE_SIZE;
 	struct output *out = t->out;
@@ -84,7 +84,7 @@ void snapshot_out_iteration(struct taking *t, const struct policy_decision *deci
 	out_uint(out, &fields[ELAPSED], elapsed(t));
 	out_uint(out, &fields[COPIED], copied(t));
 	out_uint(out, &fields[REMAINING], writer_pending(&t->writer));
-	out_uint(out, &fields[RATE], per_second(dirty, interval_ns));
+	out_uint(out, &fields[RATE], per_second(dirty, t->interval));
 	if (t->policy.bandwidth_source == POLICY_BANDWIDTH_UNKNOWN)
 		out_none(out, &fields[BANDWIDTH]);
 	else
@@ -92,9 +92,14 @@ void snapshot_out_iteration(struct taking *t, const struct policy_decision *deci
 	out_known(out, &fields[EXPECTED], policy_expected_downtime(&t->policy));
 	out_uint(out, &fields[LIMIT], t->policy.limits.downtime);
 	out_text(out, &fields[VERDICT],
-		 decision->verdict == POLICY_SWITCHOVER ? "pause" :
+		 t->forced || decision->verdict == POLICY_SWITCHOVER ? "pause" :
 		 policy_reason_name(decision->reason));
 	out_end(out);
+}
+
+void snapshot_out_asked(struct taking *t, const char *done)
+{
+	out_action(t->out, &t->run, done, NULL, &t->policy, elapsed(t));
 }
 
 enum {

@@ -16,6 +16,7 @@
 /* Between two looks at what else happened. */
 #define SLICE_BYTES	(4ull << 20)
 #define LAST_SLICE	(256ull << 10)
+#define SLICE_NS	(10 * NS_PER_MS)
 #define WAIT_US		1000
 
 /* What a sample must have, before it is worth a decision; see the policy. */
@@ -35,16 +36,16 @@ int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *er
 	return 0;
 }
 
-/* Of migctl set and switchover. */
-static int asked(const char *command, const json_t *request, void *data,
-		 struct error *err)
+int snapshot_asked(const char *command, const json_t *request, void *data,
+		   struct error *err)
 {
 	struct taking *t = data;
 
 	if (t->phase >= MIGTRACK_PHASE_SWITCHOVER)
 		return error_set(err, EXIT_FAILED, "too late: the guest is being paused");
 	if (!strcmp(command, "switchover")) {
-		t->policy.limits.downtime = DOWNTIME_ANY;
+		t->forced = true;
+		snapshot_out_asked(t, "pausing the guest as asked for");
 		return 0;
 	}
 	if (strcmp(command, "set"))
@@ -56,6 +57,7 @@ static int asked(const char *command, const json_t *request, void *data,
 		return -1;
 	control_number(request, "max_bandwidth_bytes_per_second",
 		       &t->writer.max_bandwidth);
+	snapshot_out_asked(t, "limits set as asked for");
 	return 0;
 }
 
@@ -65,7 +67,7 @@ int snapshot_check(struct taking *t, struct error *err)
 
 	if (poll(&pollfd, 1, 0) > 0)
 		return error_set(err, EXIT_CANCELLED, "cancelled");
-	control_serve(&t->control, asked, t);
+	control_serve(&t->control, snapshot_asked, t);
 	return 0;
 }
 
@@ -94,8 +96,11 @@ static int copy(struct taking *t, uint64_t bytes, struct error *err)
 static int sync_memory(struct taking *t, enum migtrack_sync_kind kind,
 		       struct error *err)
 {
+	uint64_t before = t->sync.sync_time_ns;
+
 	if (tracker_sync_whole(&t->tracker, kind, t->vmm->pid, &t->sync, err))
 		return -1;
+	t->interval = before ? t->sync.sync_time_ns - before : 0;
 	writer_count(&t->writer);
 	return 0;
 }
@@ -117,7 +122,6 @@ static int first_pass(struct taking *t, struct error *err)
 static int iterate(struct taking *t, struct policy_decision *decision,
 		   struct error *err)
 {
-	uint64_t before = t->sync.sync_time_ns;
 	const struct policy_sample *sample = NULL;
 	struct policy_pending pending = {};
 
@@ -130,8 +134,9 @@ static int iterate(struct taking *t, struct policy_decision *decision,
 				      true, sample);
 	if (sample)
 		t->sample = (struct policy_sample){};
-	snapshot_out_iteration(t, decision, t->sync.sync_time_ns - before);
-	t->verdict = verdict_published(decision->verdict);
+	snapshot_out_iteration(t, decision);
+	t->verdict = t->forced ? MIGTRACK_VERDICT_SWITCHOVER :
+				 verdict_published(decision->verdict);
 	t->reason = decision->reason;
 	return snapshot_phase(t, MIGTRACK_PHASE_PRECOPY, err);
 }
@@ -151,6 +156,41 @@ static int give_up(struct taking *t, struct error *err)
 			    "the guest runs on, and writes about as fast as can be copied; allow more downtime, or use faster storage");
 }
 
+/* Hot-plug is possible as long as the guest runs. */
+static int same_machine(struct taking *t, struct error *err)
+{
+	json_t *now;
+	int ret;
+
+	if (t->ops->describe(t->vmm, &now, err))
+		return -1;
+	ret = vmm_compare(t->snapshot.vm, now, err);
+	json_decref(now);
+	if (!ret)
+		return 0;
+	error_set(err, EXIT_VMM, "the machine was changed while it was saved");
+	return error_advise(err, "the guest runs on: start again");
+}
+
+static int prepare_vmm(struct taking *t, struct error *err)
+{
+	if (t->guard)
+		return guard_check(t->guard, err);
+	return snapshot_state_save(&t->state, t->snapshot.state_fd, err) ||
+	       t->ops->save(t->vmm, &t->saved, err) ||
+	       guard_start(&t->guard, t->vmm, t->ops, t->saved,
+			   &(struct guard_duty) { .keep = t->lock.fd }, err) ||
+	       t->ops->prepare_save(t->vmm, err) ? -1 : 0;
+}
+
+static int prepare(struct taking *t, struct error *err)
+{
+	if (same_machine(t, err) || prepare_vmm(t, err))
+		return -1;
+	t->times.prepared = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
 int snapshot_precopy(struct taking *t, struct error *err)
 {
 	struct policy_pending pending = {};
@@ -163,13 +203,19 @@ int snapshot_precopy(struct taking *t, struct error *err)
 			return -1;
 		pending.precopy = writer_pending(&t->writer);
 		decision = policy_next(&t->policy, clock_ns(CLOCK_MONOTONIC), &pending);
-		if (decision.verdict == POLICY_ITERATE &&
+		if ((t->forced || decision.verdict == POLICY_ITERATE) &&
 		    iterate(t, &decision, err))
 			return -1;
+		if (t->forced || decision.verdict == POLICY_SWITCHOVER) {
+			/* What takes a while comes first, then the numbers. */
+			if (t->times.prepared)
+				return 0;
+			if (prepare(t, err))
+				return -1;
+			continue;
+		}
 		if (decision.verdict == POLICY_GIVE_UP)
 			return give_up(t, err);
-		if (decision.verdict == POLICY_SWITCHOVER)
-			return 0;
 		if (!writer_pending(&t->writer))
 			usleep(WAIT_US);
 		else if (copy(t, SLICE_BYTES, err) < 0)
@@ -180,13 +226,18 @@ int snapshot_precopy(struct taking *t, struct error *err)
 /* While the VMM gets there the guest runs and writes: keep up with it. */
 static int keep_up(struct taking *t, struct error *err)
 {
-	int left = copy(t, LAST_SLICE, err);
+	struct policy_sync last = sync_measured(&t->sync, t->interval, SNAPSHOT_PAGE_SIZE);
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + SLICE_NS;
+	int left;
 
-	if (left < 0)
-		return -1;
-	if (!left)
-		usleep(WAIT_US);
-	return 0;
+	do {
+		left = copy(t, LAST_SLICE, err);
+	} while (left > 0 && clock_ns(CLOCK_MONOTONIC) < until);
+	if (left)
+		return left < 0 ? -1 : 0;
+	usleep(WAIT_US);
+	return policy_sync_pays(&t->policy, clock_ns(CLOCK_MONOTONIC), &last) ?
+	       sync_memory(t, MIGTRACK_SYNC_KIND_HELPER, err) : 0;
 }
 
 int snapshot_wait(struct taking *t, struct error *err)
@@ -229,11 +280,7 @@ static int wait_phase(struct taking *t, enum vmm_phase phase,
 
 static int start_vmm(struct taking *t, struct error *err)
 {
-	if (snapshot_state_save(&t->state, t->snapshot.state_fd, err) ||
-	    t->ops->save(t->vmm, &t->saved, err) ||
-	    guard_start(&t->guard, t->vmm, t->ops, t->saved,
-			&(struct guard_duty) { .keep = t->lock.fd }, err) ||
-	    t->ops->prepare_save(t->vmm, err))
+	if (prepare_vmm(t, err))
 		return -1;
 	/* Until the VMM says more: it can stop the guest from here on. */
 	t->times.running = clock_ns(CLOCK_MONOTONIC);
@@ -241,22 +288,6 @@ static int start_vmm(struct taking *t, struct error *err)
 	    t->ops->start(t->vmm, snapshot_state_fd(t->state), err))
 		return -1;
 	return snapshot_state_start(t->state, err);
-}
-
-/* Hot-plug is possible as long as the guest runs. */
-static int same_machine(struct taking *t, struct error *err)
-{
-	json_t *now;
-	int ret;
-
-	if (t->ops->describe(t->vmm, &now, err))
-		return -1;
-	ret = vmm_compare(t->snapshot.vm, now, err);
-	json_decref(now);
-	if (!ret)
-		return 0;
-	error_set(err, EXIT_VMM, "the machine was changed while it was saved");
-	return error_advise(err, "the guest runs on: start again");
 }
 
 /* And until the guest has stopped: a block that we do not know is not saved. */
@@ -335,7 +366,8 @@ int snapshot_devices(struct taking *t, struct error *err)
 
 int snapshot_stop(struct taking *t, struct error *err)
 {
-	if (same_machine(t, err) ||
+	if ((clock_ns(CLOCK_MONOTONIC) > t->times.prepared + VMM_COMPARED_FOR &&
+	     prepare(t, err)) ||
 	    snapshot_phase(t, MIGTRACK_PHASE_SWITCHOVER, err) ||
 	    snapshot_pause(t, keep_up, err) || last_copy(t, err))
 		return -1;

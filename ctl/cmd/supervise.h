@@ -22,6 +22,9 @@
  * @attempts: so many may be made
  * @dry_run: say what would be done
  */
+/* QEMU's own limit, and more than any guest is stopped for. */
+#define DOWNTIME_ANY	(2000 * NS_PER_S)
+
 struct supervise_options {
 	const char *qmp;
 	struct vmm_supervise_options vmm;

@@ -5,8 +5,8 @@
 const char switchover_usage[] =
 	"migctl switchover SESSION\n"
 	"\n"
-	"End a migration now: what is left is moved with the guest stopped, however long\n"
-	"that takes. SESSION is its number in migctl list.";
+	"End a migration, or a migctl snapshot, now: what is left is moved with the guest\n"
+	"stopped, however long that takes. SESSION is its number in migctl list.";
 
 int cmd_switchover(struct output *out, int argc, char **argv, struct error *err)
 {

@@ -11,6 +11,7 @@
  *	policy_next()			while it moves; ITERATE: sync, then
  *	policy_switchover()		with the exact numbers; MOVE: then
  *	policy_act()			at least after each of both; does what it says
+ *	policy_sync_pays()		until they have stopped, with nothing to move
  *	policy_final()			after the vCPUs stopped
  *	policy_again()			before another attempt
  */
@@ -111,6 +112,20 @@ struct policy_pending {
 struct policy_sample {
 	uint64_t bytes;
 	uint64_t time;
+};
+
+/**
+ * struct policy_sync - the last sync, of whatever kind
+ * @time: when it ended
+ * @duration: it took so long
+ * @interval: since the one before
+ * @found: bytes that were written in that
+ */
+struct policy_sync {
+	uint64_t time;
+	uint64_t duration;
+	uint64_t interval;
+	uint64_t found;
 };
 
 enum policy_verdict {
@@ -309,6 +324,8 @@ struct policy_decision policy_final(const struct policy *policy, bool ready,
 				    bool can_go_back, unsigned int attempt,
 				    unsigned int attempts);
 struct policy_decision policy_postcopy(const struct policy *policy);
+bool policy_sync_pays(const struct policy *policy, uint64_t now,
+		      const struct policy_sync *last);
 
 /* actions.c: when it does not converge. */
 struct policy_action policy_act(struct policy *policy, uint64_t now);

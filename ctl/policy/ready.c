@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* May the guest go? */
+#include "common/units.h"
 #include "policy/internal.h"
+
+/* In percent of the downtime limit: so much later may the last sync begin. */
+#define LATER_SHARE	5
 
 /**
  * policy_final() - the vCPUs have stopped: go?
@@ -59,4 +63,31 @@ struct policy_decision policy_postcopy(const struct policy *policy)
 		reason = POLICY_REASON_TOO_MUCH;
 	return policy_decide(reason == POLICY_REASON_FITS ? POLICY_SWITCHOVER :
 			     POLICY_MOVE, reason, blackout, threshold);
+}
+
+/**
+ * policy_sync_pays() - the guest is about to be stopped: look once more what it wrote?
+ * @policy: the state; it was decided by that, and this changes nothing of it
+ * @now: the time
+ * @last: the last sync
+ *
+ * What it writes until then and no sync has found is moved in the downtime. But the stop
+ * may come while a sync is under way, and the last one waits for its end. So it has to be
+ * short, or to take no longer than what it will find takes to move; and no more than half
+ * of the time is for syncs, as each has the guest write slower.
+ */
+bool policy_sync_pays(const struct policy *policy, uint64_t now,
+		      const struct policy_sync *last)
+{
+	uint64_t age = sat_sub(now, last->time), written = 0, movable = 0;
+
+	if (age < last->duration)
+		return false;
+	if (last->duration <= percent(policy->limits.downtime, LATER_SHARE))
+		return true;
+	if (last->interval)
+		written = mul_div(last->found, age, last->interval);
+	if (policy->bandwidth_source != POLICY_BANDWIDTH_UNKNOWN)
+		movable = mul_div(policy->bandwidth, last->duration, NS_PER_S);
+	return movable && written >= movable;
 }

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "common/error.h"
+#include "common/units.h"
 #include "vmm/vmm.h"
 
 struct uffd_offer;
@@ -133,6 +134,8 @@ extern const struct vmm_driver vmm_driver_handover;
 
 /* Pure: are these two descriptions of VMs that can take each other's state? */
 int vmm_compare(const json_t *source, const json_t *destination, struct error *err);
+/* What a VM was found to be need not be asked again for so long. */
+#define VMM_COMPARED_FOR	(2 * NS_PER_S)
 /* Pure: the member "blocks" of one VM's descriptions, earlier and later. */
 int vmm_blocks_changed(const json_t *then, const json_t *now, struct error *err);
 

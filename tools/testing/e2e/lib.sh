@@ -302,6 +302,11 @@ move() {
 	migrate "$from" "unix:$dir/socket" "$@"
 }
 
+# Of the one that is under way.
+session_id() {
+	"$migctl" list -j | sed -n 's/.*"session_id":\([0-9]*\).*/\1/p' | tail -n 1
+}
+
 # Its first iteration has ended, or it has.
 under_way() {
 	until_true 30 has_iterated

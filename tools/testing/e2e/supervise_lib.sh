@@ -37,10 +37,6 @@ over() {
 	status=$?
 }
 
-session_id() {
-	"$migctl" list -j | sed -n 's/.*"session_id":\([0-9]*\).*/\1/p' | tail -n 1
-}
-
 say_supervised() {
 	local sent
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Readiness and post-copy. */
+#include <string.h>
+
 #include "policy_state.h"
 
 TEST(policy_rule_12_waits_for_sources_that_are_not_ready)
@@ -97,4 +99,57 @@ TEST(policy_rule_13_postcopy_is_refused_with_the_reason)
 	pending = (struct policy_pending) { .unknown = "0000:01:00.0" };
 	policy = postcopy(pending, true);
 	CHECK_EQ(policy_postcopy(&policy).reason, POLICY_REASON_UNKNOWN_SIZE);
+}
+
+static bool pays(const struct policy *policy, uint64_t age_ms, uint64_t duration_ms,
+		 uint64_t found)
+{
+	const struct policy_sync last = {
+		.time = NS_PER_S, .duration = duration_ms * NS_PER_MS,
+		.interval = NS_PER_S, .found = found,
+	};
+
+	return policy_sync_pays(policy, NS_PER_S + age_ms * NS_PER_MS, &last);
+}
+
+/* Short beside the downtime limit: whatever it may find, but not all of the time. */
+TEST(policy_sync_that_is_short_pays)
+{
+	struct policy policy = start(300, 0, 1000 * MIB);
+
+	CHECK(pays(&policy, 15, 15, 0));
+	CHECK(!pays(&policy, 14, 15, 0));
+	CHECK(!pays(&policy, 14, 15, GIB));
+	CHECK(!pays(&policy, 1000, 16, 0));
+	CHECK(pays(&policy, 0, 0, 0));
+}
+
+/* 100 ms are 100 MiB: pays when so much was written since the last one. */
+TEST(policy_sync_that_finds_more_than_it_costs_pays)
+{
+	struct policy policy = start(300, 0, 1000 * MIB);
+	struct policy_sync last = { .duration = 100 * NS_PER_MS, .found = GIB };
+
+	CHECK(!pays(&policy, 199, 100, 500 * MIB));
+	CHECK(pays(&policy, 200, 100, 500 * MIB));
+	CHECK(!pays(&policy, 99, 100, 500 * GIB));
+	/* A clock that went back, and a first sync. */
+	CHECK(!policy_sync_pays(&policy, 0, &(struct policy_sync) {
+		.time = 1, .duration = 100 * NS_PER_MS, .interval = 1, .found = GIB }));
+	CHECK(!policy_sync_pays(&policy, NS_PER_S, &last));
+	/* Without a bandwidth nobody knows. */
+	policy = start(300, 0, 0);
+	CHECK(!pays(&policy, 1000, 100, GIB));
+	CHECK(pays(&policy, 1000, 15, GIB));
+}
+
+/* It was decided on exact numbers, and stays so. */
+TEST(policy_sync_that_pays_decides_nothing)
+{
+	struct policy policy = start(300, 0, 1000 * MIB), before;
+
+	CHECK_EQ(exact(&policy, NS_PER_S, 300 * MIB, 0).verdict, POLICY_SWITCHOVER);
+	before = policy;
+	CHECK(pays(&policy, 100, 1, GIB));
+	CHECK(!memcmp(&before, &policy, sizeof(policy)));
 }

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* migctl receive: what it shows while it receives. */
+/* migctl receive: what it shows while it receives; and a VMM that ends before. */
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cmd/receive.h"
 #include "unit.h"
@@ -80,4 +86,93 @@ TEST(receive_sums_up)
 	CHECK_HAS(text, "completed");
 	fclose(out.stream);
 	free(text);
+}
+
+/* The connection ends first. */
+static int connection_fd = -1;
+
+static int connection(struct vmm *vmm)
+{
+	(void)vmm;
+	return connection_fd;
+}
+
+static const struct vmm_ops waiting_vmm = { .name = "QEMU" };
+static const struct vmm_migration_ops waiting_ops = { .connection = connection };
+
+static pid_t process_begin(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	return pid;
+}
+
+/* Nobody connects, and nobody need: it does not wait for who can't be served. */
+TEST(receive_ends_with_its_vmm)
+{
+	char path[64], listen[80];
+	struct security security = {};
+	struct receive_options options = { .listen = listen };
+	struct vmm vmm = { .ops = &waiting_vmm, .pid = process_begin() };
+	struct reception r = {
+		.options = &options, .ops = &waiting_ops, .vmm = &vmm, .door.fd = -1,
+		.secured.security = security,
+	};
+	struct channel channel = { .fd = -1 };
+	struct error err = {};
+	int quiet[2];
+
+	snprintf(path, sizeof(path), "/tmp/receive-%d", getpid());
+	snprintf(listen, sizeof(listen), "unix:%s", path);
+	CHECK(!pipe(quiet));
+	r.signals = quiet[0];
+	r.vmm_fd = (int)syscall(SYS_pidfd_open, vmm.pid, 0);
+	CHECK_EQ(receive_listen(&r, &err), 0);
+	CHECK(!receive_vmm_ended(&r));
+	kill(vmm.pid, SIGKILL);
+	CHECK_EQ(receive_meet(&r, &channel, &err), -1);
+	CHECK_EQ(err.code, EXIT_GONE);
+	CHECK_HAS(err.message, "QEMU (process ");
+	CHECK_HAS(err.message, "has ended");
+	CHECK(receive_vmm_ended(&r));
+	door_close(&r.door);
+	/* Who comes later is told that nobody listens. */
+	CHECK(access(path, F_OK));
+	waitpid(vmm.pid, NULL, 0);
+	close(r.vmm_fd);
+	close(quiet[0]);
+	close(quiet[1]);
+}
+
+static void *end_later(void *data)
+{
+	usleep(50000);
+	kill(*(pid_t *)data, SIGKILL);
+	return NULL;
+}
+
+/* Its connection is closed already, and it is not yet over. */
+TEST(receive_knows_a_vmm_that_is_ending)
+{
+	struct vmm vmm = { .ops = &waiting_vmm, .pid = process_begin() };
+	struct reception r = { .ops = &waiting_ops, .vmm = &vmm };
+	pthread_t thread;
+	int pair[2];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	connection_fd = pair[0];
+	r.vmm_fd = (int)syscall(SYS_pidfd_open, vmm.pid, 0);
+	CHECK(!receive_vmm_ended(&r));
+	close(pair[1]);
+	CHECK(!pthread_create(&thread, NULL, end_later, &vmm.pid));
+	CHECK(receive_vmm_ended(&r));
+	pthread_join(thread, NULL);
+	waitpid(vmm.pid, NULL, 0);
+	close(pair[0]);
+	close(r.vmm_fd);
+	connection_fd = -1;
 }
