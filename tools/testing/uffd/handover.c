@@ -279,7 +279,7 @@ static void client_lost(struct server *s)
 	s->fd = -1;
 	if (s->ended)
 		return;
-	if (s->state == LOADING || (incomplete && s->state == RUNNING))
+	if (s->state == LOADING || (incomplete && s->state != INCOMING))
 		errx(4, "half a guest, and nobody who brings the rest");
 	lazy_unregister(&s->lazy, s->machine);
 	if (s->ran && s->state == PAUSED && !s->given)
