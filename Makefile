@@ -47,7 +47,7 @@ help:
 	@echo '                   QUICK=1: 3 min, FULL=1: hours'
 	@echo '  bench-netlink    what a get costs, beside CTRL_CMD_GETFAMILY; 1 min. KERNEL=6.12|7.2'
 	@echo '  bench-mover      how fast memory moves here, beside a floor and QEMU; no VM, 3 min'
-	@echo '  bench-uffd       what a page costs that is loaded when it is touched; natively, 5 min'
+	@echo '  bench-uffd       what lazy restores and post-copy cost; natively, 15 min'
 	@echo '  sim              the policy beside other ways to decide: a table, and pictures'
 	@echo '  lab-shell        a shell in the VM, modules and migctl at hand. KERNEL=6.12|7.2'
 	@echo 'For development:'

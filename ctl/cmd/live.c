@@ -93,3 +93,31 @@ int live_open(const struct output *out)
 {
 	return !out->json && isatty(STDOUT_FILENO) ? 0 : -1;
 }
+
+void out_postcopy_news(struct output *out, struct run *run, const struct postcopy_news *news)
+{
+	static const char * const names[] = {
+		[POSTCOPY_BEGUN] = "begun",
+		[POSTCOPY_PAUSED] = "paused",
+		[POSTCOPY_RECOVERED] = "recovered",
+	};
+	static const struct out_field fields[] = {
+		{ .key = "state" }, { .key = "why" }, { .key = "recoveries" },
+		{ .key = "left_bytes" }, { .key = "elapsed_ns" },
+	};
+
+	run_note(run, "postcopy", json_string(names[news->event]));
+	run_note(run, "postcopy_recoveries", json_integer((json_int_t)news->recoveries));
+	run_write(run, true);
+	if (!out->json)
+		return;
+	out_begin(out, OUT_ROW, "postcopy");
+	out_text(out, &fields[0], names[news->event]);
+	if (news->why)
+		out_text(out, &fields[1], news->why);
+	out_uint(out, &fields[2], news->recoveries);
+	out_uint(out, &fields[3], news->left);
+	out_uint(out, &fields[4], news->elapsed_ns);
+	out_end(out);
+	fflush(out->stream);
+}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "cmd/output.h"
+#include "cmd/runs.h"
 #include "common/units.h"
 #include "policy/policy.h"
 
@@ -53,6 +54,28 @@ void live_draw(struct output *out, int *lines, void (*draw)(FILE *file, void *da
 	       void *data);
 /* A line of its own comes now: the next screen is drawn below it. */
 void live_leave(int *lines);
+
+/* What becomes of a post-copy: it has begun; its connection is lost, or there again. */
+enum postcopy_event { POSTCOPY_BEGUN, POSTCOPY_PAUSED, POSTCOPY_RECOVERED };
+
+/**
+ * struct postcopy_news - one of these
+ * @event: it
+ * @why: it is paused, else NULL
+ * @recoveries: so far
+ * @left: bytes that are missing at the destination
+ * @elapsed_ns: since the start of the migration
+ */
+struct postcopy_news {
+	enum postcopy_event event;
+	const char *why;
+	unsigned int recoveries;
+	uint64_t left;
+	uint64_t elapsed_ns;
+};
+
+/* An object of the type postcopy, and for migctl history; people are told in words. */
+void out_postcopy_news(struct output *out, struct run *run, const struct postcopy_news *news);
 
 /* @lines at the start: 0 for a terminal that people look at, -1 for anything else. */
 int live_open(const struct output *out);

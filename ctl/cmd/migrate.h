@@ -89,6 +89,8 @@ struct migrate_times {
  * @handed_over: the destination may run the guest
  * @postcopy: it runs there before all of its memory is there
  * @missing: bytes that were not there
+ * @begun: listeners were told of that
+ * @left: what is left then
  * @recoveries: connections that were lost after that, and made again
  * @sent_before: over these
  * @sample: what was sent since the last sample was taken
@@ -134,6 +136,8 @@ struct migration {
 	bool handed_over;
 	bool postcopy;
 	uint64_t missing;
+	bool begun;
+	struct tracker_left left;
 	unsigned int recoveries;
 	uint64_t sent_before;
 	struct policy_sample sample;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/live.h"
 #include "cmd/migrate.h"
 #include "common/fault.h"
 
@@ -66,6 +67,55 @@ int migrate_postcopy_begin(struct migration *m, struct error *err)
 	return ask_ready(m, err);
 }
 
+/* ---- what listeners see ---- */
+
+static void left_tell(struct migration *m)
+{
+	const struct migtrack_counters left = { .postcopy = sender_pending(&m->sender) };
+
+	tracker_left_tell(&m->tracker, &m->left, &left);
+}
+
+/*
+ * The kernel's numbers are of memory that is moved before the guest runs at the
+ * destination. What is missing there is told by a source of its own from now on, and there
+ * all of it counts as moved. A failure is none of the migration's.
+ */
+static void left_begin(struct migration *m)
+{
+	size_t i;
+
+	tracker_left_open(&m->tracker, &m->left);
+	if (!m->left.told)
+		return;
+	left_tell(m);
+	for (i = 0; i < m->n_memory; i++)
+		m->tracker.header->moved_bytes[m->tracker.sources[i].map.id] =
+			m->blocks[i].moved + m->blocks[i].npending * WIRE_PAGE_SIZE;
+}
+
+static void out_news(struct migration *m, enum postcopy_event event, const char *why)
+{
+	const struct postcopy_news news = {
+		.event = event,
+		.why = why,
+		.recoveries = m->recoveries,
+		.left = sender_pending(&m->sender),
+		.elapsed_ns = clock_ns(CLOCK_MONOTONIC) - m->times.started,
+	};
+
+	out_postcopy_news(m->out, &m->run, &news);
+}
+
+static void begin(struct migration *m)
+{
+	m->begun = true;
+	left_begin(m);
+	out_news(m, POSTCOPY_BEGUN, NULL);
+}
+
+/* ---- from the handover on ---- */
+
 /* There is no way back from here on, whatever becomes of us. */
 static int runs_there(struct migration *m, struct error *err)
 {
@@ -93,10 +143,14 @@ static int move_rest(struct migration *m, struct error *err)
 {
 	int left;
 
+	if (!m->begun)
+		begin(m);
 	do {
 		if (peer_check(&m->peer, err))
 			return -1;
 		left = migrate_send(m, SLICE_BYTES, err);
+		left_tell(m);
+		migrate_out_look(m, false);
 	} while (left > 0);
 	if (left < 0 || peer_barrier(&m->peer, &m->sender, err))
 		return -1;
@@ -206,6 +260,7 @@ static int recover(struct migration *m, struct error *err)
 
 	/* Ctrl-C is not taken while there is a connection. */
 	signals_drain(m->signals);
+	out_news(m, POSTCOPY_PAUSED, err->message);
 	if (!refused)
 		out_say(m->out, "The connection is lost (%s). The guest waits at the destination for what it has not got: trying again, Ctrl-C gives it up.",
 			err->message);
@@ -214,6 +269,7 @@ static int recover(struct migration *m, struct error *err)
 		if (!reconnect(m, err)) {
 			m->recoveries++;
 			out_say(m->out, "Connected again.");
+			out_news(m, POSTCOPY_RECOVERED, NULL);
 			return 0;
 		}
 		refused = m->peer.said || err->code == EXIT_CANCELLED;

@@ -51,6 +51,9 @@ static void publish_moved(struct migration *m)
 {
 	size_t i;
 
+	/* Post-copy has a source of its own for what is left. */
+	if (m->left.told)
+		return;
 	for (i = 0; i < m->n_memory; i++) {
 		uint32_t id = m->tracker.sources[i].map.id;
 

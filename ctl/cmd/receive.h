@@ -5,6 +5,7 @@
 
 #include "cmd/choice.h"
 #include "cmd/cmd.h"
+#include "cmd/live.h"
 #include "cmd/runs.h"
 #include "cmd/security.h"
 #include "postcopy/fetch.h"
@@ -81,6 +82,7 @@ struct reception_progress {
  * @known: the source has heard of that, or will never say GO
  * @cancelled: the source has called it off
  * @bound: the guest runs here and lacks memory: Ctrl-C is not taken; atomic
+ * @begun_told: and the user was told of that
  * @done: the source has said that all is well
  * @shown: what was shown last
  * @lines: of the screen that is to be drawn anew, -1 if that is no terminal
@@ -127,6 +129,7 @@ struct reception {
 	bool known;
 	bool cancelled;
 	bool bound;
+	bool begun_told;
 	bool done;
 	struct reception_progress shown;
 	int lines;
@@ -176,6 +179,9 @@ int receive_doubt(struct reception *r, const struct error *why);
 /* receive_output.c */
 void receive_out_start(struct reception *r);
 /* Now and then, by one thread. */
+/* The watcher prints while there is a source, else who waits for one. */
+void receive_out_postcopy(struct reception *r, enum postcopy_event event, const char *why,
+			  uint64_t left);
 void receive_out_look(struct reception *r);
 void receive_out_summary(struct reception *r, const struct error *err);
 

@@ -89,11 +89,29 @@ static void draw(FILE *file, void *data)
 		(unsigned long long)now->pages, (unsigned long long)now->zero_pages);
 }
 
+void receive_out_postcopy(struct reception *r, enum postcopy_event event, const char *why,
+			  uint64_t left)
+{
+	const struct postcopy_news news = {
+		.event = event,
+		.why = why,
+		.recoveries = r->recoveries,
+		.left = left,
+		.elapsed_ns = clock_ns(CLOCK_MONOTONIC) - r->started,
+	};
+
+	r->begun_told = true;
+	out_postcopy_news(r->out, &r->run, &news);
+}
+
 void receive_out_look(struct reception *r)
 {
 	struct reception_progress now = look(r);
 	struct drawing drawing = { .r = r, .now = &now };
 
+	/* Here, as nobody else prints while there is a source. */
+	if (!r->begun_told && __atomic_load_n(&r->bound, __ATOMIC_RELAXED))
+		receive_out_postcopy(r, POSTCOPY_BEGUN, NULL, r->missing);
 	if (now.time - r->shown.time < LIVE_LINE_INTERVAL)
 		return;
 	note_numbers(r, &now);

@@ -168,6 +168,7 @@ int receive_wait_again(struct reception *r, struct error *err)
 	/* Ctrl-C was not taken while there was a source. */
 	signals_drain(r->signals);
 	out_say(r->out, "The connection is lost (%s): waiting for the source.", err->message);
+	receive_out_postcopy(r, POSTCOPY_PAUSED, err->message, fetch_left(&r->fetch));
 	fflush(r->out->stream);
 	r->received_before += r->intake.bytes;
 	intake_free(&r->intake);
@@ -175,6 +176,7 @@ int receive_wait_again(struct reception *r, struct error *err)
 	if (!door_wait_again(r, &later)) {
 		r->recoveries++;
 		out_say(r->out, "The source is back.");
+		receive_out_postcopy(r, POSTCOPY_RECOVERED, NULL, fetch_left(&r->fetch));
 		fflush(r->out->stream);
 		return 0;
 	}

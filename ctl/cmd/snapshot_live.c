@@ -25,6 +25,7 @@
  * @uffd: handles the faults
  * @claims: of the pages
  * @channel: of this thread
+ * @left: what is left, for listeners
  * @paid_until: for the limit of the bandwidth
  * @row_ns: when the last row was shown
  */
@@ -35,6 +36,7 @@ struct live {
 	struct uffd *uffd;
 	struct uffd_claims claims;
 	struct uffd_channel channel;
+	struct tracker_left left;
 	uint64_t paid_until;
 	uint64_t row_ns;
 };
@@ -71,6 +73,15 @@ static void note_numbers(struct taking *t)
 			 json_integer((json_int_t)(t->times.resumed - t->times.running)));
 }
 
+static void left_tell(struct live *live)
+{
+	const struct migtrack_counters left = {
+		.precopy = snapshot_memory_size(live->t) - live->t->passed,
+	};
+
+	tracker_left_tell(&live->t->tracker, &live->left, &left);
+}
+
 static void out_row(struct live *live)
 {
 	struct taking *t = live->t;
@@ -79,6 +90,7 @@ static void out_row(struct live *live)
 	if (now < live->row_ns + ROW_NS)
 		return;
 	live->row_ns = now;
+	left_tell(live);
 	t->write_faults = live->claims.stats->write_faults;
 	note_numbers(t);
 	run_write(&t->run, false);
@@ -209,10 +221,7 @@ static int pause_guest(struct live *live, struct error *err)
 {
 	struct taking *t = live->t;
 
-	if (snapshot_phase(t, MIGTRACK_PHASE_SWITCHOVER, err) ||
-	    snapshot_pause(t, snapshot_wait, err))
-		return -1;
-	if (uffd_protect(live->uffd, err))
+	if (snapshot_pause(t, snapshot_wait, err) || uffd_protect(live->uffd, err))
 		return -1;
 	t->times.synced = clock_ns(CLOCK_MONOTONIC);
 	if (snapshot_devices(t, err) || snapshot_resume(t, err))
@@ -287,6 +296,7 @@ static int save_all(struct live *live, struct error *err)
 			return -1;
 		first += live->regions[i].size / live->regions[i].page_size;
 	}
+	left_tell(live);
 	/* What a fault is just saving is awaited. */
 	return uffd_release(live->uffd, err);
 }
@@ -312,6 +322,29 @@ static int live_close(struct live *live, int ret, struct error *err)
 	return ret;
 }
 
+/*
+ * Where the kernel module is there listeners see it as any other snapshot, and migctl
+ * cancel and set find it. It needs none.
+ */
+static int session_open(struct live *live, struct error *err)
+{
+	struct taking *t = live->t;
+	struct error ignored;
+
+	if (!tracker_open(&t->tracker, &ignored)) {
+		policy_init(&t->policy, &t->options->limits, t->times.started);
+		t->policy.limits.downtime = 0;
+		if (record_create(&t->record, t->tracker.id, &t->options->guest,
+				  t->options->to, err) ||
+		    control_open(&t->control, t->tracker.id, err))
+			return -1;
+		tracker_left_open(&t->tracker, &live->left);
+		left_tell(live);
+		run_note(&t->run, "session_id", json_integer((json_int_t)t->tracker.id));
+	}
+	return snapshot_phase(t, MIGTRACK_PHASE_SETUP, err);
+}
+
 /**
  * snapshot_live() - take a snapshot with the guest paused for its device state only
  * @t: its directory is open
@@ -335,8 +368,8 @@ int snapshot_live(struct taking *t, struct error *err)
 		t->n_memory == 1 ? "" : "s", t->options->to);
 	out_header(t->out, fields, FIELDS);
 	run_begin(&t->run, NULL, "snapshot", t->options->guest.socket, t->options->to);
-	ret = live_open(&live, &offer, err) || pause_guest(&live, err) ||
-	      save_all(&live, err) ? -1 : 0;
+	ret = session_open(&live, err) || live_open(&live, &offer, err) ||
+	      pause_guest(&live, err) || save_all(&live, err) ? -1 : 0;
 	ret = live_close(&live, ret, err);
 	uffd_offer_free(&offer);
 	return ret;

@@ -27,7 +27,7 @@
 
 int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *err)
 {
-	/* One that is live needs no session of the kernel. */
+	/* One that is live needs no session of the kernel. Phases only go forward. */
 	if (t->tracker.fd >= 0 &&
 	    tracker_publish(&t->tracker, &t->policy, phase, t->verdict, t->reason,
 			    "can't publish the snapshot's phase", err))
@@ -43,6 +43,8 @@ int snapshot_asked(const char *command, const json_t *request, void *data,
 
 	if (t->phase >= MIGTRACK_PHASE_SWITCHOVER)
 		return error_set(err, EXIT_FAILED, "too late: the guest is being paused");
+	if (!strcmp(command, "switchover") && snapshot_is_live(t->options))
+		return error_set(err, EXIT_FAILED, "too late: the guest was paused at the start");
 	if (!strcmp(command, "switchover")) {
 		t->forced = true;
 		snapshot_out_asked(t, "pausing the guest as asked for");

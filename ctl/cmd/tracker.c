@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmd/cmd.h"
@@ -11,6 +12,9 @@
 #include "cmd/tracker.h"
 
 #define SYNC_TIMEOUT_MS	60000
+/* What is left is told so often; after so long without it is not known any more. */
+#define LEFT_INTERVAL	NS_PER_S
+#define LEFT_MAX_AGE	(5 * NS_PER_S)
 
 static size_t source_words(const struct tracker_source *source)
 {
@@ -209,4 +213,26 @@ uint64_t tracker_length(const struct tracker *tracker)
 	for (i = 0; i < tracker->n; i++)
 		bytes += tracker->sources[i].map.length;
 	return bytes;
+}
+
+void tracker_left_open(struct tracker *tracker, struct tracker_left *left)
+{
+	if (!migtrack_source_add_reported(tracker->mt, tracker->fd, LEFT_MAX_AGE, &left->id))
+		left->told = 1;
+}
+
+void tracker_left_tell(struct tracker *tracker, struct tracker_left *left,
+		       const struct migtrack_counters *bytes)
+{
+	const struct migtrack_report report = {
+		.bytes = *bytes,
+		.flags = MIGTRACK_COUNTER_FLAGS_EXACT,
+	};
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	if (!left->told || ((bytes->precopy || bytes->postcopy) &&
+			    now < left->told + LEFT_INTERVAL))
+		return;
+	left->told = now;
+	migtrack_source_report(tracker->mt, tracker->fd, left->id, &report);
 }

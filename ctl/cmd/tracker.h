@@ -39,6 +39,16 @@ struct tracker {
 	size_t n;
 };
 
+/**
+ * struct tracker_left - what is left, of what the kernel does not track
+ * @id: the session's source for it
+ * @told: when it was told, 0: there is none
+ */
+struct tracker_left {
+	uint32_t id;
+	uint64_t told;
+};
+
 int tracker_open(struct tracker *tracker, struct error *err);
 void tracker_close(struct tracker *tracker);
 
@@ -62,6 +72,14 @@ int tracker_result(struct tracker *tracker, struct migtrack_map_header *result,
  */
 int tracker_sync_whole(struct tracker *tracker, enum migtrack_sync_kind kind, pid_t pid,
 		       struct migtrack_map_header *result, struct error *err);
+
+/*
+ * Have listeners told what is left, about once a second and when nothing is; if that can't
+ * be, nobody is worse off.
+ */
+void tracker_left_open(struct tracker *tracker, struct tracker_left *left);
+void tracker_left_tell(struct tracker *tracker, struct tracker_left *left,
+		       const struct migtrack_counters *bytes);
 
 /* Takes all bits. Returns the bytes that they stand for. */
 uint64_t tracker_take(struct tracker *tracker);

@@ -90,6 +90,14 @@ uint64_t uffd_claim_run(struct uffd_claims *claims, uint64_t page, uint64_t n)
 	return run;
 }
 
+void uffd_claim_rest(struct uffd_claims *claims, uint64_t page, uint64_t n)
+{
+	for (; n; page++, n--) {
+		if (uffd_claim(claims, page))
+			uffd_claim_done(claims, page);
+	}
+}
+
 bool uffd_claim_is_taken(const struct uffd_claims *claims, uint64_t page)
 {
 	return bit_test(claims->claimed, page);

@@ -58,6 +58,8 @@ void uffd_claims_close(struct uffd_claims *claims);
 bool uffd_claim(struct uffd_claims *claims, uint64_t page);
 /* How many of @n pages are the caller's: from @page on to the first that is not. */
 uint64_t uffd_claim_run(struct uffd_claims *claims, uint64_t page, uint64_t n);
+/* Of these nobody needs any more what nobody has. */
+void uffd_claim_rest(struct uffd_claims *claims, uint64_t page, uint64_t n);
 bool uffd_claim_is_taken(const struct uffd_claims *claims, uint64_t page);
 void uffd_claim_done(struct uffd_claims *claims, uint64_t page);
 bool uffd_claim_is_done(const struct uffd_claims *claims, uint64_t page);

@@ -288,13 +288,31 @@ void uffd_stop(struct uffd *uffd)
 	free(uffd);
 }
 
+/*
+ * What is not saved by now had no data when it was protected. A thread that has read of a
+ * fault there, and looks at the page only when another one could write to it, would save
+ * what is too new.
+ */
+static void saving_end(struct uffd *uffd)
+{
+	size_t i;
+
+	for (i = 0; i < uffd->n; i++) {
+		const struct uffd_region *region = &uffd->regions[i];
+
+		if (region->modes & UFFD_WRITE)
+			uffd_claim_rest(uffd->claims, region->first,
+					region->size / region->page_size);
+	}
+}
+
 /**
  * uffd_release() - the memory is all there: its faults are the kernel's again
- * @uffd: set up; every page that is not of zeros is loaded
+ * @uffd: set up; every page that is not of zeros is loaded, or saved
  * @err: why it failed: the VMM has ended
  *
- * What was not loaded is of zeros from now on; what a thread is just loading is
- * awaited. The threads still run: who has begun to give memory back waits for them to
+ * What was not loaded is of zeros from now on, and what was not saved is not saved any
+ * more; what a thread is just loading or saving is awaited. The threads still run: who has begun to give memory back waits for them to
  * read of it.
  *
  * Return: 0 or -1.
@@ -303,6 +321,7 @@ int uffd_release(struct uffd *uffd, struct error *err)
 {
 	size_t i;
 
+	saving_end(uffd);
 	while (uffd_claims_busy(uffd->claims) && !uffd->claims->stats->stuck)
 		usleep(RELEASE_WAIT_US);
 	if (uffd->claims->stats->stuck)

@@ -122,6 +122,7 @@ static const char *command_load(struct server *s, const json_t *arguments, json_
 	s->state = LOADING;
 	if (machine_load(s->machine, s->fds[0]))
 		return "the state can't be read, or is that of another guest";
+	answer_begin(s->machine);
 	s->state = PAUSED;
 	return NULL;
 }
@@ -279,7 +280,7 @@ static void client_lost(struct server *s)
 	s->fd = -1;
 	if (s->ended)
 		return;
-	if (s->state == LOADING || (incomplete && s->state == RUNNING))
+	if (s->state == LOADING || (incomplete && s->state != INCOMING))
 		errx(4, "half a guest, and nobody who brings the rest");
 	lazy_unregister(&s->lazy, s->machine);
 	if (s->ran && s->state == PAUSED && !s->given)
@@ -332,8 +333,10 @@ void handover_serve(struct machine *m, const char *path, bool incoming)
 	sigaddset(&set, SIGTERM);
 	s->signals = fds[0].fd = signalfd(-1, &set, SFD_CLOEXEC);
 	fds[1].fd = socket_listen(path);
-	if (!incoming)
+	if (!incoming) {
+		answer_begin(m);
 		machine_run(m);
+	}
 	while (!s->ended) {
 		if (poll(fds, 2, -1) < 0)
 			continue;

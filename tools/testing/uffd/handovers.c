@@ -142,15 +142,18 @@ static int hands_over(struct vmm *vmm)
 	return 0;
 }
 
+/* The device state that was moved. */
+static char state[8 << 20];
+static size_t used;
+
 /* Its memory as well: the guest is paused. */
 static int move(struct vmm *from, struct vmm *to)
 {
 	struct handover *a = to_handover(from), *b = to_handover(to);
-	static char memory[SIZE], state[8 << 20];
+	static char memory[SIZE];
 	struct machine_state head;
 	json_t *saved;
 	int pair[2];
-	size_t used = 0;
 	ssize_t got;
 
 	OK(OPS->save(from, &saved, &err));
@@ -230,6 +233,55 @@ static int lost(const char *name, bool saved, const char *then)
 	return 0;
 }
 
+/* How far it had come that brings the guest's pages as they are touched. */
+enum stage { HANDED_OVER, LOADING, LOADED, RUNS };
+
+static int stage_reach(struct vmm *vmm, enum stage stage, int pair[2])
+{
+	OK(OPS->prepare_destination(vmm, &err));
+	OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	OK(OPS->incoming(vmm, pair[0], &err));
+	TRUE(!write_all(pair[1], state, stage == LOADING ? used / 2 : used));
+	if (stage == LOADING)
+		return 0;
+	shutdown(pair[1], SHUT_WR);
+	OK(phase_wait(vmm, VMM_COMPLETED));
+	if (stage == LOADED)
+		return 0;
+	OK(OPS->run(vmm, &err));
+	/* Its first page is one that nobody brings. */
+	usleep(50000);
+	return 0;
+}
+
+/* He is killed then. Nobody may take what is there for a guest. */
+static int lost_in(const char *name, enum stage stage)
+{
+	pid_t pid = vmm_start(name, "-i");
+	struct uffd_offer offer;
+	int pair[2] = { -1, -1 }, status;
+	struct vmm *vmm;
+
+	OK(vmm_handover.open(&vmm, path_of(name), 0, &err));
+	OK(handover_userfaultfd(vmm, UFFD_MISSING, &offer, &err));
+	if (stage != HANDED_OVER)
+		OK(stage_reach(vmm, stage, pair));
+	uffd_offer_free(&offer);
+	vmm->ops->close(vmm);
+	close(pair[0]);
+	close(pair[1]);
+	if (stage == HANDED_OVER) {
+		OK(vmm_handover.open(&vmm, path_of(name), 0, &err));
+		TRUE(in_state(vmm, "incoming"));
+		vmm->ops->close(vmm);
+		TRUE(vmm_end(pid) == 0);
+		return 0;
+	}
+	TRUE(waitpid(pid, &status, 0) == pid);
+	TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 4);
+	return 0;
+}
+
 static int guarded(const char *name)
 {
 	struct guard *guard;
@@ -304,6 +356,10 @@ int main(int argc, char **argv)
 	result(lost("a", true, "paused"), "but not if its state was saved for good");
 	result(guarded("a"), "the guard of a client that is killed has it run on");
 	result(vmm_end(source), "and it finds its memory as it was");
+	result(lost_in("c", HANDED_OVER), "who brings its pages is lost before there is a guest: the next one is served");
+	result(lost_in("c", LOADING), "while it is loaded: the VMM ends with an error");
+	result(lost_in("c", LOADED), "before it has run: so it does");
+	result(lost_in("c", RUNS), "while it waits for a page: so it does");
 	printf("1..%u\n", tests);
 	return failures != 0;
 }

@@ -71,23 +71,36 @@ static void hand_over(const struct machine *m, int sock, const char *path, int f
 		err(3, "%s", path);
 }
 
-void lazy_run(struct machine *m, const char *socket_path, const char *state, unsigned int ms)
+static void lazy_connect(struct machine *m, int sock, const char *path)
 {
-	int fd = open(state, O_RDONLY), sock = socket(AF_UNIX, SOCK_STREAM, 0);
 	struct lazy lazy;
 	const char *why;
+
+	why = lazy_register(&lazy, m, UFFDIO_REGISTER_MODE_MISSING);
+	if (why)
+		errx(3, "userfaultfd: %s", why);
+	hand_over(m, sock, path, lazy.fd);
+}
+
+void lazy_run(struct machine *m, const char *path, const char *state, unsigned int ms)
+{
+	int fd = open(state, O_RDONLY), sock = socket(AF_UNIX, SOCK_STREAM, 0);
 	char byte;
 
 	if (fd < 0 || machine_load(m, fd))
 		err(3, "%s", state);
-	why = lazy_register(&lazy, m, UFFDIO_REGISTER_MODE_MISSING);
-	if (why)
-		errx(3, "userfaultfd: %s", why);
-	hand_over(m, sock, socket_path, lazy.fd);
+	if (path)
+		lazy_connect(m, sock, path);
+	answer_begin(m);
 	machine_run(m);
+	if (m->answer) {
+		pthread_join(m->answering, NULL);
+		machine_pause(m);
+		return;
+	}
 	usleep(ms * 1000);
 	/* Its peer closes the connection when all is loaded. */
-	if (recv(sock, &byte, 1, 0))
+	if (path && recv(sock, &byte, 1, 0))
 		errx(3, "what came is not the end");
 	machine_pause(m);
 }

@@ -21,7 +21,10 @@ struct lazy {
 const char *lazy_register(struct lazy *lazy, const struct machine *m, uint64_t modes);
 void lazy_unregister(struct lazy *lazy, const struct machine *m);
 
-/* As Firecracker does it: load this state, hand over, run. */
+/*
+ * As Firecracker does it: load this state, hand over, run. Without a @socket the memory
+ * is there.
+ */
 void lazy_run(struct machine *m, const char *socket, const char *state, unsigned int ms);
 
 #endif /* UFFD_TEST_LAZY_H */

@@ -13,6 +13,10 @@
  *	-p PACE		pauses of the CPU between two numbers (2000)
  *	-r REGIONS	its memory is handed over in so many (1)
  *	-t MS		(1000)
+ *	-a NUMBERS	prints when its first writer has come so far from where it was
+ *			at first, or was loaded: so long it takes to answer. With -l it
+ *			ends then
+ *	-f FILE		with -l: its memory is this file, mapped, and nobody is asked
  *	-b		it is broken: it hands over a userfaultfd without its memory
  *	-P		only say whether it could run here
  *
@@ -21,10 +25,12 @@
  */
 #include <err.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lazy.h"
@@ -62,6 +68,40 @@ static void memory_make(struct machine *m)
 		err(3, "memfd");
 }
 
+/* As another mapping of the same addresses; what it writes is its own. */
+static void memory_map(const struct machine *m, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || mmap(m->memory, m->size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
+		err(3, "%s", path);
+	close(fd);
+}
+
+static void *answer_await(void *data)
+{
+	struct machine *m = data;
+	struct timespec now;
+
+	while (machine_writer(m, 0)->written < m->answer_at)
+		usleep(100);
+	clock_gettime(CLOCK_REALTIME, &now);
+	printf("{\"answered_us\":%lld}\n",
+	       (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	fflush(stdout);
+	return NULL;
+}
+
+void answer_begin(struct machine *m)
+{
+	if (!m->answer)
+		return;
+	m->answer_at = machine_writer(m, 0)->written + m->answer;
+	if (pthread_create(&m->answering, NULL, answer_await, m))
+		errx(3, "no thread");
+}
+
 static int report(struct machine *m)
 {
 	uint64_t wrong = 0;
@@ -81,14 +121,14 @@ static int report(struct machine *m)
 int main(int argc, char **argv)
 {
 	struct machine m = { .writers = 2, .regions = 1 };
-	const char *state = NULL;
+	const char *state = NULL, *file = NULL;
 	unsigned int ms = 1000;
 	bool incoming = false;
 	uint64_t pace = 2000;
 	sigset_t set;
 	int option;
 
-	while ((option = getopt(argc, argv, "iw:p:r:l:t:bP")) > 0) {
+	while ((option = getopt(argc, argv, "iw:p:r:l:t:a:f:bP")) > 0) {
 		switch (option) {
 		case 'i': incoming = true; break;
 		case 'w': m.writers = (unsigned int)atoi(optarg); break;
@@ -96,6 +136,8 @@ int main(int argc, char **argv)
 		case 'r': m.regions = strtoul(optarg, NULL, 0); break;
 		case 'l': state = optarg; break;
 		case 't': ms = (unsigned int)atoi(optarg); break;
+		case 'a': m.answer = strtoull(optarg, NULL, 0); break;
+		case 'f': file = optarg; break;
 		case 'b': m.broken = true; break;
 		case 'P': return !machine_possible();
 		default: return 2;
@@ -110,8 +152,10 @@ int main(int argc, char **argv)
 	m.size = strtoull(argv[optind + 1], NULL, 0) << 20;
 	memory_make(&m);
 	machine_make(&m, pace);
+	if (file)
+		memory_map(&m, file);
 	if (state)
-		lazy_run(&m, argv[optind], state, ms);
+		lazy_run(&m, file ? NULL : argv[optind], state, ms);
 	else
 		handover_serve(&m, argv[optind], incoming);
 	return report(&m);

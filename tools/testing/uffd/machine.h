@@ -6,6 +6,7 @@
 #ifndef UFFD_TEST_MACHINE_H
 #define UFFD_TEST_MACHINE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,9 @@
  * @size: of its memory, a power of two
  * @regions: that it is handed over in
  * @broken: the userfaultfd that it hands over has none of its memory
+ * @answer: numbers that it takes to answer; 0: nobody asks
+ * @answer_at: the number that is the answer
+ * @answering: who waits for that
  * @fd: its memory
  * @memory: mapped here
  */
@@ -29,6 +33,9 @@ struct machine {
 	uint64_t size;
 	size_t regions;
 	bool broken;
+	uint64_t answer;
+	uint64_t answer_at;
+	pthread_t answering;
 	int fd;
 	char *memory;
 };
@@ -63,6 +70,9 @@ int read_all(int fd, void *data, size_t size);
 uint64_t machine_pages(const struct machine *m);
 int state_save(struct machine *m, int fd);
 int state_load(struct machine *m, struct machine_state *state, int fd);
+
+/* It is loaded, and has not run yet: from here on it is on its way to the answer. */
+void answer_begin(struct machine *m);
 
 /* handover.c: serves one client after the other, until one says quit or SIGTERM. */
 void handover_serve(struct machine *m, const char *path, bool incoming);

@@ -40,6 +40,7 @@ struct scene {
 	struct fetch fetch;
 	uint64_t *guest[BLOCKS];
 	uint64_t pace_us;
+	bool touched;
 	struct reader readers[READERS];
 };
 
@@ -228,8 +229,8 @@ static void handover(struct scene *scene)
 	free(payload);
 }
 
-/* All is there, as it was; what the guest has written is there, too. */
-static void finish(struct scene *scene)
+/* All is there; each page was put in place once. */
+static void arrived(struct scene *scene)
 {
 	struct error err = {};
 
@@ -239,10 +240,15 @@ static void finish(struct scene *scene)
 	CHECK_STR(err.message, "");
 	CHECK_EQ(scene->fetch.claims.stats->poisoned, 0);
 	CHECK_EQ(scene->fetch.claims.stats->stuck, 0);
+	CHECK_EQ(scene->fetch.claims.stats->loaded, scene->fetch.missing);
+}
+
+/* As it was; what the guest has written is there, too. */
+static void finish(struct scene *scene)
+{
+	arrived(scene);
 	readers_end(scene);
 	hashes_check(scene);
-	/* Each page was put in place once. */
-	CHECK_EQ(scene->fetch.claims.stats->loaded, scene->fetch.missing);
 	scene_close(scene);
 }
 
@@ -508,6 +514,52 @@ TEST(postcopy_waits_for_a_new_connection)
 	recover(&scene);
 	move_all(&scene.move);
 	finish(&scene);
+}
+
+/* The source, while a thread of the destination's guest is what this process does. */
+static void *send_slowly(void *data)
+{
+	struct scene *scene = data;
+	struct error err = {};
+
+	while (!__atomic_load_n(&scene->touched, __ATOMIC_RELAXED) &&
+	       sender_send(&scene->move.sender, 64 << 10, &err) > 0)
+		;
+	CHECK_STR(err.message, "");
+	return NULL;
+}
+
+/* What the bench compares with QEMU's: one vCPU that goes through its memory. */
+TEST(postcopy_of_one_vcpu)
+{
+	static struct scene scene;
+	struct blocktime result;
+	struct error err = {};
+	pthread_t source;
+	uint64_t i, page;
+
+	scene_open(&scene, 2, 2 << 20);
+	scene.move.from[0].empty = scene.move.from[1].empty = false;
+	CHECK_EQ(sender_first_pass(&scene.move.sender, &err), 0);
+	handover(&scene);
+	CHECK(!pthread_create(&source, NULL, send_slowly, &scene));
+	for (i = 0; i < ALL; i++) {
+		page = i * 1021 % ALL;
+		scene.guest[page / PAGES][page % PAGES * WORDS]++;
+	}
+	__atomic_store_n(&scene.touched, true, __ATOMIC_RELAXED);
+	pthread_join(source, NULL);
+	uffd_blocktime(scene.fetch.uffd, &result);
+	CHECK(result.sum.waits > 0 && result.n_threads == 1);
+	printf("# one vCPU: %llu waits of %llu ns, %llu us in all\n",
+	       (unsigned long long)result.sum.waits,
+	       (unsigned long long)(result.sum.total_ns / result.sum.waits),
+	       (unsigned long long)(result.sum.total_ns / 1000));
+	sender_limit(&scene.move.sender, 0);
+	move_all(&scene.move);
+	arrived(&scene);
+	hashes_check(&scene);
+	scene_close(&scene);
 }
 
 /* A source that answers what it was not asked is cut off, and nothing of it is used. */

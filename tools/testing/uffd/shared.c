@@ -19,6 +19,7 @@
 #define SIZE		((size_t)PAGES * PAGE)
 #define HUGE_SIZE	((size_t)2 << 20)
 #define WRITERS		4
+#define ROUNDS		20
 #define NO_PAGE		UINT64_MAX
 
 #define WRITE_FEATURES	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | \
@@ -199,6 +200,59 @@ static void test_saved_huge(void)
 	report_checks("huge pages: one is saved whole, before it changes");
 }
 
+/* What is read of is handled late, if it is to be. */
+static bool read_late;
+ssize_t __real_read(int fd, void *buffer, size_t size);
+ssize_t __wrap_read(int fd, void *buffer, size_t size);
+
+ssize_t __wrap_read(int fd, void *buffer, size_t size)
+{
+	ssize_t length = __real_read(fd, buffer, size);
+
+	if (length > 0 && read_late)
+		usleep(1000);
+	return length;
+}
+
+/* Each page is written to, from one of them on. */
+static void *hole_writer(void *data)
+{
+	unsigned int i, first = *(unsigned int *)data;
+
+	for (i = 0; i < PAGES; i++)
+		*(volatile char *)(guest + (size_t)((first + i) % PAGES) * PAGE) = 1;
+	return NULL;
+}
+
+/* One waits where nothing was, and is just being read of; another one need not any more. */
+static void test_saved_to_the_end(void)
+{
+	static unsigned int seeds[WRITERS] = { 0, 1, 2, 3 };
+	pthread_t threads[WRITERS];
+	unsigned int round, i;
+	struct uffd *uffd;
+
+	for (round = 0; round < ROUNDS && !failed; round++) {
+		CHECK(memory_open(0, SIZE));
+		uffd = setup(UFFD_WRITE, WRITE_FEATURES, PAGE);
+		OK(uffd_protect(uffd, &err));
+		read_late = true;
+		for (i = 0; i < WRITERS; i++)
+			pthread_create(&threads[i], NULL, hole_writer, &seeds[i]);
+		usleep(round * 100);
+		OK(uffd_release(uffd, &err));
+		hole_writer(&seeds[0]);
+		for (i = 0; i < WRITERS; i++)
+			pthread_join(threads[i], NULL);
+		read_late = false;
+		uffd_stop(uffd);
+		for (i = 0; i < PAGES; i++)
+			CHECK(page_is_zeros(saved + (size_t)i * PAGE));
+		memory_close(SIZE);
+	}
+	report_checks("what is written while all is released is not taken for what was there before");
+}
+
 /* What was precopied is in the file; what is newer at the source is punched. */
 static void test_loaded(void)
 {
@@ -327,6 +381,7 @@ int main(void)
 	bad_page = NO_PAGE;
 	test_saved();
 	test_saved_huge();
+	test_saved_to_the_end();
 	test_loaded();
 	test_not_saved();
 	test_given_back();

@@ -19,11 +19,14 @@
 /* Where what is in the low memory. */
 #define LOW_PML4	0x10000
 #define LOW_PDPT	0x11000
-#define LOW_PD		0x12000		/* four pages: 4 GiB */
+#define LOW_PD		0x12000		/* a page for each GiB */
 #define LOW_CODE	0x20000
 #define LOW_STACKS	0x40000		/* a page for each vCPU, growing down */
 #define LOW_NESTED	0x60000		/* the same of nested guests, and one more */
 #define LOW_CONTROL	0x100000
+
+/* Of its addresses; the page directories end before the code. */
+#define VM_GIB		8
 
 #define PTE_PRESENT	1
 #define PTE_WRITE	2
@@ -39,9 +42,9 @@ static void vm_page_tables(struct vm *vm)
 	uint64_t i;
 
 	pml4[0] = LOW_PDPT | flags;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < VM_GIB; i++)
 		pdpt[i] = (LOW_PD + i * GUEST_PAGE) | flags;
-	for (i = 0; i < 4 * 512; i++)
+	for (i = 0; i < VM_GIB * 512; i++)
 		pd[i] = i << 21 | flags | PTE_HUGE;
 }
 

@@ -10,8 +10,8 @@
 
 #include "guest.h"
 
-/* Guest-physical address of the memory that is tracked. */
-#define VM_MEMORY_GPA	(1ULL << 30)
+/* Guest-physical address of the memory that is tracked: above what is the APIC's. */
+#define VM_MEMORY_GPA	(4ULL << 30)
 #define VM_MEMORY_SLOT	1
 
 struct vm_vcpu {
