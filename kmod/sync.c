@@ -119,14 +119,18 @@ static unsigned long migtrack_run_end(const unsigned long *bits,
 /*
  * Where several mappings are, one that the calls stop at may have turned up between
  * them, and entries in the gaps of those before it make up in the count for those
- * behind it: these are writable still.
+ * behind it: these are writable still, or have been written again.
  */
 static bool migtrack_left_writable(struct migtrack_tracker *tracker,
-				   const struct migtrack_walk *walk)
+				   const struct migtrack_walk *walk,
+				   unsigned long start, unsigned long end)
 {
 	struct migtrack_walk now = { .first = walk->first };
 
-	migtrack_walk_chunk(tracker, &now);
+	if (walk->nmappings == 1)
+		return false;
+
+	migtrack_walk_range(tracker, &now, start, end);
 	return bitmap_intersects(now.writable, walk->writable, MIGTRACK_CHUNK_PAGES);
 }
 
@@ -145,8 +149,8 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 	DECLARE_BITMAP(ranges, MIGTRACK_CHUNK_PAGES) = {};
 	unsigned long gap = chunk->doubts ? 0 : MIGTRACK_PROTECT_GAP;
 	unsigned long start, end, nbits, n, protected = 0;
+	bool again, left = false;
 	struct folio *folio;
-	bool left;
 
 	lockdep_assert_held(&tracker->sync_lock);
 
@@ -166,15 +170,21 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 		protected += n;
 		++*calls;
 		bitmap_set(ranges, start, end - start);
-		if (single && n != nbits)
+		if (!single)
+			continue;
+		/* At once: of what is written meanwhile this puts only a run in doubt. */
+		again = end - start != nbits &&
+			migtrack_left_writable(tracker, walk, start, end);
+		left |= again;
+		if (n != nbits || again)
 			bitmap_set(doubtful, start, end - start);
 	}
 	WRITE_ONCE(tracker->protecting, NULL);
 
-	left = walk->nmappings > 1 && !bitmap_equal(ranges, bits, MIGTRACK_CHUNK_PAGES) &&
-	       migtrack_left_writable(tracker, walk);
 	/* With pages that several processes can write to, only the sum tells. */
-	if ((!single && protected != walk->nwritable) || left ||
+	if (!single && !bitmap_equal(ranges, bits, MIGTRACK_CHUNK_PAGES))
+		left = migtrack_left_writable(tracker, walk, 0, MIGTRACK_CHUNK_PAGES);
+	if ((!single && (protected != walk->nwritable || left)) ||
 	    migtrack_chunk_changed(tracker, chunk, seq))
 		bitmap_copy(doubtful, ranges, MIGTRACK_CHUNK_PAGES);
 

@@ -117,12 +117,9 @@ static void migtrack_walk_table(struct migtrack_walk *walk, struct mm_struct *mm
 }
 
 static void migtrack_walk_vma(struct migtrack_tracker *tracker,
-			      struct migtrack_walk *walk,
-			      struct vm_area_struct *vma)
+			      struct migtrack_walk *walk, pgoff_t first,
+			      pgoff_t last, struct vm_area_struct *vma)
 {
-	pgoff_t first = max(walk->first, vma->vm_pgoff);
-	pgoff_t last = min(walk->first + MIGTRACK_CHUNK_PAGES - 1,
-			   migtrack_vma_last(vma));
 	unsigned long addr = vma->vm_start + ((first - vma->vm_pgoff) << PAGE_SHIFT);
 	unsigned long end = addr + ((last - first + 1) << PAGE_SHIFT);
 	unsigned int bit = first - walk->first;
@@ -165,25 +162,29 @@ static void migtrack_walk_vma(struct migtrack_tracker *tracker,
 }
 
 /**
- * migtrack_walk_chunk - read the page tables of every mapping of a chunk
+ * migtrack_walk_range - read the page tables of every mapping of a chunk's part
  * @tracker: the tracker
  * @walk: zeroed, but for @walk->first
+ * @start: the first page, from the chunk's first
+ * @end: the page after the last
  *
  * Called with the tracker's sync_lock, takes i_mmap_rwsem.
  */
-void migtrack_walk_chunk(struct migtrack_tracker *tracker,
-			 struct migtrack_walk *walk)
+void migtrack_walk_range(struct migtrack_tracker *tracker,
+			 struct migtrack_walk *walk, unsigned int start,
+			 unsigned int end)
 {
 	struct address_space *mapping = tracker->mapping;
+	pgoff_t first = walk->first + start, last = walk->first + end - 1;
 	struct vm_area_struct *vma;
 
 	lockdep_assert_held(&tracker->sync_lock);
 
 	i_mmap_lock_read(mapping);
-	migtrack_for_each_vma(vma, mapping, walk->first,
-			      walk->first + MIGTRACK_CHUNK_PAGES - 1) {
+	migtrack_for_each_vma(vma, mapping, first, last) {
 		walk->nmappings++;
-		migtrack_walk_vma(tracker, walk, vma);
+		migtrack_walk_vma(tracker, walk, max(first, vma->vm_pgoff),
+				  min(last, migtrack_vma_last(vma)), vma);
 		cond_resched();
 	}
 	i_mmap_unlock_read(mapping);

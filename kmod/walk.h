@@ -58,7 +58,14 @@ struct migtrack_walk {
 	u32 flags;
 };
 
-void migtrack_walk_chunk(struct migtrack_tracker *tracker,
-			 struct migtrack_walk *walk);
+void migtrack_walk_range(struct migtrack_tracker *tracker,
+			 struct migtrack_walk *walk, unsigned int start,
+			 unsigned int end);
+
+static inline void migtrack_walk_chunk(struct migtrack_tracker *tracker,
+				       struct migtrack_walk *walk)
+{
+	migtrack_walk_range(tracker, walk, 0, MIGTRACK_CHUNK_PAGES);
+}
 
 #endif /* _MIGTRACK_WALK_H */
