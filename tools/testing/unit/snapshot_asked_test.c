@@ -5,9 +5,11 @@
 #include "cmd/snapshot.h"
 #include "unit.h"
 
+static const struct snapshot_options paused_at_the_end;
+
 static struct taking begin(struct output *out)
 {
-	struct taking t = { .out = out };
+	struct taking t = { .out = out, .options = &paused_at_the_end };
 
 	*out = (struct output) { .stream = tmpfile() };
 	policy_init(&t.policy, &policy_default_limits, 0);
@@ -48,5 +50,21 @@ TEST(snapshot_refuses_what_it_does_not_do)
 	CHECK_HAS(err.message, "too late");
 	CHECK(!t.forced);
 	json_decref(request);
+	fclose(out.stream);
+}
+
+TEST(snapshot_that_is_live_was_paused_already)
+{
+	static const struct snapshot_options live = {
+		.guest = { .driver = &vmm_driver_handover }, .live = true,
+	};
+	struct output out;
+	struct taking t = begin(&out);
+	struct error err = {};
+
+	t.options = &live;
+	CHECK_EQ(snapshot_asked("switchover", NULL, &t, &err), -1);
+	CHECK_HAS(err.message, "too late");
+	CHECK(!t.forced);
 	fclose(out.stream);
 }
