@@ -62,12 +62,23 @@ noticed() {
 	return 1
 }
 
+# It is content, and had something to be content with: a busy machine may be too slow.
+passes() {
+	local try
+
+	for ((try = 1; try <= TRIES; try++)); do
+		"./$1" > "$log" 2>&1 || return
+		grep -q '# SKIP' "$log" || return 0
+	done
+	return 1
+}
+
 echo "TAP version 13"
 echo "1..$((${#chosen[@]} + 1))"
 n=0
 failed=0
 # The one that the runner has not run: it takes more CPUs.
-if ./late_flush > "$log" 2>&1; then
+if passes late_flush; then
 	echo "ok $((++n)) without none: late_flush passes"
 	grep 'rounds' "$log"
 else
