@@ -13,6 +13,9 @@
 #include "policy/policy.h"
 #include "vmm/supervise.h"
 
+/* QEMU's own limit, and more than any guest is stopped for. */
+#define DOWNTIME_ANY	(2000 * NS_PER_S)
+
 /**
  * struct supervise_options - what the user asked for
  * @qmp: the VMM's socket
@@ -22,9 +25,6 @@
  * @attempts: so many may be made
  * @dry_run: say what would be done
  */
-/* QEMU's own limit, and more than any guest is stopped for. */
-#define DOWNTIME_ANY	(2000 * NS_PER_S)
-
 struct supervise_options {
 	const char *qmp;
 	struct vmm_supervise_options vmm;

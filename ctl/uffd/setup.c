@@ -312,8 +312,8 @@ static void saving_end(struct uffd *uffd)
  * @err: why it failed: the VMM has ended
  *
  * What was not loaded is of zeros from now on, and what was not saved is not saved any
- * more; what a thread is just loading or saving is awaited. The threads still run: who has begun to give memory back waits for them to
- * read of it.
+ * more; what a thread is just loading or saving is awaited. The threads still run: who has
+ * begun to give memory back waits for them to read of it.
  *
  * Return: 0 or -1.
  */
