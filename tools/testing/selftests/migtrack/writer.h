@@ -76,6 +76,7 @@ extern const struct writer_ops writer_vcpus, writer_vcpus_bitmap, writer_vcpus_r
 extern const struct writer_ops writer_vcpus_nested, writer_vcpus_process;
 /* writer_host.c */
 extern const struct writer_ops writer_threads, writer_process, writer_read;
+extern const struct writer_ops writer_back_ends;
 extern const struct writer_ops writer_vm_writev, writer_proc_mem, writer_ptrace;
 /* writer_io.c */
 extern const struct writer_ops writer_direct, writer_direct_process;

@@ -3,8 +3,10 @@
 
 #include <err.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -13,6 +15,13 @@
 
 #include "oracle.h"
 #include "writer.h"
+
+/* Without a mapping of the memory. */
+static void threads_main(struct writer *w)
+{
+	writer_start_threads(w);
+	writer_stop_threads(w);
+}
 
 static void store_run(struct writer *w, unsigned int i)
 {
@@ -42,6 +51,110 @@ const struct writer_ops writer_process = {
 	.run	= store_run,
 };
 
+/* ---- back ends that come and go ---- */
+
+#define WINDOW_PAGES	64
+#define WINDOW_STAMPS	30
+#define MAX_WINDOWS	3
+
+enum leave {
+	LEAVE_BY_UNMAP,
+	LEAVE_BY_EXIT,
+	LEAVE_BY_SIGNAL,
+	LEAVE_BY_EXEC,
+	LEAVES,
+};
+
+/* Until a sync has begun and ended: what is mapped between two is not seen. */
+static void wait_for_a_whole_sync(struct writer *w, unsigned int i)
+{
+	uint64_t until = w->control->iteration + 2, now;
+
+	do {
+		now = w->control->iteration;
+		__atomic_store_n(&w->stampers[i]->seen, now, __ATOMIC_SEQ_CST);
+		sched_yield();
+	} while (now < until && !w->control->stop);
+}
+
+static void stamp_window(struct writer *w, unsigned int i, char *window, uint64_t first)
+{
+	struct stamper *stamper = w->stampers[i];
+	unsigned int n;
+	uint64_t page, stamp;
+
+	for (n = 0; n < WINDOW_STAMPS && !w->control->stop; n++) {
+		stamp = stamp_next(w->control, stamper, WINDOW_PAGES, &page);
+		stamper->page = first + page;
+		w->last[i][first + page] = stamp;
+		*(volatile uint64_t *)(window + stamp_place(page, w->slot + i)) = stamp;
+	}
+}
+
+/*
+ * Maps some windows of the memory, one after the other, and is gone as soon as it has
+ * written to the last one.
+ */
+static void back_end(struct writer *w, unsigned int i)
+{
+	uint64_t *random = &w->stampers[i]->random;
+	unsigned int left = 1 + stamp_random(random) % MAX_WINDOWS;
+	enum leave leave = stamp_random(random) % LEAVES;
+	uint64_t first;
+	char *window;
+
+	while (left-- && !w->control->stop) {
+		first = stamp_random(random) % (w->oracle->npages / WINDOW_PAGES) *
+			WINDOW_PAGES;
+		window = mmap(NULL, WINDOW_PAGES * GUEST_PAGE, PROT_READ | PROT_WRITE,
+			      MAP_SHARED, w->oracle->mem_fd, first * GUEST_PAGE);
+		if (window == MAP_FAILED)
+			err(1, "mmap of a window");
+		wait_for_a_whole_sync(w, i);
+		stamp_window(w, i, window, first);
+		if (left || leave == LEAVE_BY_UNMAP)
+			munmap(window, WINDOW_PAGES * GUEST_PAGE);
+	}
+	if (leave == LEAVE_BY_SIGNAL)
+		raise(SIGKILL);
+	if (leave == LEAVE_BY_EXEC)
+		execl("/bin/true", "true", NULL);
+	_exit(0);
+}
+
+static void back_ends_run(struct writer *w, unsigned int i)
+{
+	pid_t pid;
+
+	while (!w->control->stop) {
+		pid = fork();
+		if (pid < 0)
+			err(1, "fork");
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			back_end(w, i);
+		}
+		waitpid(pid, NULL, 0);
+	}
+}
+
+static void back_ends_start(struct writer *w)
+{
+	writer_start_process(w, threads_main);
+}
+
+const struct writer_ops writer_back_ends = {
+	.name	= "back ends that come and go",
+	.slots	= 3,
+	/* What they map is reported when they come and when they go. */
+	.pins	= true,
+	.start	= back_ends_start,
+	.stop	= writer_stop_process,
+	.run	= back_ends_run,
+};
+
+/* ---- by others, for the VMM ---- */
+
 static void read_run(struct writer *w, unsigned int i)
 {
 	uint64_t page, stamp;
@@ -69,12 +182,6 @@ const struct writer_ops writer_read = {
 };
 
 /* These two do not map the memory: they write to the VMM's. */
-static void threads_main(struct writer *w)
-{
-	writer_start_threads(w);
-	writer_stop_threads(w);
-}
-
 static void remote_start(struct writer *w)
 {
 	writer_start_process(w, threads_main);
