@@ -13,12 +13,18 @@ struct migtrack_tracker;
  * @MIGTRACK_STEP_NONE: leave out nothing
  * @MIGTRACK_STEP_OTHERS: look at mappings of other processes than the VMM
  * @MIGTRACK_STEP_ADOPTION: have a notifier in processes other than the VMM
+ * @MIGTRACK_STEP_UNPROVEN: report once more what a process maps whose notifier was
+ *	not there yet when the sync began
+ * @MIGTRACK_STEP_UNTRACKED: report once more what turned up after the refresh
+ * @MIGTRACK_STEP_RELEASE: take back what a process that ends has under way
+ * @MIGTRACK_STEP_FORKED: report what a process maps that had a child
  * @MIGTRACK_STEP_PRESENT: report pages that were not present at the last walk
  * @MIGTRACK_STEP_MARKS: mark the pages of an event
  * @MIGTRACK_STEP_KEEP: keep marks while an invalidation is under way, or as FLUSH
  * @MIGTRACK_STEP_PUNCH: keep marks while a hole is being punched
  * @MIGTRACK_STEP_PROTECTION: heed events that change protections
  * @MIGTRACK_STEP_COUNT: check the number of entries that were protected
+ * @MIGTRACK_STEP_SEQ: heed events between the walk and the end of the protection
  * @MIGTRACK_STEP_CARRY: report pages that are held again
  * @MIGTRACK_STEP_FLUSH: keep marks while a TLB may be stale
  * @MIGTRACK_STEP_ECHO: report marks once more, or as FLUSH
@@ -34,12 +40,17 @@ enum migtrack_step {
 	MIGTRACK_STEP_NONE,
 	MIGTRACK_STEP_OTHERS,
 	MIGTRACK_STEP_ADOPTION,
+	MIGTRACK_STEP_UNPROVEN,
+	MIGTRACK_STEP_UNTRACKED,
+	MIGTRACK_STEP_RELEASE,
+	MIGTRACK_STEP_FORKED,
 	MIGTRACK_STEP_PRESENT,
 	MIGTRACK_STEP_MARKS,
 	MIGTRACK_STEP_KEEP,
 	MIGTRACK_STEP_PUNCH,
 	MIGTRACK_STEP_PROTECTION,
 	MIGTRACK_STEP_COUNT,
+	MIGTRACK_STEP_SEQ,
 	MIGTRACK_STEP_CARRY,
 	MIGTRACK_STEP_FLUSH,
 	MIGTRACK_STEP_ECHO,

@@ -238,7 +238,7 @@ static int migtrack_watch_refresh(struct migtrack_watch *watch,
 	size_t i;
 	int err;
 
-	if (watch->unproven)
+	if (watch->unproven && !migtrack_without(MIGTRACK_STEP_UNPROVEN))
 		migtrack_carry_known(watch);
 
 	if (!migtrack_watch_same(watch, v, n)) {
@@ -267,7 +267,7 @@ static void migtrack_refresh_forked(struct migtrack_tracker *tracker)
 		if (forked)
 			watch->forked--;
 		spin_unlock(&tracker->lock);
-		if (forked)
+		if (forked && !migtrack_without(MIGTRACK_STEP_FORKED))
 			migtrack_carry_known(watch);
 	}
 }

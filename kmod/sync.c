@@ -185,7 +185,8 @@ static unsigned long migtrack_protect(struct migtrack_tracker *tracker,
 	if (!single && !bitmap_equal(ranges, bits, MIGTRACK_CHUNK_PAGES))
 		left = migtrack_left_writable(tracker, walk, 0, MIGTRACK_CHUNK_PAGES);
 	if ((!single && (protected != walk->nwritable || left)) ||
-	    migtrack_chunk_changed(tracker, chunk, seq))
+	    (migtrack_chunk_changed(tracker, chunk, seq) &&
+	     !migtrack_without(MIGTRACK_STEP_SEQ)))
 		bitmap_copy(doubtful, ranges, MIGTRACK_CHUNK_PAGES);
 
 	if (migtrack_without(MIGTRACK_STEP_COUNT))
@@ -417,7 +418,7 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	}
 
 	bitmap_zero(carry, MIGTRACK_CHUNK_PAGES);
-	if (walk.untracked)
+	if (walk.untracked && !migtrack_without(MIGTRACK_STEP_UNTRACKED))
 		bitmap_fill(carry, MIGTRACK_CHUNK_PAGES);
 	if (bitmap_empty(c, MIGTRACK_CHUNK_PAGES))
 		return;

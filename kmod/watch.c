@@ -239,7 +239,8 @@ static void migtrack_watch_take_back(struct migtrack_watch *watch)
 		for (chunk = first >> MIGTRACK_CHUNK_SHIFT;
 		     chunk <= last >> MIGTRACK_CHUNK_SHIFT; chunk++) {
 			tracker->chunks[chunk].seq++;
-			tracker->chunks[chunk].active -= watch->active[chunk];
+			if (!migtrack_without(MIGTRACK_STEP_RELEASE))
+				tracker->chunks[chunk].active -= watch->active[chunk];
 			watch->active[chunk] = 0;
 		}
 	}

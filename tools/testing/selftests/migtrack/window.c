@@ -11,11 +11,13 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -27,6 +29,16 @@
 #define MEMORY		(64UL << 20)
 #define DROPS		150
 #define HOLES		20
+
+/*
+ * A chunk with many runs, as each is protected by a call, and pages with a gap between
+ * them in the last one.
+ */
+#define RUN_STRIDE	8
+#define BEFORE_GAP	508
+#define GAP		509
+#define AFTER_GAP	510
+#define BETWEENS	400
 
 /* For the time limits. */
 FIXTURE(window) {
@@ -177,6 +189,100 @@ TEST_F_TIMEOUT(window, a_hole_outlives_syncs, 240)
 	munmap(memory, MEMORY);
 	close(mem_fd);
 	free(copy);
+}
+
+struct between {
+	struct harvest *h;
+	char *chunk;
+	volatile uint64_t syncs;	/* when it was told to */
+	volatile uint64_t go_ns;	/* at this time; 0 is not now */
+	volatile bool in_time, stop;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/* One entry goes, one comes: as many can be written as before. */
+static void *one_goes_one_comes(void *data)
+{
+	struct between *b = data;
+
+	while (!b->stop) {
+		if (!b->go_ns || now_ns() < b->go_ns) {
+			sched_yield();
+			continue;
+		}
+		if (madvise(b->chunk + BEFORE_GAP * PAGE, PAGE, MADV_DONTNEED))
+			err(1, "MADV_DONTNEED");
+		b->chunk[GAP * PAGE]++;
+		b->in_time = b->h->header->syncs == b->syncs;
+		b->go_ns = 0;
+	}
+	return NULL;
+}
+
+/*
+ * Between a sync's walk and its protection of a run one of the run's pages goes, and
+ * the one in the gap is written: the count fits, and only the event tells that it
+ * proves nothing.
+ */
+TEST_F_TIMEOUT(window, an_event_between_walk_and_protection, 240)
+{
+	unsigned long round, page, in_time = 0, missed = 0;
+	int mem_fd = memfd_create("between", 0);
+	struct between b = {};
+	struct harvest h;
+	pthread_t thread;
+	char *memory;
+	bool found;
+
+	ASSERT_EQ(0, ftruncate(mem_fd, MEMORY));
+	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_EQ(0, madvise(memory, MEMORY, MADV_POPULATE_WRITE));
+	harvest_open(&h, getpid(), mem_fd);
+	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
+	harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+	b.h = &h;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, one_goes_one_comes, &b));
+
+	for (round = 0; round < BETWEENS; round++) {
+		/* No gap is protected where a count did not fit lately: elsewhere. */
+		b.chunk = memory + round * CHUNK % MEMORY;
+		for (page = 0; page < BEFORE_GAP - RUN_STRIDE; page += RUN_STRIDE)
+			b.chunk[page * PAGE]++;
+		b.chunk[BEFORE_GAP * PAGE]++;
+		b.chunk[AFTER_GAP * PAGE]++;
+
+		b.syncs = h.header->syncs;
+		b.go_ns = now_ns() + rand() % (2 * h.header->sync_duration_ns);
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+		harvest_take(&h);
+		found = harvest_took(&h, (b.chunk - memory) / PAGE + GAP);
+		while (b.go_ns)
+			sched_yield();
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+		harvest_take(&h);
+		found |= harvest_took(&h, (b.chunk - memory) / PAGE + GAP);
+		missed += !found;
+		in_time += b.in_time;
+	}
+	b.stop = true;
+	pthread_join(thread, NULL);
+
+	TH_LOG("%u rounds, %lu before the sync had ended, %lu pages missed", BETWEENS,
+	       in_time, missed);
+	EXPECT_EQ(0, missed);
+	/* Else there was nothing to miss. */
+	EXPECT_LT(BETWEENS / 8, in_time);
+	harvest_close(&h);
+	munmap(memory, MEMORY);
+	close(mem_fd);
 }
 
 /*
