@@ -66,10 +66,21 @@ static inline bool migtrack_without(enum migtrack_step step)
 	return READ_ONCE(migtrack_mutant) == step;
 }
 
+/* A tracker may end when the step is no longer the one that it lived with. */
+static inline bool migtrack_has_mutants(void)
+{
+	return true;
+}
+
 void migtrack_mutant_sync_chunk(struct migtrack_tracker *tracker,
 				struct migtrack_ram *ram, unsigned long nr);
 #else
 static inline bool migtrack_without(enum migtrack_step step)
+{
+	return false;
+}
+
+static inline bool migtrack_has_mutants(void)
 {
 	return false;
 }

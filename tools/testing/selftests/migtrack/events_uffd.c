@@ -317,6 +317,78 @@ TEST_F_TIMEOUT(uffd, name, 240)							\
 	EXPECT_EQ(0, arena_wrong(a));						\
 }
 
+/* Who waits for the first page, which is outside of the window: nobody else writes it. */
+static pthread_t waiting;
+
+static void *write_what_is_missing(void *data)
+{
+	struct arena_page *page = data;
+
+	__atomic_fetch_add(&page->writes, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static int leave_a_fault(struct arena *a, char *memory, size_t offset, size_t length)
+{
+	struct uffd_msg msg;
+	int ret;
+
+	(void)a;
+	(void)offset;
+	(void)length;
+	if (madvise(memory, GUEST_PAGE, MADV_REMOVE))
+		return errno;
+	ret = uffd_register(memory, GUEST_PAGE, UFFD_FEATURE_MISSING_SHMEM,
+			    UFFDIO_REGISTER_MODE_MISSING);
+	if (!ret)
+		ret = pthread_create(&waiting, NULL, write_what_is_missing, memory);
+	if (ret)
+		return ret;
+	return read(uffd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : errno;
+}
+
+static int answer_the_fault(struct arena *a, char *memory, size_t offset, size_t length)
+{
+	static char page[GUEST_PAGE] __attribute__((aligned(GUEST_PAGE)));
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)memory,
+		.src = (uintptr_t)page,
+		.len = GUEST_PAGE,
+	};
+
+	(void)a;
+	(void)offset;
+	(void)length;
+	*(uint64_t *)page = 1;
+	if (ioctl(uffd, UFFDIO_COPY, &copy))
+		return errno;
+	return pthread_join(waiting, NULL);
+}
+
+/* A fault that nobody answers for long holds up no sync, and is not lost. */
+TEST_F_TIMEOUT(uffd, syncs_beside_a_fault_that_waits, 240)
+{
+	struct arena *a = &self->a;
+	unsigned int i;
+
+	ASSERT_EQ(0, arena_event(a, leave_a_fault));
+	arena_expect_hole(a, 0, GUEST_PAGE);
+	for (i = 0; i < 3; i++) {
+		arena_pick(a);
+		arena_write(a);
+		arena_sync(a);
+		EXPECT_EQ(0, arena_missed(a));
+		EXPECT_EQ(0, arena_settle(a));
+		EXPECT_EQ(0, arena_wrong(a));
+	}
+	ASSERT_EQ(0, arena_event(a, answer_the_fault));
+	a->expected[0].writes = 2;
+	arena_sync(a);
+	EXPECT_EQ(0, arena_settle(a));
+	EXPECT_EQ(0, arena_wrong(a));
+	ASSERT_EQ(0, arena_event(a, close_uffd));
+}
+
 /* Catches who waits for a fault: there was none. */
 PUTS(copied_in, put_writable)
 

@@ -17,6 +17,9 @@
 
 #define MEMORY	(32UL << 20)
 #define SYNCS	20
+#define BACK_ENDS	2
+#define REMOVALS	10
+#define REMOVE		"rmmod migtrack_vfio 2>/dev/null; rmmod migtrack 2>/dev/null"
 
 /* A VMM for our purposes: maps the memory and writes to it until killed. */
 static pid_t fake_vmm(int mem_fd)
@@ -67,9 +70,12 @@ static long file_number(const char *path, const char *key)
 	return n;
 }
 
+/* It is loaded when somebody asks for its family: nobody has it before that. */
 static long module_refs(void)
 {
-	return file_number("/sys/module/migtrack/refcnt", "");
+	long refs = file_number("/sys/module/migtrack/refcnt", "");
+
+	return refs < 0 ? 0 : refs;
 }
 
 #define EVENTUALLY(condition) ({						\
@@ -214,6 +220,67 @@ TEST_F_TIMEOUT(lifetime, deleted_during_a_sync, 120)
 	ASSERT_EQ(0, migtrack_session_del(self->h.mt, self->h.fd));
 	EXPECT_EQ(-ENODEV, migtrack_sync(self->h.mt, self->h.fd,
 					 MIGTRACK_SYNC_KIND_ITERATION));
+}
+
+/* Unmaps and maps, and is told of to the notifiers that it has, all the time. */
+static pid_t back_end(int mem_fd)
+{
+	pid_t pid = fork();
+	char *memory;
+
+	if (pid)
+		return pid;
+	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, mem_fd, 0);
+	for (;;) {
+		size_t first = rand() % (MEMORY / 2);
+
+		memory[first] = 1;
+		madvise(memory + first / 4096 * 4096, MEMORY / 2, MADV_DONTNEED);
+	}
+}
+
+/* For the time limit. */
+FIXTURE(module) {
+	char none;
+};
+
+FIXTURE_SETUP(module)
+{
+}
+
+FIXTURE_TEARDOWN(module)
+{
+}
+
+/* It goes while processes that it had notifiers in go on. */
+TEST_F_TIMEOUT(module, removed_while_others_zap, 240)
+{
+	pid_t others[BACK_ENDS];
+	unsigned int i, round;
+	int mem_fd = memfd_create("guest", MFD_CLOEXEC);
+	struct harvest h;
+	pid_t vmm;
+
+	ASSERT_EQ(0, ftruncate(mem_fd, MEMORY));
+	vmm = fake_vmm(mem_fd);
+	ASSERT_LT(0, vmm);
+	for (i = 0; i < BACK_ENDS; i++)
+		others[i] = back_end(mem_fd);
+
+	for (round = 0; round < REMOVALS; round++) {
+		harvest_open(&h, vmm, mem_fd);
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
+		harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
+		EXPECT_EQ(1 + BACK_ENDS, harvest_source(&h).processes);
+		harvest_close(&h);
+		/* Its end lets go of the module, before all of it is over. */
+		EXPECT_TRUE(EVENTUALLY(!system(REMOVE)));
+		ASSERT_EQ(0, system("modprobe migtrack"));
+	}
+	for (i = 0; i < BACK_ENDS; i++)
+		kill_wait(others[i]);
+	kill_wait(vmm);
+	close(mem_fd);
 }
 
 TEST_HARNESS_MAIN
