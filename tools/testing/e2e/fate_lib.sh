@@ -23,7 +23,7 @@ no_migctl() {
 nothing_left() {
 	local left
 
-	until_true 3 no_migctl || {
+	until_true "$PATIENCE" no_migctl || {
 		say "processes are left:"
 		show "$dir/left"
 		return 1
@@ -47,7 +47,7 @@ has_fds() {
 
 # same_fds NAME NUMBER
 same_fds() {
-	until_true 3 has_fds "$1" "$2" && return
+	until_true "$PATIENCE" has_fds "$1" "$2" && return
 	say "the QEMU of $1 had $2 descriptors open, and has $(n_fds "$1"):"
 	find "/proc/$(cat "/run/$1.pid")/fd" -type l -printf '#   %f %l\n'
 	return 1
@@ -85,11 +85,11 @@ resolved() {
 settled() {
 	local now
 
-	until_true 3 has_winner "$1"
+	until_true 10 has_winner "$1"
 	now=$(winner "$1")
 	case $now in
 	"$source")
-		until_true 3 same_settings "$source" "$dir/settings" > /dev/null
+		until_true "$PATIENCE" same_settings "$source" "$dir/settings" > /dev/null
 		same_settings "$source" "$dir/settings" && given_up "$1" && silent "$1" &&
 			ticks "$source" && ticks_continue "${hosts[@]}" &&
 			[ -z "$(in_doubt)" ] ;;

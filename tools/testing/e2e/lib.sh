@@ -15,6 +15,9 @@ declare -A ends
 n=0
 failed=0
 
+# For what happens sooner or later, in seconds: on a busy machine it is later.
+PATIENCE=60
+
 # Longest pause of a guest that goes on by itself (rule 19), in milliseconds.
 RESUMED_MS=1000
 
@@ -140,7 +143,7 @@ booted() {
 
 # The receiver's exit code; it has ended, or has nothing to wait for.
 receiver_ended() {
-	until_true 20 receiver_gone || kill "$receiver"
+	until_true "$PATIENCE" receiver_gone || kill "$receiver"
 	wait "$receiver"
 }
 
@@ -179,7 +182,7 @@ ticks() {
 	local name
 
 	for name; do
-		until_true 10 ticked_beyond "$name" "$(last_tick "$name")" && continue
+		until_true "$PATIENCE" ticked_beyond "$name" "$(last_tick "$name")" && continue
 		say "$name ticks no more:"
 		tail -n 3 "/run/$name.serial" | sed 's/^/#   /'
 		return 1
@@ -238,7 +241,7 @@ same_settings() {
 
 # ended NAME: its QEMU, within a while
 ended() {
-	until_true 10 qemu_gone "$1" && return
+	until_true "$PATIENCE" qemu_gone "$1" && return
 	say "the QEMU of $1 has not ended"
 	return 1
 }
@@ -265,7 +268,7 @@ receive() {
 	${far:+ip netns exec $far} "$migctl" receive --qmp "/run/$name.qmp" \
 		--listen "$address" "$@" > "$dir/$name.receive" 2>&1 &
 	receiver=$!
-	until_true 20 grep -q 'waits for a guest' "$dir/$name.receive" && return
+	until_true "$PATIENCE" grep -q 'waits for a guest' "$dir/$name.receive" && return
 	say "migctl receive does not listen:"
 	show "$dir/$name.receive"
 	return 1
@@ -277,7 +280,7 @@ migrate() {
 	local name=$1 address=$2
 
 	shift 2
-	timeout 150 "$migctl" migrate -j --qmp "/run/$name.qmp" --to "$address" \
+	timeout 600 "$migctl" migrate -j --qmp "/run/$name.qmp" --to "$address" \
 		"$@" > "$dir/out" 2> "$dir/err"
 	status=$?
 }
@@ -309,7 +312,7 @@ session_id() {
 
 # Its first iteration has ended, or it has.
 under_way() {
-	until_true 30 has_iterated
+	until_true 120 has_iterated
 	grep -q '"type":"iteration"' "$dir/out"
 }
 

@@ -61,7 +61,7 @@ static pid_t vmm_start(const char *name, const char *option)
 		execl(program, program, "-r", "2", "-p", "100", option, socket, MIB, NULL);
 		_exit(127);
 	}
-	for (i = 0; i < 500 && access(socket, F_OK); i++)
+	for (i = 0; i < 6000 && access(socket, F_OK); i++)
 		usleep(10000);
 	return pid;
 }
@@ -88,7 +88,7 @@ static int phase_wait(struct vmm *vmm, enum vmm_phase phase)
 	struct vmm_status status;
 	int i;
 
-	for (i = 0; i < 500; i++) {
+	for (i = 0; i < 6000; i++) {
 		if (OPS->status(vmm, &status, &err))
 			return -1;
 		if (status.phase == phase)

@@ -355,7 +355,7 @@ static bool failed_within(struct uffd *uffd, const char *what)
 	struct error err;
 	int i;
 
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < 3000; i++) {
 		if (uffd_failed(uffd, &err))
 			return strstr(err.message, what) && err.advice[0];
 		usleep(10000);

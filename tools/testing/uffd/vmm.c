@@ -9,7 +9,8 @@
  * Prints a line of JSON: pages that were right, pages that were wrong, and what the
  * first touches took. Fails if a page is wrong.
  *
- * -n: touch so many pages and no more; -w: wait before that, and after it look at all.
+ * -n: touch so many pages and no more; -w: wait before that, but not longer than until all
+ * is loaded, and after it look at all.
  * -m: mmap (SOCKET is a file of memory, which is mapped: nobody is asked), balloon (gives pages back, and looks for zeros there), flood (gives back and
  * touches the same ones for a second), die (ends in the middle), move (mremap), fork;
  * or what it sends is wrong: garbage, silent, no-fd, no-uffd, two-fds, overlap, size,
@@ -17,6 +18,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -309,6 +311,14 @@ static void end_await(int sock)
 	usleep(100000);
 }
 
+/* Its peer closes the connection then. */
+static void wait_until_loaded(int sock)
+{
+	struct pollfd pfd = { .fd = sock, .events = POLLIN };
+
+	poll(&pfd, 1, (int)options.wait_ms);
+}
+
 /* Once its peer has closed the connection there is nobody to ask. */
 static void refusal_await(int sock)
 {
@@ -395,7 +405,7 @@ int main(int argc, char **argv)
 	sock = hand_over();
 	if (is_refused_at_once())
 		refusal_await(sock);
-	usleep(options.wait_ms * 1000);
+	wait_until_loaded(sock);
 	touch();
 	start = now_ns() - start;
 	misbehave();

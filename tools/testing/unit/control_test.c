@@ -66,7 +66,7 @@ static void serve(struct control *control, int until, uint64_t *number)
 {
 	int i;
 
-	for (i = 0; i < 2000 && served < until; i++) {
+	for (i = 0; i < 20000 && served < until; i++) {
 		control_serve(control, answer, number);
 		usleep(1000);
 	}
@@ -164,7 +164,7 @@ TEST(control_does_not_wait)
 	}
 	begin = clock_ns(CLOCK_MONOTONIC);
 	control_serve(&control, answer, &number);
-	CHECK(clock_ns(CLOCK_MONOTONIC) - begin < 20 * NS_PER_MS);
+	CHECK(clock_ns(CLOCK_MONOTONIC) - begin < NS_PER_S);
 	/* The last ones may still say something, in parts. */
 	late = fds[ARRAY_SIZE(fds) - 1];
 	CHECK_EQ(send(late, "{\"command\": \"set\", ", 19, 0), 19);

@@ -14,7 +14,9 @@
 
 static const struct vmm_choice guest = { "q", &vmm_driver_qemu };
 
-#define SESSION	(1ull << 61)
+#define SESSION		(1ull << 61)
+/* Where both are to find each other, on a machine that is busy as well. */
+#define PATIENCE	(30 * NS_PER_S)
 
 static pid_t vmm_pid;
 
@@ -147,9 +149,11 @@ TEST(doubt_ends_it_runs_there)
 	struct side there;
 
 	there_prepare(&there);
+	there.options.doubt_timeout = PATIENCE;
 	there.r.told = there.r.resumed = true;
 	there_start(&there);
 	here_prepare(&m, &options);
+	options.doubt_timeout = PATIENCE;
 	CHECK_EQ(migrate_doubt(&m, &err), 0);
 	CHECK(m.handed_over);
 	CHECK_EQ(m.phase, MIGTRACK_PHASE_HANDOVER);
@@ -179,8 +183,10 @@ TEST(doubt_ends_it_never_ran)
 	there_prepare(&there);
 	/* The source comes first. */
 	there.delay_ms = 700;
+	there.options.doubt_timeout = PATIENCE;
 	there_start(&there);
 	here_prepare(&m, &options);
+	options.doubt_timeout = PATIENCE;
 	CHECK_EQ(migrate_doubt(&m, &err), -1);
 	CHECK(!vmm_lives(&there));
 	CHECK(!m.handed_over);

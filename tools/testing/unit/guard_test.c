@@ -329,7 +329,7 @@ TEST(guard_keeps_to_itself)
 		for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 			kill(pid, signals[i]);
 		/* stdin, stdout, stderr, the socket pair, the connection */
-		for (i = 0; i < 100 && descriptors(pid) != 5; i++)
+		for (i = 0; i < 3000 && descriptors(pid) != 5; i++)
 			usleep(10000);
 		CHECK_EQ(descriptors(pid), 5);
 		CHECK_EQ(getsid(pid), pid);

@@ -184,10 +184,10 @@ TEST(door_lets_nonsense_end_nothing)
 	for (i = 0; i < 3; i++) {
 		fds[i] = stranger(&house, "127.0.0.1");
 		CHECK_EQ(send(fds[i], words[i], strlen(words[i]), 0), (ssize_t)strlen(words[i]));
-		CHECK(refused_within(&house, (int)i + 1, 2000));
+		CHECK(refused_within(&house, (int)i + 1, 20000));
 	}
 	for (i = 0; i < 3; i++) {
-		CHECK(ended_within(fds[i], 2000));
+		CHECK(ended_within(fds[i], 20000));
 		close(fds[i]);
 	}
 	check_real_one(&house, &insecure);
@@ -230,7 +230,7 @@ TEST(door_takes_no_long_greeting)
 	wire_encode(header, &frame);
 	fd = stranger(&house, "127.0.0.1");
 	CHECK_EQ(send(fd, header, sizeof(header), 0), (ssize_t)sizeof(header));
-	CHECK(refused_within(&house, 1, 2000));
+	CHECK(refused_within(&house, 1, 20000));
 	CHECK_HAS(house.last.message, "the first frame is too long");
 	close(fd);
 	check_real_one(&house, &insecure);
@@ -244,7 +244,7 @@ TEST(door_gives_who_says_nothing_a_while)
 
 	house_open(&house, "127.0.0.1:0", &insecure);
 	CHECK_EQ(house.door.timeout_ns, 10000000000);
-	house.door.timeout_ns = 1000000000;
+	house.door.timeout_ns = 3000000000;
 	house_wait(&house);
 	silent = stranger(&house, "127.0.0.1");
 	slow = stranger(&house, "127.0.0.1");
@@ -253,10 +253,10 @@ TEST(door_gives_who_says_nothing_a_while)
 	/* More of it is no more time. */
 	CHECK_EQ(send(slow, "\1\0\0\0", 4, 0), 4);
 	CHECK_EQ(refusals(&house), 0);
-	CHECK(refused_within(&house, 2, 2000));
-	CHECK_HAS(house.last.message, "did not say who it is within 1 s");
-	CHECK(ended_within(silent, 2500));
-	CHECK(ended_within(slow, 2500));
+	CHECK(refused_within(&house, 2, 20000));
+	CHECK_HAS(house.last.message, "did not say who it is within 3 s");
+	CHECK(ended_within(silent, 20000));
+	CHECK(ended_within(slow, 20000));
 	close(silent);
 	close(slow);
 	check_real_one(&house, &insecure);
@@ -282,7 +282,8 @@ static void check_stallers(const char *host, const struct security *security)
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	check_real_one(&house, security);
 	clock_gettime(CLOCK_MONOTONIC, &b);
-	CHECK(b.tv_sec - a.tv_sec < 3);
+	/* Before the first of them has had its 10 s. */
+	CHECK(b.tv_sec - a.tv_sec < 8);
 	CHECK(refusals(&house) >= 2 * DOOR_VISITORS);
 	CHECK(house.door.n <= DOOR_VISITORS);
 	house_close(&house);
@@ -351,7 +352,7 @@ TEST(door_is_not_kept_by_those_who_flood)
 	if (!pid)
 		flood(&house);
 	house_wait(&house);
-	CHECK(refused_within(&house, 100, 10000));
+	CHECK(refused_within(&house, 100, 30000));
 	check_real_one(&house, &secure);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -378,15 +379,15 @@ TEST(door_takes_64_kib_before_it_knows_who)
 	house_open(&house, "127.0.0.1:0", &secure);
 	house_wait(&house);
 	fd = stranger(&house, "127.0.0.1");
-	while (!refusals(&house) && sent < 10000000) {
+	while (!refusals(&house) && sent < 100000) {
 		len = send(fd, record, sizeof(record), MSG_NOSIGNAL);
 		if (len < 0)
 			break;
 		sent += (size_t)len;
-		usleep(1000);
 	}
-	CHECK(refused_within(&house, 1, 2000));
-	CHECK(sent < 1000000);
+	CHECK(refused_within(&house, 1, 20000));
+	/* For that, and not because it took too long. */
+	CHECK(!strstr(house.last.message, "within"));
 	close(fd);
 	check_real_one(&house, &secure);
 	house_close(&house);
@@ -428,7 +429,7 @@ TEST(door_refuses_another_user_and_waits_on)
 	}
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK_EQ(status, 0);
-	CHECK(refused_within(&house, 1, 2000));
+	CHECK(refused_within(&house, 1, 20000));
 	CHECK_EQ(house.last.code, EXIT_PERMISSION);
 	CHECK_EQ(channel_connect(&client, address, &closed, &err), 0);
 	CHECK_EQ(channel_send_text(&client, WIRE_HELLO, "{\"it is\":\"me\"}", &err), 0);

@@ -142,7 +142,7 @@ static void check_not_joined(struct hosts *hosts, int host, const uint8_t *said,
 
 	CHECK_EQ(channel_connect(&channel, hosts->address, &hosts->security[host], &err), 0);
 	CHECK_EQ(channel_send(&channel, &frame, said, &err), 0);
-	for (i = 0; i < 2000 && __atomic_load_n(&hosts->refused, __ATOMIC_ACQUIRE) == before; i++)
+	for (i = 0; i < 20000 && __atomic_load_n(&hosts->refused, __ATOMIC_ACQUIRE) == before; i++)
 		usleep(1000);
 	CHECK_EQ(hosts->refused, before + 1);
 	CHECK_HAS(hosts->why.message, why);
@@ -176,7 +176,7 @@ TEST(link_with_tls_is_of_one_peer)
 		frame = (struct wire_frame){ .type = WIRE_BARRIER, .offset = (uint64_t)i };
 		CHECK_EQ(channel_send(hosts.source.channels[i], &frame, NULL, &err), 0);
 	}
-	for (i = 0; i < 2000 && __atomic_load_n(&hosts.served, __ATOMIC_ACQUIRE) < 2; i++)
+	for (i = 0; i < 20000 && __atomic_load_n(&hosts.served, __ATOMIC_ACQUIRE) < 2; i++)
 		usleep(1000);
 	CHECK_EQ(hosts.served, 2);
 	/* The door is closed now. */
@@ -197,7 +197,7 @@ TEST(link_refuses_a_second_migration)
 	hosts_open(&hosts, 1);
 	CHECK_EQ(channel_connect(&channel, hosts.address, &hosts.security[OTHER], &err), 0);
 	CHECK_EQ(channel_send_text(&channel, WIRE_HELLO, "{}", &err), 0);
-	for (i = 0; i < 2000 && !__atomic_load_n(&hosts.refused, __ATOMIC_ACQUIRE); i++)
+	for (i = 0; i < 20000 && !__atomic_load_n(&hosts.refused, __ATOMIC_ACQUIRE); i++)
 		usleep(1000);
 	CHECK_HAS(hosts.why.message, "a migration goes on here already");
 	channel_close(&channel);

@@ -392,8 +392,8 @@ TEST(move_compresses_what_gets_smaller)
 	compressed(CODEC_ZSTD);
 }
 
-/* Seconds to send @pages at @rate, in calls that return soon. */
-static double limited(uint64_t pages, uint64_t rate)
+/* Seconds to send @pages at @rate, and what the longest call took. */
+static double limited(uint64_t pages, uint64_t rate, double *longest)
 {
 	struct move move = { };
 	double start, call, took;
@@ -404,11 +404,13 @@ static double limited(uint64_t pages, uint64_t rate)
 	page_fill(move.from[0].fd, 0, pages, 1);
 	move_open(&move, rate);
 	CHECK_EQ(sender_first_pass(&move.sender, &err), 0);
+	*longest = 0;
 	start = now();
 	do {
 		call = now();
 		ret = sender_send(&move.sender, 1 << 20, &err);
-		CHECK(now() - call < 0.4);
+		call = now() - call;
+		*longest = call > *longest ? call : *longest;
 	} while (ret > 0);
 	CHECK_EQ(ret, 0);
 	took = now() - start;
@@ -418,19 +420,24 @@ static double limited(uint64_t pages, uint64_t rate)
 	return took;
 }
 
-/* Never faster; and not slower, but a busy machine may be. */
+/* Never faster; and not slower, in calls that return soon, but a busy machine may be. */
 static void check_rate(uint64_t pages, uint64_t rate)
 {
-	double measured = 0;
+	double bytes = (double)(pages * PAGE), measured = 0, longest = 1, unlimited, ignored;
 	int tries;
 
-	for (tries = 0; tries < 5 && measured < 0.8 * (double)rate; tries++) {
-		measured = (double)(pages * PAGE) / limited(pages, rate);
-		printf("# limit %.0f kB/s, measured %.0f\n", (double)rate / 1e3,
-		       measured / 1e3);
+	for (tries = 0; tries < 5 && (measured < 0.8 * (double)rate || longest > 0.4); tries++) {
+		measured = bytes / limited(pages, rate, &longest);
+		printf("# limit %.0f kB/s, measured %.0f, the longest call %.3f s\n",
+		       (double)rate / 1e3, measured / 1e3, longest);
 		CHECK(measured < 1.2 * (double)rate);
 	}
-	CHECK(measured > 0.8 * (double)rate);
+	CHECK(longest < 0.4);
+	if (measured > 0.8 * (double)rate)
+		return;
+	unlimited = bytes / limited(pages, 0, &ignored);
+	printf("# without a limit %.0f kB/s\n", unlimited / 1e3);
+	CHECK(unlimited < 2 * (double)rate);
 }
 
 TEST(move_keeps_to_the_bandwidth_limit)

@@ -235,10 +235,14 @@ TEST(supervise_sees_a_qemu_that_ends)
 	struct error err = {};
 	bool changed;
 	struct vmm *vmm;
+	int i, ret = 0;
 
 	vmm = connect_to(&server, SCRIPT(GREETING, OK));
-	usleep(50000);
-	CHECK_EQ(ops->news(vmm, &changed, &err), -1);
+	for (i = 0; i < 20000 && !ret; i++) {
+		usleep(1000);
+		ret = ops->news(vmm, &changed, &err);
+	}
+	CHECK_EQ(ret, -1);
 	CHECK(ops->gone(vmm));
 	CHECK_HAS(err.message, "closed the connection");
 	disconnect(vmm, &server);

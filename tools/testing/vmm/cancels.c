@@ -26,7 +26,7 @@ static void test_cancel(enum moment moment)
 	start = now_us();
 	OK(ops->cancel(from, &err));
 	OK(ops->restore(from, saved, &err));
-	CHECK(counts_within(&src, 1000) >= 0);
+	CHECK(counts_within(&src, PATIENCE_MS) >= 0);
 	printf("# cancel %s to running and restored: %lld us\n", moments[moment],
 	       (long long)(now_us() - start));
 	OK(ops->status(from, &status, &err));

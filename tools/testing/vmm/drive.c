@@ -49,11 +49,11 @@ void go_to(enum moment moment, struct vmm *from, struct vmm *to,
 	OK(ops->prepare_destination(to, &err));
 	OK(ops->incoming(to, pair[1], &err));
 	close(pair[1]);
-	CHECK(phase_wait(from, VMM_PRE_SWITCHOVER, 5000));
+	CHECK(phase_wait(from, VMM_PRE_SWITCHOVER, PATIENCE_MS));
 	if (moment == COMPLETED) {
 		copy_ram(src, dst);
 		OK(ops->go_on(from, &err));
-		CHECK(phase_wait(from, VMM_COMPLETED, 5000));
+		CHECK(phase_wait(from, VMM_COMPLETED, PATIENCE_MS));
 	}
 	if (moment == HALF_COMMAND)
 		CHECK(write(fd, half, strlen(half)) == (ssize_t)strlen(half));

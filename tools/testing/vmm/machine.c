@@ -155,7 +155,7 @@ void machine_start(struct machine *m, const char *name,
 	if (!m->pid)
 		qemu_exec(m, machine, memory, more);
 	va_end(more);
-	for (tries = 0; tries < 600 && !socket_there(m->qmp); tries++) {
+	for (tries = 0; tries < PATIENCE_MS / 20 && !socket_there(m->qmp); tries++) {
 		if (waitpid(m->pid, NULL, WNOHANG) == m->pid) {
 			printf("# QEMU %s ended at its start\n", name);
 			failed = true;
@@ -188,6 +188,21 @@ int64_t counts_within(const struct machine *m, int ms)
 	while (now_us() - begin < (int64_t)ms * 1000) {
 		if (*m->counter != start)
 			return now_us() - begin;
+		usleep(200);
+	}
+	return -1;
+}
+
+int which_counts(const struct machine *a, const struct machine *b, int ms)
+{
+	uint32_t start_a = *a->counter, start_b = *b->counter;
+	int64_t begin = now_us();
+
+	while (now_us() - begin < (int64_t)ms * 1000) {
+		if (*a->counter != start_a)
+			return 0;
+		if (*b->counter != start_b)
+			return 1;
 		usleep(200);
 	}
 	return -1;
@@ -243,7 +258,7 @@ void source_start(struct machine *m)
 {
 	machine_start(m, "src", "q35", NULL, NULL);
 	settings_disturb(m);
-	CHECK(counts_within(m, 5000) >= 0);
+	CHECK(counts_within(m, PATIENCE_MS) >= 0);
 }
 
 void folder_create(void)

@@ -14,6 +14,9 @@
 
 extern char folder[];		/* of all their files */
 
+/* What happens sooner or later has happened by then, on a busy machine as well. */
+#define PATIENCE_MS	30000
+
 /**
  * struct machine - a QEMU
  * @name: of its files
@@ -48,6 +51,8 @@ bool socket_there(const char *path);
 
 /* The guest's counter moves within @ms; how long it took, or -1. */
 int64_t counts_within(const struct machine *m, int ms);
+/* The same, of one of two: 0 or 1, or -1 if neither does. */
+int which_counts(const struct machine *a, const struct machine *b, int ms);
 
 /* All of QEMU's capabilities and parameters, as text to be freed. */
 char *settings(const struct machine *m);

@@ -118,6 +118,21 @@ static void backend_run(struct shared *shared, int mem_fd)
 	}
 }
 
+/* It has this name since it has given up the memory that it had before. */
+static bool runs(pid_t pid, const char *name)
+{
+	char path[64], comm[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	f = fopen(path, "r");
+	if (f && fscanf(f, "%31s", comm) != 1)
+		comm[0] = '\0';
+	if (f)
+		fclose(f);
+	return !strcmp(comm, name);
+}
+
 /* Returns when it is done; for those that end it, when it has ended. */
 static void backend(struct shared *shared, pid_t pid, enum backend_command command)
 {
@@ -126,7 +141,8 @@ static void backend(struct shared *shared, pid_t pid, enum backend_command comma
 	if (command == BACKEND_EXIT) {
 		waitpid(pid, NULL, 0);
 	} else if (command == BACKEND_EXEC) {
-		usleep(300000 * slow());
+		while (!runs(pid, "sleep"))
+			usleep(1000);
 	} else {
 		while (shared->done != shared->asked)
 			sched_yield();
@@ -173,7 +189,7 @@ static void settle(struct harvest *h)
 {
 	unsigned int i;
 
-	for (i = 0; i < 3 * slow() && sync_take(h); i++)
+	for (i = 0; i < 40 * slow() && sync_take(h); i++)
 		;
 }
 
@@ -194,6 +210,7 @@ static size_t missed(const struct harvest *h)
 	sync_take(&self->h);							\
 	EXPECT_EQ(0, missed(&self->h));						\
 	sync_take(&self->h);							\
+	settle(&self->h);							\
 	ASSERT_EQ(0, sync_take(&self->h));					\
 } while (0)
 
@@ -207,6 +224,7 @@ TEST_F_TIMEOUT(events, name, 120)								\
 	EXPECT_EQ(0, missed(&self->h));						\
 	sync_take(&self->h);							\
 	sync_take(&self->h);							\
+	settle(&self->h);							\
 	EXPECT_EQ(0, sync_take(&self->h));					\
 }
 
@@ -226,6 +244,7 @@ TEST_F_TIMEOUT(events, child_writes_and_exits, 120)
 	EXPECT_EQ(0, missed(&self->h));
 	sync_take(&self->h);
 	sync_take(&self->h);
+	settle(&self->h);
 	EXPECT_EQ(0, sync_take(&self->h));
 }
 
@@ -237,6 +256,7 @@ TEST_F_TIMEOUT(events, writes_after_a_move, 120)
 	sync_take(&self->h);
 	sync_take(&self->h);
 	sync_take(&self->h);
+	settle(&self->h);
 	ASSERT_EQ(0, sync_take(&self->h));
 	backend(self->shared, self->backend, BACKEND_WRITE);
 	backend(self->shared, self->backend, BACKEND_UNMAP);

@@ -79,7 +79,7 @@ static long module_refs(void)
 }
 
 #define EVENTUALLY(condition) ({						\
-	int _i, _n = 500 * slow();						\
+	int _i, _n = 3000 * slow();						\
 	for (_i = 0; _i < _n && !(condition); _i++)				\
 		usleep(10000);							\
 	_i < _n;								\
@@ -128,7 +128,7 @@ TEST_F_TIMEOUT(lifetime, vmm_killed_while_tracked, 120)
 	kill_wait(self->vmm);
 
 	do {
-		poll(&(struct pollfd){ migtrack_fd(events), POLLIN, 0 }, 1, 2000);
+		poll(&(struct pollfd){ migtrack_fd(events), POLLIN, 0 }, 1, 30000);
 		ret = migtrack_event_read(events, &event);
 		ASSERT_EQ(0, ret);
 	} while (event.type != MIGTRACK_EVENT_SOURCE_CHANGE);
@@ -160,7 +160,7 @@ TEST_F_TIMEOUT(lifetime, vmm_killed_during_syncs, 120)
 					   MIGTRACK_SYNC_KIND_ITERATION));
 		if (i == SYNCS / 2)
 			kill(self->vmm, SIGKILL);
-		ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 10000));
+		ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 60000));
 	}
 	waitpid(self->vmm, NULL, 0);
 	EXPECT_TRUE(EVENTUALLY(self->h.header->flags & MIGTRACK_COUNTER_FLAGS_GONE));
@@ -215,7 +215,7 @@ TEST_F_TIMEOUT(lifetime, deleted_during_a_sync, 120)
 					       MIGTRACK_SYNC_KIND_SETUP));
 		if (i == SYNCS - 1)
 			break;
-		ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 10000));
+		ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 60000));
 	}
 	ASSERT_EQ(0, migtrack_session_del(self->h.mt, self->h.fd));
 	EXPECT_EQ(-ENODEV, migtrack_sync(self->h.mt, self->h.fd,

@@ -137,6 +137,7 @@ refuse "QMP socket that is none" 7 "not a socket" track --qmp "$ram"
 serve 'pass'
 refuse "QMP socket that hangs" 7 "no QMP greeting" track --qmp "$dir/qmp"
 kill $!
+wait $! 2> /dev/null
 refuse "QMP socket whose owner is gone" 7 "nobody listens" \
 	track --qmp "$dir/qmp"
 serve 'c.send(b"SSH-2.0-OpenSSH_9.9\r\n")'

@@ -20,7 +20,7 @@ run() {
 	local name=$1 code=$2 status
 
 	shift 2
-	timeout $((60 * ${MIGTRACK_SLOW:-1})) "$migctl" "$@" > "$dir/out" 2> "$dir/err"
+	timeout $((300 * ${MIGTRACK_SLOW:-1})) "$migctl" "$@" > "$dir/out" 2> "$dir/err"
 	status=$?
 	[ $status = "$code" ] && { result 0 "$name"; return; }
 	echo "# migctl $*: exit $status, wanted $code"
@@ -80,6 +80,10 @@ write_pages() {
 	until [ -e "$dir/ready" ]; do sleep 0.1; done
 }
 
+has_seen() {
+	[ "$(wc -l < "$dir/events")" = "$1" ]
+}
+
 if [ "$(id -u)" != 0 ] || [ -z "$migctl" ]; then
 	echo "1..0 # SKIP needs root and migctl"
 	exit 4
@@ -102,7 +106,7 @@ holds "pages and bytes agree" \
 holds "the working set is what was written" \
 	'of("summary")[0]["working_set_bytes"] == 409600'
 holds "the summary adds up" \
-	'(s := of("summary")[0]) and s["intervals"] == 3 and s["dirty_bytes"] == 3 * 409600 and s["length_bytes"] == 16 << 20 and 1.4e9 < s["elapsed_ns"] < 5e9 and s["flags"] == ["exact"]'
+	'(s := of("summary")[0]) and s["intervals"] == 3 and s["dirty_bytes"] == 3 * 409600 and s["length_bytes"] == 16 << 20 and 1.4e9 < s["elapsed_ns"] < 60e9 and "exact" in s["flags"]'
 holds "the memory is named" \
 	'(m := of("memory")[0]) and m["tracked"] and m["path"].endswith("/ram")'
 
@@ -114,9 +118,10 @@ run "track two ranges" 0 track --pid $writer -i 300ms -n 2 -j \
 holds "only their pages are found" \
 	'[i["dirty_pages"] for i in of("interval")] == [50] * 2 and len(of("memory")) == 2'
 
+# Four, the last of which is shorter, less those that a busy machine is too late for.
 run "track for people" 0 track --pid $writer --ram "$ram" -i 300ms -d 1s
 says "a head, lines and a summary" '^ITERATION +DIRTY PAGES' \
-	'^ +5 +100 ' '^intervals +4$' '^working set +400.0 KiB$'
+	'^ +[2-5] +100 ' '^intervals +[1-4]$' '^working set +400.0 KiB$'
 
 # A private mapping in another process is in the way: said and explained.
 python3 - "$ram" "$dir/barrier" <<-'END' &
@@ -133,10 +138,11 @@ kill $!
 
 "$migctl" monitor -j -n 4 > "$dir/events" &
 monitor=$!
-sleep 1
+sooner_or_later subscribed $monitor
 "$migctl" track --pid $writer --ram "$ram" -i 300ms > "$dir/log" &
 track=$!
-sleep 2
+# By then it has seen what it is to see, and has ended.
+sooner_or_later has_seen 4
 run "list" 0 list
 says "the session and its process" "SESSION" " $writer python3"
 run "list for programs" 0 list -j
@@ -149,7 +155,7 @@ run "metrics" 0 show --prometheus
 says "of the session" \
 	"^migtrack_session_remaining_bytes\\{session=\"$session\",kind=\"precopy\"\\} [1-9]" \
 	"^migtrack_session_iteration\\{session=\"$session\"\\} [1-9]" \
-	"^migtrack_session_sync_age_seconds\\{session=\"$session\"\\} 0\\."
+	"^migtrack_session_sync_age_seconds\\{session=\"$session\"\\} [0-9]\\."
 reads_as_metrics "every line is one that Prometheus reads"
 run "metrics of a session that is not there" 5 show --prometheus 999999
 kill -INT $track
@@ -167,10 +173,11 @@ holds "monitor saw it begin and iterate" \
 # Stopped while more events come than its socket holds.
 "$migctl" monitor -j > "$dir/events" &
 monitor=$!
-sleep 1
+sooner_or_later subscribed $monitor
 kill -STOP $monitor
 run "track every millisecond" 0 track --pid $writer --ram "$ram" -i 1ms -n 1500
 kill -CONT $monitor
+sooner_or_later grep -q '"type":"lost"' "$dir/events"
 sleep 2
 kill -TERM $monitor
 wait $monitor
@@ -179,7 +186,7 @@ holds "a monitor that lost events says so" 'of("lost") and of("event")'
 
 "$migctl" track --pid $writer --ram "$ram" -i 300ms -j > "$dir/log" 2>/dev/null &
 track=$!
-sleep 1.5
+sooner_or_later grep -q '"type":"interval"' "$dir/log"
 kill -9 $writer
 wait $writer 2>/dev/null
 wait $track

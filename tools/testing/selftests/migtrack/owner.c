@@ -29,7 +29,7 @@
 #define NOBODY	65534
 
 #define EVENTUALLY(condition) ({						\
-	int _i, _n = 500 * slow();						\
+	int _i, _n = 3000 * slow();						\
 	for (_i = 0; _i < _n && !(condition); _i++)				\
 		usleep(10000);							\
 	_i < _n;								\

@@ -64,6 +64,7 @@ FIXTURE_TEARDOWN(refuse)
 
 TEST_F_TIMEOUT(refuse, processes, 120)
 {
+	siginfo_t info;
 	int status;
 	pid_t pid = fork();
 
@@ -71,7 +72,7 @@ TEST_F_TIMEOUT(refuse, processes, 120)
 	if (!pid)
 		_exit(0);
 	/* Exiting: a zombie has no memory. */
-	usleep(200000 * slow());
+	ASSERT_EQ(0, waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
 	EXPECT_REFUSED(ESRCH, "exiting", pid, self->mem_fd, 0, 0);
 	waitpid(pid, &status, 0);
 	EXPECT_REFUSED(ESRCH, "no such process", pid, self->mem_fd, 0, 0);

@@ -250,11 +250,11 @@ TEST_F_TIMEOUT(reported, ages, 120)
 
 	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->id));
 	ASSERT_EQ(0, migtrack_source_add_reported(self->mt, self->fd, age, &id));
-	ASSERT_EQ(0, change(self, &s, 2000));
-	ASSERT_EQ(0, change(self, &s, 2000));
+	ASSERT_EQ(0, change(self, &s, 20000));
+	ASSERT_EQ(0, change(self, &s, 20000));
 	self->id = id;
 	ASSERT_EQ(0, report(self, id, MIB, 0, 0, MIGTRACK_COUNTER_FLAGS_EXACT));
-	ASSERT_EQ(0, change(self, &s, 2000));
+	ASSERT_EQ(0, change(self, &s, 20000));
 	EXPECT_EQ(MIGTRACK_COUNTER_FLAGS_EXACT, s.flags);
 
 	/* Not before its time; the numbers stay, and listeners are told. */
@@ -272,7 +272,7 @@ TEST_F_TIMEOUT(reported, ages, 120)
 	for (i = 0; i < 20; i++) {
 		ASSERT_EQ(0, report(self, id, i, 0, 0, 0));
 		for (;;) {
-			ASSERT_EQ(0, change(self, &s, 2000));
+			ASSERT_EQ(0, change(self, &s, 20000));
 			if (!(s.flags & MIGTRACK_COUNTER_FLAGS_STALE))
 				break;
 			/* This machine was too busy for that. */

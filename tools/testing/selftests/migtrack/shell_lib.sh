@@ -20,6 +20,24 @@ result() {
 	echo "ok $((++n)) $*"
 }
 
+# sooner_or_later COMMAND...: until it is so, but not for ever
+sooner_or_later() {
+	local i
+
+	for ((i = 0; i < 600 * ${MIGTRACK_SLOW:-1}; i++)); do
+		"$@" && return
+		sleep 0.1
+	done
+	echo "# it did not come to that: $*"
+	return 1
+}
+
+# A process is in a multicast group of generic netlink: it misses no event any more.
+subscribed() {
+	awk -v pid="$1" '$2 == 16 && $3 == pid && $4 !~ /^0+$/ { found = 1 }
+		END { exit !found }' /proc/net/netlink
+}
+
 # holds NAME PYTHON: an expression over the JSON objects in $dir/out, by type
 holds() {
 	python3 - "$dir/out" "$2" <<-'END'

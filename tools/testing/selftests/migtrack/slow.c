@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A sync that takes half a minute: memory as large as a host's, mapped often and
+ * A sync that takes a minute or so: memory as large as a host's, mapped often and
  * with many sources. Nobody waits for it, and its owner can call it off.
  */
 
@@ -24,9 +24,9 @@
 #define MAX_MAPPINGS	256
 #define NS_PER_S	1000000000ULL
 #define AIM_NS		(60 * NS_PER_S)
-#define LONG_NS		(30 * NS_PER_S)
 /* A doit that waits for the sync takes longer; one on a busy machine does not. */
-#define SHORT_NS	(5 * NS_PER_S * slow())
+#define SHORT_NS	(10 * NS_PER_S * slow())
+#define LONG_NS		(20 * NS_PER_S)
 
 static uint64_t now_ns(void)
 {
@@ -66,8 +66,7 @@ static int session_open(struct migtrack *mt, int mem_fd, unsigned int sources,
 	return ret ? ret : fd;
 }
 
-/* With one source and one mapping. */
-static uint64_t quick_sync(struct migtrack *mt, int mem_fd)
+static uint64_t one_sync(struct migtrack *mt, int mem_fd)
 {
 	struct migtrack_map_header *header;
 	uint64_t id, took = 0;
@@ -80,6 +79,14 @@ static uint64_t quick_sync(struct migtrack *mt, int mem_fd)
 	migtrack_header_unmap(header);
 	close(fd);
 	return took;
+}
+
+/* With one source; what else the machine does only makes it longer. */
+static uint64_t quick_sync(struct migtrack *mt, int mem_fd)
+{
+	uint64_t a = one_sync(mt, mem_fd), b = one_sync(mt, mem_fd);
+
+	return a < b ? a : b;
 }
 
 /* As long as it takes on this machine: each source and each mapping add to it. */

@@ -405,7 +405,7 @@ TEST_F_TIMEOUT(vfio, state_changes_are_told, 60)
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
 	pre_copy(self);
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
-	ASSERT_EQ(0, change(self, GOOD, &s, ms(5000)));
+	ASSERT_EQ(0, change(self, GOOD, &s, ms(30000)));
 	EXPECT_EQ(MIGTRACK_DEVICE_STATE_PRE_COPY, s.device_state);
 }
 
@@ -533,25 +533,40 @@ TEST_F_TIMEOUT(vfio, no_room, 120)
 	vmm_device_remove(&dev);
 }
 
+/* It is loaded, and not just about to be. */
+static bool is_live(const char *module)
+{
+	char path[128], state[16] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/initstate", module);
+	f = fopen(path, "r");
+	if (f && !fgets(state, sizeof(state), f))
+		state[0] = '\0';
+	if (f)
+		fclose(f);
+	return !strcmp(state, "live\n");
+}
+
 /* The core says what it misses. */
-TEST_F_TIMEOUT(vfio, without_the_module, 60)
+TEST_F_TIMEOUT(vfio, without_the_module, 120)
 {
 	char line[256];
+	int ret = -1, i;
 	uint32_t id;
 
 	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->id));
-	usleep(ms(600) * 1000);
-	ASSERT_EQ(0, system("rmmod migtrack_vfio"));
+	for (i = 0; i < 300 && (ret = system("rmmod migtrack_vfio 2>/dev/null")); i++)
+		usleep(100000);
+	ASSERT_EQ(0, ret);
 	host_read("/proc/sys/kernel/modprobe", line, sizeof(line));
 	host_write("/proc/sys/kernel/modprobe", "/bin/false");
 	EXPECT_REFUSED(EOPNOTSUPP, "migtrack_vfio is not loaded",
 		       migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id));
 	host_write("/proc/sys/kernel/modprobe", strtok(line, "\n"));
 	/* And loads it, but nobody waits for that. */
-	migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id);
-	for (int i = 0; i < 100 && access("/sys/module/migtrack_vfio", F_OK); i++)
-		usleep(ms(50) * 1000);
-	usleep(ms(100) * 1000);
+	for (i = 0; i < 600 && !is_live("migtrack_vfio"); i++)
+		usleep(50000);
 	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NULL, &id))
 		TH_LOG("%s", migtrack_message(self->mt));
 }

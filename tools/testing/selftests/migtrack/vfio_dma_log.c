@@ -132,7 +132,7 @@ static int sync_kind(FIXTURE_DATA(log) *self, enum migtrack_sync_kind kind)
 {
 	int ret = migtrack_sync(self->mt, self->fd, kind);
 
-	return ret ? ret : migtrack_sync_wait(self->fd, ms(5000));
+	return ret ? ret : migtrack_sync_wait(self->fd, ms(30000));
 }
 
 static struct migtrack_source get(FIXTURE_DATA(log) *self, uint32_t id)
@@ -154,7 +154,7 @@ static uint32_t settled(FIXTURE_DATA(log) *self)
 {
 	int i;
 
-	for (i = 0; i < ms(300) && device(self).dma_log == MIGTRACK_DMA_LOG_STARTING; i++)
+	for (i = 0; i < ms(3000) && device(self).dma_log == MIGTRACK_DMA_LOG_STARTING; i++)
 		usleep(10000);
 	return device(self).dma_log;
 }
@@ -370,7 +370,7 @@ TEST_F_TIMEOUT(log, report_takes_long, 120)
 	int i;
 
 	SETUP_OR_RETURN(self);
-	vmm_device_set_number(&self->dev, "delay_log_report", ms(2500));
+	vmm_device_set_number(&self->dev, "delay_log_report", ms(60000));
 	ASSERT_EQ(true, dma(self, HIGH, 3));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	s = device(self);
@@ -382,11 +382,11 @@ TEST_F_TIMEOUT(log, report_takes_long, 120)
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	EXPECT_EQ(MIGTRACK_DMA_LOG_UNREAD, device(self).dma_log);
 	EXPECT_EQ(COVERED, take_all(self));
-	for (i = 0; i < ms(800) && device(self).flags & MIGTRACK_COUNTER_FLAGS_STALE; i++)
+	vmm_device_set_number(&self->dev, "delay_log_report", 0);
+	for (i = 0; i < ms(3000) && device(self).flags & MIGTRACK_COUNTER_FLAGS_STALE; i++)
 		usleep(10000);
 	/* It has answered, by now: without a sync. */
 	EXPECT_EQ(7, take_all(self));
-	vmm_device_set_number(&self->dev, "delay_log_report", 0);
 	ASSERT_EQ(true, dma(self, HIGH + 70 * PAGE, 1));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	EXPECT_EQ(MIGTRACK_DMA_LOG_ON, device(self).dma_log);
@@ -405,7 +405,7 @@ static bool vmm_can_start(FIXTURE_DATA(log) *self)
 {
 	int i;
 
-	for (i = 0; i < ms(300); i++) {
+	for (i = 0; i < ms(3000); i++) {
 		if (!vmm_starts(self))
 			return true;
 		usleep(10000);
@@ -594,7 +594,7 @@ TEST_F_TIMEOUT(log, device_gone, 120)
 	SETUP_OR_RETURN(self);
 	ASSERT_EQ(true, dma(self, HIGH, 3));
 	vmm_device_close(&self->dev);
-	for (i = 0; i < ms(300) && !(device(self).flags & MIGTRACK_COUNTER_FLAGS_GONE); i++)
+	for (i = 0; i < ms(3000) && !(device(self).flags & MIGTRACK_COUNTER_FLAGS_GONE); i++)
 		usleep(10000);
 	EXPECT_NE(0, device(self).flags & MIGTRACK_COUNTER_FLAGS_GONE);
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
@@ -602,7 +602,7 @@ TEST_F_TIMEOUT(log, device_gone, 120)
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	EXPECT_EQ(0, take_all(self));
 	/* Its source is stopped by a work item. */
-	for (i = 0; i < ms(300) && (ret = start(self)) == -EBUSY; i++)
+	for (i = 0; i < ms(3000) && (ret = start(self)) == -EBUSY; i++)
 		usleep(10000);
 	EXPECT_EQ(-ENODEV, ret);
 	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "the device is gone"));

@@ -239,7 +239,7 @@ static void one_sync(FIXTURE_DATA(soak) *self, struct migtrack *mt, int fd, uint
 	ret = migtrack_sync(mt, fd, below(self, 3) ? MIGTRACK_SYNC_KIND_SETUP :
 			    MIGTRACK_SYNC_KIND_FINAL);
 	if (!ret && below(self, 10))
-		ret = migtrack_sync_wait(fd, ms(3000));
+		ret = migtrack_sync_wait(fd, ms(30000));
 	else if (!ret || ret == -EBUSY)
 		return;
 	if (ret) {
@@ -387,7 +387,7 @@ TEST_F_TIMEOUT(soak, soak, 900)
 	EXPECT_NE(0, s->gone);
 
 	/* Nothing is left that holds a device or the module. */
-	for (int i = 0; i < 60 && system("rmmod migtrack_vfio 2>/dev/null"); i++)
+	for (int i = 0; i < 300 && system("rmmod migtrack_vfio 2>/dev/null"); i++)
 		usleep(ms(100) * 1000);
 	EXPECT_NE(0, access("/sys/module/migtrack_vfio", F_OK));
 }

@@ -71,7 +71,7 @@ static inline int sync_kind(FIXTURE_DATA(vfio) *self, enum migtrack_sync_kind ki
 {
 	int ret = migtrack_sync(self->mt, self->fd, kind);
 
-	return ret ? ret : migtrack_sync_wait(self->fd, ms(5000));
+	return ret ? ret : migtrack_sync_wait(self->fd, ms(30000));
 }
 
 static inline struct migtrack_source get(FIXTURE_DATA(vfio) *self)

@@ -61,7 +61,7 @@ void vmm_device_reopen(struct vmm_device *dev)
 {
 	int ret, tries;
 
-	for (tries = 0; (ret = vfio_open(&dev->testdev)) && tries < 100; tries++)
+	for (tries = 0; (ret = vfio_open(&dev->testdev)) && tries < 3000; tries++)
 		usleep(10000);
 	must(ret, dev, "opening it");
 }
