@@ -300,12 +300,16 @@ int vmm_compare(const json_t *source, const json_t *destination,
 
 static int block_changed(const json_t *block, const char *how, struct error *err)
 {
+	const char *name = text_of(block, "name");
 	char size[UNIT_TEXT_SIZE];
 
 	format_bytes(size, (uint64_t)number_of(block, "size"));
+	/* It is given one when it is plugged in. */
+	if (!*name)
+		name = "without a name";
 	error_set(err, EXIT_VMM,
 		  "memory block " QUOTED " (%s) %s while the guest was moved",
-		  text_of(block, "name"), size, how);
+		  name, size, how);
 	return error_advise(err, "the guest runs on here: start again");
 }
 
