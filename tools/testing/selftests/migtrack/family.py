@@ -82,6 +82,25 @@ class Session:
         os.close(self.fd)
 
 
+def until(condition):
+    """It comes about sooner or later."""
+    end = time.monotonic() + 60 * SLOW
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError('it does not come about')
+        time.sleep(0.1)
+
+
+def says(file, *words):
+    """Somebody writes to it, and all these words are there, in this order."""
+    text, at = os.pread(file.fileno(), 1 << 26, 0).decode(), 0
+    for word in words:
+        at = text.find(word, at)
+        if at < 0:
+            return False
+    return True
+
+
 def drive():
     """Everything that sends an event, once."""
     session = Session()
@@ -89,7 +108,8 @@ def drive():
     session.of_source('source-report', {'id': first['id'], 'precopy': 3 * MIB,
                                         'stopcopy': MIB, 'dirty-rate': 7,
                                         'flags': ['exact']})
-    time.sleep(2 + 3 * SLOW)        # it becomes stale
+    until(lambda: 'stale' in session.ynl.do('source-get', {
+        'session-id': session.id, 'id': first['id']})['flags'])
     session.sync('setup')
     session.sync('iteration')
     session.of_session('session-set', {
@@ -220,10 +240,10 @@ def cli_dumps():
 def cli_subscribes():
     with tempfile.TemporaryFile('w+') as out:
         argv = [sys.executable, YNL / 'pyynl/cli.py', '--spec', SPEC, '--no-schema',
-                '--output-json', '--subscribe', 'events', '--duration', str(10 * SLOW)]
+                '--output-json', '--subscribe', 'events', '--duration', str(20 * SLOW)]
         with background(argv, out) as process:
             drive()
-            process.wait(60 * SLOW)
+            process.wait(120 * SLOW)
         out.seek(0)
         # A line for each, or one list.
         text = out.read()
@@ -244,6 +264,7 @@ def migctl_monitors():
     with tempfile.TemporaryFile('w+') as out:
         with background([MIGCTL, 'monitor', '-j'], out):
             drive()
+            until(lambda: says(out, 'session-del'))
             time.sleep(SLOW)
         out.seek(0)
         events = [json.loads(line) for line in out]
@@ -263,9 +284,10 @@ def migctl_says_that_events_were_lost():
                 session.of_source('source-report', {'id': 0, 'precopy': i})
             listener.send_signal(signal.SIGCONT)
             reader.send_signal(signal.SIGCONT)
-            time.sleep(2 * SLOW)
+            until(lambda: says(out, '"lost"', 'session-state', '"remaining_bytes":3000') and
+                  says(text, 'Events were lost', 'session-state'))
             session.of_source('source-report', {'id': 0, 'precopy': 5000})
-            time.sleep(SLOW)
+            until(lambda: says(out, '"remaining_bytes":5000'))
         out.seek(0)
         text.seek(0)
         rows = [json.loads(line) for line in out]

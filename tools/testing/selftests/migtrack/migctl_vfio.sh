@@ -25,7 +25,7 @@ qmp() {
 	python3 - "$dir/qmp2" "$@" <<-'END'
 		import json, socket, sys
 		s = socket.socket(socket.AF_UNIX)
-		s.settimeout(20)
+		s.settimeout(120)
 		s.connect(sys.argv[1])
 		f = s.makefile('rw')
 		f.readline()
@@ -58,13 +58,18 @@ start() {
 		-qmp "unix:$dir/qmp,server=on,wait=off" \
 		-qmp "unix:$dir/qmp2,server=on,wait=off" 2> "$dir/qemu" &
 	qemu=$!
-	for ((i = 0; i < 100 * slow; i++)); do
+	for ((i = 0; i < 600 * slow; i++)); do
 		[ -S "$dir/qmp2" ] && return
 		kill -0 $qemu 2>/dev/null || break
 		sleep 0.1
 	done
 	sed 's/^/# /' "$dir/qemu"
 	return 1
+}
+
+# Its devices are saved then.
+migrates() {
+	qmp '{"execute": "query-migrate"}' | grep -q '"status": "active"'
 }
 
 stop() {
@@ -81,7 +86,7 @@ cleanup() {
 }
 
 track() {
-	timeout $((60 * slow)) "$migctl" track --qmp "$dir/qmp" "$@" > "$dir/out" 2> "$dir/err" &&
+	timeout $((300 * slow)) "$migctl" track --qmp "$dir/qmp" "$@" > "$dir/out" 2> "$dir/err" &&
 		return
 	sed 's/^/# /' "$dir/err" "$dir/out" "$dir/qemu"
 	return 1
@@ -185,7 +190,7 @@ echo 500000 > "$knobs/dirty_max"
 qmp '{"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": 1000000, "downtime-limit": 1}}' \
 	'{"execute": "migrate", "arguments": {"uri": "exec:cat > /dev/null"}}' > /dev/null
 result $? "QEMU migrates"
-sleep 1
+sooner_or_later migrates
 track -i 500ms -n 4 -j
 result $? "track goes on meanwhile"
 holds "the device is in precopy, and its precopy part is known" \
@@ -224,7 +229,7 @@ result $? "a QEMU with two devices starts"
 qmp '{"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": 1000000, "downtime-limit": 1}}' \
 	'{"execute": "migrate", "arguments": {"uri": "exec:cat > /dev/null"}}' > /dev/null
 result $? "and migrates"
-sleep 1
+sooner_or_later migrates
 track -i 300ms -n 2 -j
 holds "data that can't be told apart is said to be unattributed, once" \
 	'[(u["descriptors"], u["devices"]) for u in of("unattributed")] == [(2, 2)]'
@@ -267,7 +272,7 @@ stop
 wait
 "$migctl" list -j > "$dir/out"
 holds "no session is left" 'rows == []'
-for ((i = 0; i < 50; i++)); do
+for ((i = 0; i < 300; i++)); do
 	rmmod migtrack_vfio 2>/dev/null && break
 	sleep 0.1
 done
