@@ -15,6 +15,8 @@ struct restore_options {
 	struct vmm_choice guest;
 	const char *listen;
 	bool paused;
+	bool verify;
+	bool verify_after;
 	bool lazy;
 	bool keep;
 	uint64_t record_ns;
