@@ -11,6 +11,10 @@ const char restore_usage[] =
 	"loaded, this VMM is ended: what it has is half a guest. Disks are not in a\n"
 	"snapshot: they must be as they were when it was taken.\n"
 	"\n"
+	"A QEMU whose memory back ends are the snapshot's own files, mapped privately\n"
+	"(share=off,readonly=on,rom=off,mem-path=DIRECTORY/memory0), is given no copy: it\n"
+	"reads them as the guest touches them, and writes nothing there.\n"
+	"\n"
 	"With --lazy a VMM that hands over its userfaultfd gets its memory page by page as\n"
 	"it touches it, the rest meanwhile, and the working set before that if one was\n"
 	"recorded. It connects as Firecracker does to its UFFD back end, and DIRECTORY may\n"
@@ -19,6 +23,8 @@ const char restore_usage[] =
 	"  --qmp SOCKET     the QMP socket of the QEMU that gets the guest\n"
 	"  --vmm SOCKET     that of a VMM which hands over its memory itself\n"
 	"  --paused         leave the guest paused\n"
+	"  --verify WHEN    compare memory that is mapped before the guest runs (default), or\n"
+	"                   after: it runs at once, and is ended if a page differs\n"
 	"  --lazy           load pages as they are touched\n"
 	"  --listen SOCKET  where the VMM connects; a path\n"
 	"  --keep           serve every VMM that comes, until Ctrl-C\n"
@@ -29,8 +35,22 @@ const char restore_usage[] =
 
 enum {
 	OPTION_QMP = 256, OPTION_VMM, OPTION_PAUSED, OPTION_LAZY, OPTION_LISTEN, OPTION_KEEP,
-	OPTION_RECORD,
+	OPTION_RECORD, OPTION_VERIFY,
 };
+
+static int option_verify(struct restore_options *options, const char *value,
+			 struct error *err)
+{
+	static const char * const words[] = { "before", "after" };
+	size_t word;
+
+	if (option_word("--verify", value, words, ARRAY_SIZE(words),
+			"it is before or after", &word, err))
+		return -1;
+	options->verify = true;
+	options->verify_after = word;
+	return 0;
+}
 
 static int options_take(struct restore_options *options, int option,
 			struct error *err)
@@ -43,6 +63,8 @@ static int options_take(struct restore_options *options, int option,
 	case OPTION_PAUSED:
 		options->paused = true;
 		return 0;
+	case OPTION_VERIFY:
+		return option_verify(options, optarg, err);
 	case OPTION_LAZY:
 		options->lazy = true;
 		return 0;
@@ -63,14 +85,14 @@ static int options_take(struct restore_options *options, int option,
 static int options_check(const struct restore_options *options, struct error *err)
 {
 	bool of_lazy = options->listen || options->keep || options->record_ns;
-	bool of_whole = options->guest.socket || options->paused;
+	bool of_whole = options->guest.socket || options->paused || options->verify;
 
 	if (!options->dir) {
 		error_set(err, EXIT_USAGE, "restore: which snapshot?");
 		return error_advise(err, "give DIRECTORY; see migctl restore --help");
 	}
 	if (options->lazy ? of_whole : of_lazy) {
-		error_set(err, EXIT_USAGE, "restore: --qmp, --vmm and --paused are without --lazy; --listen, --keep and --record-working-set with it");
+		error_set(err, EXIT_USAGE, "restore: --qmp, --vmm, --paused and --verify are without --lazy; --listen, --keep and --record-working-set with it");
 		return error_advise(err, "see migctl restore --help");
 	}
 	if (options->keep && options->record_ns) {
@@ -90,6 +112,7 @@ static int options_parse(struct restore_options *options, int argc, char **argv,
 		{ "qmp", required_argument, NULL, OPTION_QMP },
 		{ "vmm", required_argument, NULL, OPTION_VMM },
 		{ "paused", no_argument, NULL, OPTION_PAUSED },
+		{ "verify", required_argument, NULL, OPTION_VERIFY },
 		{ "lazy", no_argument, NULL, OPTION_LAZY },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
 		{ "keep", no_argument, NULL, OPTION_KEEP },

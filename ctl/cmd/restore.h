@@ -15,6 +15,8 @@ struct restore_options {
 	struct vmm_choice guest;
 	const char *listen;
 	bool paused;
+	bool verify;
+	bool verify_after;
 	bool lazy;
 	bool keep;
 	uint64_t record_ns;
@@ -53,6 +55,7 @@ struct serving_result {
  * @socket: to the VMM
  * @vmm_pid: the process that connected; 0 if it has no number here
  * @vmm_fd: readable when it has ended; -1 if it can't be known
+ * @watch: held by all that serve it; -1 if there is no watch
  * @offer: its userfaultfd and its memory
  * @claims: of its pages, shared by all handlers
  * @result: likewise
@@ -67,12 +70,16 @@ struct serving {
 	int socket;
 	pid_t vmm_pid;
 	int vmm_fd;
+	int watch;
 	struct uffd_offer offer;
 	struct uffd_claims claims;
 	struct serving_result *result;
 	unsigned int restarts;
 };
 
+/* restore_watch.c: if all that serve it are gone, it is ended. */
+void restore_watch(struct serving *s);
+void restore_watch_end(const struct serving *s);
 /* restore_handler.c: in a process of its own. */
 int restore_handle(struct serving *s, struct error *err);
 

@@ -184,6 +184,7 @@ static int serve(struct serving *s, struct uffd *uffd, struct uffd_channel *chan
 	s->result->loaded_ns = clock_ns(CLOCK_MONOTONIC);
 	if (uffd_release(uffd, err))
 		return -1;
+	restore_watch_end(s);
 	return wait_for(s, uffd, LINGER_MS * NS_PER_MS, err);
 }
 

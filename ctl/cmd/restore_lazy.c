@@ -108,6 +108,7 @@ static int serving_open(struct serving *s, struct error *err)
 		return error_set(err, EXIT_FAILED, "out of memory");
 	}
 	s->result->started_ns = clock_ns(CLOCK_MONOTONIC);
+	restore_watch(s);
 	return 0;
 }
 
@@ -119,6 +120,8 @@ static void serving_close(struct serving *s)
 		munmap(s->result, sizeof(*s->result));
 	if (s->vmm_fd >= 0)
 		close(s->vmm_fd);
+	if (s->watch >= 0)
+		close(s->watch);
 	close(s->socket);
 }
 
@@ -326,6 +329,7 @@ static int serve_one(struct serving *s, struct error *err)
 	}
 	if (begun && ret && !s->result->loaded_ns && err->code != EXIT_GONE)
 		vmm_end(s);
+	restore_watch_end(s);
 	if (begun && s->options->record_ns && (!ret || err->code == EXIT_GONE)) {
 		struct error later;
 
@@ -405,6 +409,7 @@ static int serve_accepted(struct page_server *server, struct output *out,
 		.socket = socket,
 		.offer.fd = -1,
 		.vmm_fd = -1,
+		.watch = -1,
 	};
 
 	return serve_one(&s, err);

@@ -8,6 +8,7 @@
 #include "cmd/lock.h"
 #include "cmd/restore.h"
 #include "cmd/runs.h"
+#include "vmm/memfile.h"
 #include "vmm/migration.h"
 
 #define LOAD_TIMEOUT	(60 * NS_PER_S)
@@ -29,9 +30,11 @@
  * @signals: Ctrl-C
  * @bytes: read from the snapshot
  * @started: CLOCK_MONOTONIC in ns
- * @filled: when the memory was there
+ * @filled: when the memory was there, or was compared
  * @loaded: when the VMM had its own state
  * @resumed: when the guest ran
+ * @verified: when it was compared, if that was after @resumed
+ * @mapped: the VMM has the snapshot's files as its memory: they are not copied
  * @touched: the VMM's guest is half a guest from here on
  */
 struct restoring {
@@ -52,8 +55,15 @@ struct restoring {
 	uint64_t filled;
 	uint64_t loaded;
 	uint64_t resumed;
+	uint64_t verified;
+	bool mapped;
 	bool touched;
 };
+
+static const char *method(const struct restoring *r)
+{
+	return r->mapped ? "mapped" : "copied";
+}
 
 static struct vmm_memory *memory_find(const struct restoring *r, const char *id)
 {
@@ -64,6 +74,35 @@ static struct vmm_memory *memory_find(const struct restoring *r, const char *id)
 			return &r->memory[i];
 	}
 	return NULL;
+}
+
+/* It is to be the snapshot's own file, and nobody has written to it. */
+static int mapping_match(const struct restoring *r, size_t n, struct error *err)
+{
+	const struct snapshot_block *block = &r->snapshot.blocks[n];
+	const struct vmm_memory *memory = memory_find(r, block->id);
+	uint64_t written;
+	bool mapped;
+
+	if (memfile_mapped(r->vmm->pid, block->fd, block->size, &mapped, &written, err))
+		return -1;
+	if (memory->offset || !mapped) {
+		error_set(err, EXIT_VMM,
+			  "memory %s is mapped privately, but is not %s/memory%zu",
+			  block->id, r->options->dir, n);
+		return error_advise(err, "give QEMU that file as mem-path, or memory of its own to which it is copied (share=on, on tmpfs)");
+	}
+	if (!written)
+		return 0;
+	error_set(err, EXIT_VMM,
+		  "memory %s: the VMM has written to %llu KiB of it, which it would keep",
+		  block->id, (unsigned long long)(written >> 10));
+	return error_advise(err, "start it without prealloc=on, and without a loader for guest memory");
+}
+
+static bool memory_usable(const struct restoring *r, const struct vmm_memory *memory)
+{
+	return r->mapped ? memory->mapped : memory->fd >= 0;
 }
 
 /* All of the memory has a place here, before any of it is written. */
@@ -83,10 +122,11 @@ static int memory_match(const struct restoring *r, struct error *err)
 		if (!memory)
 			return error_set(err, EXIT_VMM, "there is no memory %s here",
 					 block->id);
-		if (memory->fd < 0) {
+		if (!memory_usable(r, memory)) {
 			error_set(err, EXIT_UNTRACKABLE,
 				  "memory %s can't be filled: %s", block->id,
-				  memory->reason);
+				  memory->reason[0] ? memory->reason :
+				  "others here are mapped, this one is not");
 			return error_advise(err, "%s", memory->advice);
 		}
 		if (memory->size != block->size)
@@ -95,21 +135,49 @@ static int memory_match(const struct restoring *r, struct error *err)
 					 block->id,
 					 (unsigned long long)memory->size,
 					 (unsigned long long)block->size);
+		if (r->mapped && mapping_match(r, i, err))
+			return -1;
 	}
 	return 0;
 }
 
 static int compare_vm(struct restoring *r, struct error *err)
 {
-	json_t *here;
+	json_t *here, *memory;
+	size_t i;
 	int ret;
 
 	if (r->ops->describe(r->vmm, &here, err))
 		return -1;
+	/* What was shared is private by intention. */
+	json_array_foreach(json_object_get(here, "memory"), i, memory) {
+		if (r->mapped)
+			json_object_set_new(memory, "share", json_true());
+	}
 	/* It speaks of a source, which is the snapshot. */
 	ret = vmm_compare(r->snapshot.vm, here, err);
 	json_decref(here);
 	return ret;
+}
+
+static int destination_check(struct restoring *r, struct error *err)
+{
+	size_t i;
+
+	if (r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err))
+		return -1;
+	for (i = 0; i < r->n_memory; i++)
+		r->mapped = r->mapped || r->memory[i].mapped;
+	r->mapped = r->mapped && r->ops->check_mapped;
+	if (r->mapped)
+		return r->ops->check_mapped(r->vmm, err);
+	if (r->ops->check_destination(r->vmm, err))
+		return -1;
+	if (!r->options->verify_after)
+		return 0;
+	error_set(err, EXIT_USAGE,
+		  "restore: pages that are copied are compared on their way, --verify=after is of memory that is mapped");
+	return error_advise(err, "leave it out, or start QEMU with the snapshot's files as memory; see migctl restore --help");
 }
 
 static int open_all(struct restoring *r, struct error *err)
@@ -119,11 +187,20 @@ static int open_all(struct restoring *r, struct error *err)
 	    snapshot_open(&r->snapshot, r->options->dir, NULL, err) ||
 	    choice_open(&r->options->guest, &r->vmm, err) ||
 	    lock_take(&r->lock, r->vmm->pid, err) ||
-	    r->ops->check_destination(r->vmm, err) || compare_vm(r, err) ||
-	    r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err) ||
-	    memory_match(r, err))
+	    destination_check(r, err) || compare_vm(r, err) || memory_match(r, err))
 		return -1;
 	return snapshot_state_load(&r->state, &r->snapshot, err);
+}
+
+static int verify(struct restoring *r, struct error *err)
+{
+	size_t i;
+
+	for (i = 0; i < r->snapshot.n; i++) {
+		if (snapshot_verify(&r->snapshot.blocks[i], r->signals, &r->bytes, err))
+			return -1;
+	}
+	return 0;
 }
 
 static int fill(struct restoring *r, struct error *err)
@@ -131,6 +208,12 @@ static int fill(struct restoring *r, struct error *err)
 	const struct vmm_memory *memory;
 	size_t i;
 
+	if (r->mapped) {
+		if (!r->options->verify_after && verify(r, err))
+			return -1;
+		r->filled = clock_ns(CLOCK_MONOTONIC);
+		return 0;
+	}
 	r->touched = true;
 	for (i = 0; i < r->snapshot.n; i++) {
 		memory = memory_find(r, r->snapshot.blocks[i].id);
@@ -172,6 +255,7 @@ static int load_wait(struct restoring *r, struct error *err)
 
 static int load(struct restoring *r, struct error *err)
 {
+	r->touched = true;
 	if (r->ops->save(r->vmm, &r->saved, err) ||
 	    r->ops->prepare_load(r->vmm, err) ||
 	    r->ops->incoming(r->vmm, snapshot_state_fd(r->state), err) ||
@@ -193,6 +277,21 @@ static int go(struct restoring *r, struct error *err)
 	return 0;
 }
 
+/* While the guest runs, which has the same pages as long as it has not written there. */
+static int verify_after(struct restoring *r, struct error *err)
+{
+	if (!r->options->verify_after)
+		return 0;
+	out_say(r->out, "Its memory is compared now.");
+	if (verify(r, err)) {
+		/* Called off: nothing is known to be wrong with that guest. */
+		r->touched = err->code != EXIT_CANCELLED;
+		return -1;
+	}
+	r->verified = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
 static int restore(struct restoring *r, struct error *err)
 {
 	if (open_all(r, err))
@@ -203,7 +302,9 @@ static int restore(struct restoring *r, struct error *err)
 	fflush(r->out->stream);
 	run_begin(&r->run, NULL, "restore", r->options->guest.socket, r->options->guest.socket);
 	run_note(&r->run, "from", json_string(r->options->dir));
-	return fill(r, err) || load(r, err) || go(r, err) ? -1 : 0;
+	run_note(&r->run, "method", json_string(method(r)));
+	return fill(r, err) || load(r, err) || go(r, err) ||
+	       verify_after(r, err) ? -1 : 0;
 }
 
 /* Half a guest is nobody's: nobody shall let it run by mistake. */
@@ -218,14 +319,16 @@ static void settle(struct restoring *r, struct error *err)
 		error_advise(err, "this VMM was ended: start it again to try again");
 }
 
-enum { RESULT, TOTAL, MEMORY, DEVICES, RESUME, BYTES, GUEST, DISKS };
+enum { RESULT, METHOD, TOTAL, MEMORY, DEVICES, RESUME, VERIFY, BYTES, GUEST, DISKS };
 
 static const struct out_field summary[] = {
 	[RESULT] = { "result", "restore", 0, OUT_TEXT },
+	[METHOD] = { "method", "memory was", 0, OUT_TEXT },
 	[TOTAL] = { "total_ns", "total time", 0, OUT_TIME },
 	[MEMORY] = { "memory_ns", "  memory", 0, OUT_TIME },
 	[DEVICES] = { "devices_ns", "  device state", 0, OUT_TIME },
 	[RESUME] = { "resume_ns", "  resume", 0, OUT_TIME },
+	[VERIFY] = { "verify_ns", "  compared after that", 0, OUT_TIME },
 	[BYTES] = { "loaded_bytes", "loaded", 0, OUT_BYTES },
 	[GUEST] = { "guest", "guest", 0, OUT_TEXT },
 	[DISKS] = { "disks", "disks", 0, OUT_TEXT },
@@ -237,14 +340,17 @@ static void out_summary(const struct restoring *r, int ret)
 
 	out_begin(out, OUT_RECORD, "summary");
 	out_text(out, &summary[RESULT], ret ? "failed" : "completed");
+	out_text(out, &summary[METHOD], method(r));
 	out_uint(out, &summary[TOTAL], clock_ns(CLOCK_MONOTONIC) - r->started);
 	if (r->resumed) {
 		out_uint(out, &summary[MEMORY], r->filled - r->started);
 		out_uint(out, &summary[DEVICES], r->loaded - r->filled);
 		out_uint(out, &summary[RESUME], r->resumed - r->loaded);
 	}
+	if (r->verified)
+		out_uint(out, &summary[VERIFY], r->verified - r->resumed);
 	out_uint(out, &summary[BYTES], r->bytes);
-	if (r->resumed)
+	if (r->resumed && !r->touched)
 		out_text(out, &summary[GUEST], r->snapshot.ran && !r->options->paused ?
 			 "running" : "paused");
 	out_json(out, &summary[DISKS], json_false(), "not in it");

@@ -133,6 +133,7 @@ static int extent_find(const struct snapshot_block *block, uint64_t at,
 	return 0;
 }
 
+/* @fd: -1 if they are only compared. */
 static int extent_fill(const struct snapshot_block *block, uint64_t first, uint64_t end,
 		       char *buffer, int fd, uint64_t offset, int interrupt,
 		       uint64_t *bytes, struct error *err)
@@ -144,11 +145,34 @@ static int extent_fill(const struct snapshot_block *block, uint64_t first, uint6
 		if (interrupted(interrupt))
 			return error_set(err, EXIT_CANCELLED, "cancelled");
 		if (snapshot_read(block, first, n, buffer, err) ||
-		    run_write(block, first, n, buffer, fd, offset, err))
+		    (fd >= 0 && run_write(block, first, n, buffer, fd, offset, err)))
 			return -1;
 		*bytes += n * SNAPSHOT_PAGE_SIZE;
 	}
 	return 0;
+}
+
+static int block_fill(const struct snapshot_block *block, int fd, uint64_t offset,
+		      int interrupt, uint64_t *bytes, struct error *err)
+{
+	uint64_t pages = snapshot_pages(block), at = 0, first = 0, end = 0;
+	char *buffer;
+	int ret = 0;
+
+	buffer = aligned_alloc(SNAPSHOT_PAGE_SIZE, RUN_PAGES * SNAPSHOT_PAGE_SIZE);
+	if (!buffer)
+		return error_set(err, EXIT_FAILED, "out of memory");
+	while (!ret && at < pages) {
+		ret = extent_find(block, at, &first, &end, err);
+		if (!ret)
+			ret = hole_check(block, at, first, err);
+		if (!ret)
+			ret = extent_fill(block, first, end, buffer, fd, offset,
+					  interrupt, bytes, err);
+		at = end;
+	}
+	free(buffer);
+	return ret;
 }
 
 /**
@@ -165,25 +189,25 @@ static int extent_fill(const struct snapshot_block *block, uint64_t first, uint6
 int snapshot_fill(const struct snapshot_block *block, int fd, uint64_t offset,
 		  int interrupt, uint64_t *bytes, struct error *err)
 {
-	uint64_t pages = snapshot_pages(block), at = 0, first = 0, end = 0;
-	char *buffer;
-	int ret = 0;
-
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
 		      (off_t)block->size))
 		return write_error(block, err);
-	buffer = aligned_alloc(SNAPSHOT_PAGE_SIZE, RUN_PAGES * SNAPSHOT_PAGE_SIZE);
-	if (!buffer)
-		return error_set(err, EXIT_FAILED, "out of memory");
-	while (!ret && at < pages) {
-		ret = extent_find(block, at, &first, &end, err);
-		if (!ret)
-			ret = hole_check(block, at, first, err);
-		if (!ret)
-			ret = extent_fill(block, first, end, buffer, fd, offset,
-					  interrupt, bytes, err);
-		at = end;
-	}
-	free(buffer);
-	return ret;
+	return block_fill(block, fd, offset, interrupt, bytes, err);
+}
+
+/**
+ * snapshot_verify() - see that a block is what was saved
+ * @block: opened
+ * @interrupt: when this can be read, it ends with EXIT_CANCELLED; or -1
+ * @bytes: what was read is added
+ * @err: why it failed; EXIT_DIFFERS if a page is not what was saved
+ *
+ * What is read is in the page cache then, where a mapping of the file finds it.
+ *
+ * Return: 0 or -1.
+ */
+int snapshot_verify(const struct snapshot_block *block, int interrupt, uint64_t *bytes,
+		    struct error *err)
+{
+	return block_fill(block, -1, 0, interrupt, bytes, err);
 }

@@ -126,6 +126,9 @@ void snapshot_state_close(struct snapshot_state *state);
 /* fill.c: a guest's memory, from a snapshot. */
 int snapshot_fill(const struct snapshot_block *block, int fd, uint64_t offset,
 		  int interrupt, uint64_t *bytes, struct error *err);
+/* For a block that a VMM has mapped itself: compare all of it. */
+int snapshot_verify(const struct snapshot_block *block, int interrupt, uint64_t *bytes,
+		    struct error *err);
 /* Read pages and compare them with their digests; @path for messages. */
 int snapshot_read(const struct snapshot_block *block, uint64_t page, size_t n,
 		  void *buffer, struct error *err);

@@ -19,6 +19,7 @@
 struct mapping {
 	uint64_t start;
 	uint64_t end;
+	uint64_t offset;
 	bool shared;
 	dev_t dev;
 	ino_t ino;
@@ -28,16 +29,17 @@ struct mapping {
 
 static bool mapping_parse(const char *line, struct mapping *map)
 {
-	unsigned long long start, end, ino;
+	unsigned long long start, end, offset, ino;
 	unsigned int major_id, minor_id;
 	char mode[5];
 	int path = 0;
 
-	if (sscanf(line, "%llx-%llx %4s %*x %x:%x %llu %n", &start, &end, mode,
-		   &major_id, &minor_id, &ino, &path) < 6 || !path)
+	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, mode,
+		   &offset, &major_id, &minor_id, &ino, &path) < 7 || !path)
 		return false;
 	map->start = start;
 	map->end = end;
+	map->offset = offset;
 	map->shared = mode[3] == 's';
 	map->dev = makedev(major_id, minor_id);
 	map->ino = ino;
@@ -127,28 +129,102 @@ static int process_error(pid_t pid, const char *verb, struct error *err)
 			 strerror(errno));
 }
 
-int memfiles_read(struct memfiles *all, pid_t pid, struct error *err)
+/* The text of /proc/PID/maps, or smaps; the caller frees it. */
+static int maps_read(pid_t pid, const char *name, char **text, struct error *err)
 {
-	char path[64], *text = NULL;
+	char path[64];
 	size_t room = 0;
 	FILE *file;
-	int ret;
+	int ret = 0;
 
-	*all = (struct memfiles){};
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	*text = NULL;
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
 	file = fopen(path, "re");
 	if (!file)
 		return process_error(pid, "read the mappings of", err);
 	errno = 0;
-	if (getdelim(&text, &room, '\0', file) < 0) {
+	if (getdelim(text, &room, '\0', file) < 0) {
 		errno = errno ? errno : ESRCH;
 		ret = process_error(pid, "read the mappings of", err);
-	} else {
-		ret = memfiles_parse(all, text, err);
+		free(*text);
 	}
-	free(text);
 	fclose(file);
 	return ret;
+}
+
+int memfiles_read(struct memfiles *all, pid_t pid, struct error *err)
+{
+	char *text;
+	int ret;
+
+	*all = (struct memfiles){};
+	if (maps_read(pid, "maps", &text, err))
+		return -1;
+	ret = memfiles_parse(all, text, err);
+	free(text);
+	return ret;
+}
+
+/* On some file systems (btrfs) maps has another device than stat. */
+static bool mapping_is(const struct mapping *map, pid_t pid, const struct stat *st)
+{
+	struct stat found;
+	char path[96];
+
+	if (map->ino != st->st_ino)
+		return false;
+	if (map->dev == st->st_dev)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", pid,
+		 (unsigned long long)map->start, (unsigned long long)map->end);
+	return !stat(path, &found) && found.st_dev == st->st_dev &&
+	       found.st_ino == st->st_ino;
+}
+
+/* In the part of smaps that begins with this mapping. */
+static uint64_t mapping_written(const char *line)
+{
+	static const char name[] = "\nAnonymous:";
+	const char *found = strstr(line, name);
+
+	return found ? strtoull(found + sizeof(name) - 1, NULL, 10) << 10 : 0;
+}
+
+/**
+ * memfile_mapped() - whether a process has a file mapped for itself
+ * @pid: the process
+ * @fd: the file
+ * @size: bytes, from the file's begin
+ * @mapped: set: in one private mapping
+ * @written: bytes that it has written to there, which are not the file's any more
+ * @err: why it can't be told
+ *
+ * Return: 0 or -1.
+ */
+int memfile_mapped(pid_t pid, int fd, uint64_t size, bool *mapped, uint64_t *written,
+		   struct error *err)
+{
+	struct mapping map;
+	const char *line;
+	struct stat st;
+	char *text;
+
+	*mapped = false;
+	*written = 0;
+	if (fstat(fd, &st))
+		return error_set(err, EXIT_FAILED, "fstat: %s", strerror(errno));
+	if (maps_read(pid, "smaps", &text, err))
+		return -1;
+	for (line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		if (!mapping_parse(line, &map) || map.shared || map.offset ||
+		    map.end - map.start < size || !mapping_is(&map, pid, &st))
+			continue;
+		*mapped = true;
+		*written = mapping_written(line);
+		break;
+	}
+	free(text);
+	return 0;
 }
 
 static bool is_file(const struct memfile *file, const struct stat *st)

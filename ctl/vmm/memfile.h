@@ -51,6 +51,13 @@ int memfile_open(const struct memfile *file, pid_t pid, struct error *err);
  */
 const char *memfile_readers(int fd);
 
+/*
+ * Whether it has @size bytes of the file, from its begin, as a private mapping, and how
+ * many of them it has a copy of its own of: it has written there.
+ */
+int memfile_mapped(pid_t pid, int fd, uint64_t size, bool *mapped, uint64_t *written,
+		   struct error *err);
+
 /* What a process is called, "" if it is not there. */
 void process_name(pid_t pid, char *name, size_t size);
 

@@ -20,6 +20,7 @@
 struct backend_traits {
 	bool hugetlb;
 	bool readonly;
+	char rom[8];
 };
 
 static void qemu_close(struct vmm *vmm)
@@ -210,7 +211,9 @@ static int backend_ask(struct qemu *qemu, struct vmm_memory *mem,
 	    qom_get_bool(qemu, list, object, "hugetlb", &traits->hugetlb,
 			 err) ||
 	    qom_get_bool(qemu, list, object, "readonly", &traits->readonly,
-			 err))
+			 err) ||
+	    qom_get_text(qemu, list, object, "rom", traits->rom,
+			 sizeof(traits->rom), err))
 		goto out;
 	ret = 0;
 out:
@@ -284,6 +287,12 @@ static int backend_refuse(struct vmm_memory *mem,
 		return vmm_memory_refuse(mem,
 			"huge pages (hugetlb=on) are not supported yet",
 			"set hugetlb=off");
+	mem->mapped = traits->readonly && !mem->share && mem->path[0] &&
+		      !strcmp(traits->rom, "off");
+	if (mem->mapped)
+		return vmm_memory_refuse(mem,
+			"mapped privately (share=off,readonly=on,rom=off): the guest's writes do not reach the file",
+			"such a guest is for migctl supervise; set share=on for all else");
 	if (traits->readonly)
 		return vmm_memory_refuse(mem,
 			"read-only memory: the guest can't change it", "");

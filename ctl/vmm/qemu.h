@@ -70,6 +70,7 @@ int qemu_vcpus(struct vmm *vmm, pid_t **threads, size_t *n, struct error *err);
 int qemu_check_source(struct vmm *vmm, struct error *err);
 int qemu_check_disks(struct vmm *vmm, struct error *err);
 int qemu_check_destination(struct vmm *vmm, struct error *err);
+int qemu_check_mapped(struct vmm *vmm, struct error *err);
 int qemu_save(struct vmm *vmm, json_t **saved, struct error *err);
 int qemu_prepare_source(struct vmm *vmm, struct error *err);
 int qemu_prepare_destination(struct vmm *vmm, struct error *err);

@@ -378,6 +378,12 @@ static int waiting_check(struct qemu *qemu, struct error *err)
 	return elsewhere_refuse(err);
 }
 
+static int destination_check(struct qemu *qemu, struct error *err)
+{
+	return waiting_check(qemu, err) || cmdline_check(qemu->vmm.pid, err) ||
+	       devices_each(qemu, vfio_refuse, err) ? -1 : 0;
+}
+
 /**
  * qemu_check_destination() - refuse a QEMU that can't take a guest
  * @vmm: the QEMU
@@ -389,9 +395,20 @@ int qemu_check_destination(struct vmm *vmm, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
 
-	if (waiting_check(qemu, err) || cmdline_check(vmm->pid, err) ||
-	    devices_each(qemu, vfio_refuse, err) ||
-	    backends_check(qemu, "the destination's", err))
-		return -1;
-	return 0;
+	return destination_check(qemu, err) ||
+	       backends_check(qemu, "the destination's", err) ? -1 : 0;
+}
+
+/**
+ * qemu_check_mapped() - refuse a QEMU that can't take a guest whose memory it has mapped
+ * @vmm: the QEMU
+ * @err: why not, and what to change
+ *
+ * Which files these are is not looked at.
+ *
+ * Return: 0 or -1.
+ */
+int qemu_check_mapped(struct vmm *vmm, struct error *err)
+{
+	return destination_check(to_qemu(vmm), err);
 }

@@ -352,6 +352,7 @@ const struct vmm_migration_ops vmm_qemu_migration = {
 	.check_source = qemu_check_source,
 	.check_disks = qemu_check_disks,
 	.check_destination = qemu_check_destination,
+	.check_mapped = qemu_check_mapped,
 	.save = qemu_save,
 	.prepare_source = qemu_prepare_source,
 	.prepare_destination = qemu_prepare_destination,

@@ -22,6 +22,8 @@
  * @size: in bytes
  * @offset: where it starts in its file
  * @share: writes go to the file
+ * @mapped: a private mapping of a file that the VMM can't write to: the guest has what
+ *	is in the file, and its own writes to itself
  * @fd: the file, open for reading and writing, or -1 if it can't be tracked
  * @reason: why it can't be tracked, "" if it can
  * @advice: what to change in the VMM's configuration so that it can
@@ -33,6 +35,7 @@ struct vmm_memory {
 	uint64_t size;
 	uint64_t offset;
 	bool share;
+	bool mapped;
 	int fd;
 	char reason[256];
 	char advice[256];

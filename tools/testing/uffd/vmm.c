@@ -12,7 +12,8 @@
  * -n: touch so many pages and no more; -w: wait before that, but not longer than until all
  * is loaded, and after it look at all.
  * -m: mmap (SOCKET is a file of memory, which is mapped: nobody is asked), balloon (gives pages back, and looks for zeros there), flood (gives back and
- * touches the same ones for a second), die (ends in the middle), move (mremap), fork;
+ * touches the same ones for a second), die (ends in the middle), leave (ends after that),
+ * move (mremap), fork;
  * or what it sends is wrong: garbage, silent, no-fd, no-uffd, two-fds, overlap, size,
  * page-size, wrap, unregistered, untold, closed.
  */
@@ -418,6 +419,7 @@ int main(int argc, char **argv)
 		}
 	}
 	report(start);
-	end_await(sock);
+	if (!mode_is("leave"))
+		end_await(sock);
 	return wrong ? 1 : 0;
 }

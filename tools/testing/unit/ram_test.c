@@ -290,3 +290,44 @@ TEST(memfile_readers_by_mode_and_directory)
 	rmdir(dir);
 	close(fd);
 }
+
+TEST(files_that_are_mapped_privately_are_found)
+{
+	static const size_t size = 8 * 4096;
+	int fd = memfd_create("mapped", MFD_CLOEXEC), other = memfd_create("other", MFD_CLOEXEC);
+	struct error err = {};
+	uint64_t written;
+	bool mapped;
+	char *data;
+
+	CHECK(!ftruncate(fd, size) && !ftruncate(other, size));
+	CHECK(pwrite(fd, "x", 1, 0) == 1);
+	data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(!memfile_mapped(getpid(), fd, size, &mapped, &written, &err));
+	CHECK(!mapped);
+	munmap(data, size);
+
+	data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	CHECK_EQ(data[0], 'x');
+	CHECK(!memfile_mapped(getpid(), fd, size, &mapped, &written, &err));
+	CHECK(mapped);
+	CHECK_EQ(written, 0);
+	data[4096] = 'y';
+	data[0] = 'y';
+	CHECK(!memfile_mapped(getpid(), fd, size, &mapped, &written, &err));
+	CHECK_EQ(written, 2 * 4096);
+	CHECK(!memfile_mapped(getpid(), fd, size + 4096, &mapped, &written, &err));
+	CHECK(!mapped);
+	CHECK(!memfile_mapped(getpid(), other, size, &mapped, &written, &err));
+	CHECK(!mapped);
+	munmap(data, size);
+
+	data = mmap(NULL, size / 2, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, (off_t)size / 2);
+	CHECK(!memfile_mapped(getpid(), fd, size / 2, &mapped, &written, &err));
+	CHECK(!mapped);
+	munmap(data, size / 2);
+	CHECK(memfile_mapped(-1, fd, size, &mapped, &written, &err));
+	CHECK_EQ(err.code, EXIT_GONE);
+	close(other);
+	close(fd);
+}

@@ -278,6 +278,45 @@ TEST(snapshot_save_and_fill)
 	saving_close(&s);
 }
 
+TEST(snapshot_verify_reads_all)
+{
+	struct snapshot_block *block;
+	struct snapshot snapshot;
+	struct error err = {};
+	uint64_t bytes = 0;
+	struct saving s;
+	char path[96];
+	int ends[2], fd;
+
+	saving_open(&s);
+	page_put(&s, 0, 'a');
+	page_put(&s, 299, 'c');
+	copy_all(&s);
+	saving_commit(&s);
+	CHECK(!snapshot_open(&snapshot, s.to, NULL, &err));
+	block = &snapshot.blocks[0];
+	CHECK(!snapshot_verify(block, -1, &bytes, &err));
+	CHECK_EQ(bytes, 2 * PAGE);
+	CHECK(!pipe(ends) && write(ends[1], "", 1) == 1);
+	CHECK(snapshot_verify(block, ends[0], &bytes, &err));
+	CHECK_EQ(err.code, EXIT_CANCELLED);
+
+	snprintf(path, sizeof(path), "%s/memory0", s.to);
+	fd = open(path, O_WRONLY);
+	CHECK(pwrite(fd, "x", 1, 299 * PAGE) == 1);
+	CHECK(snapshot_verify(block, -1, &bytes, &err));
+	CHECK_EQ(err.code, EXIT_DIFFERS);
+	CHECK_HAS(err.message, "its digest differs");
+	CHECK(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE));
+	CHECK(snapshot_verify(block, -1, &bytes, &err));
+	CHECK_HAS(err.message, "is a hole");
+	snapshot_close(&snapshot);
+	close(fd);
+	close(ends[0]);
+	close(ends[1]);
+	saving_close(&s);
+}
+
 TEST(snapshot_dir_is_made_once)
 {
 	struct snapshot_dir other;
