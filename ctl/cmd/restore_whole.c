@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/live.h"
 #include "cmd/lock.h"
 #include "cmd/restore.h"
 #include "cmd/runs.h"
@@ -28,7 +29,9 @@
  * @lock: no other controller has the VMM
  * @run: what is left for migctl history
  * @signals: Ctrl-C
- * @bytes: read from the snapshot
+ * @reading: from the snapshot
+ * @data_bytes: what it has but for zeros
+ * @shown: as it was when the user saw it last
  * @started: CLOCK_MONOTONIC in ns
  * @filled: when the memory was there, or was compared
  * @loaded: when the VMM had its own state
@@ -50,7 +53,13 @@ struct restoring {
 	struct lock lock;
 	struct run run;
 	int signals;
-	uint64_t bytes;
+	struct snapshot_reading reading;
+	uint64_t data_bytes;
+	struct {
+		uint64_t time;
+		uint64_t bytes;
+		unsigned int rows;
+	} shown;
 	uint64_t started;
 	uint64_t filled;
 	uint64_t loaded;
@@ -192,12 +201,72 @@ static int open_all(struct restoring *r, struct error *err)
 	return snapshot_state_load(&r->state, &r->snapshot, err);
 }
 
+enum { ROW_TIME, ROW_BYTES, ROW_ALL, ROW_RATE, ROW_FIELDS };
+
+static const struct out_field row[ROW_FIELDS] = {
+	[ROW_TIME] = { "elapsed_ns", "TIME", 8, OUT_TIME },
+	[ROW_BYTES] = { "loaded_bytes", "LOADED", 10, OUT_BYTES },
+	[ROW_ALL] = { "data_bytes", "OF", 10, OUT_BYTES },
+	[ROW_RATE] = { "loaded_bytes_per_second", "RATE", 12, OUT_RATE },
+};
+
+static void out_progress(struct restoring *r, uint64_t now)
+{
+	struct output *out = r->out;
+
+	if (!r->shown.rows++)
+		out_header(out, row, ROW_FIELDS);
+	out_begin(out, OUT_ROW, "progress");
+	out_uint(out, &row[ROW_TIME], now - r->started);
+	out_uint(out, &row[ROW_BYTES], r->reading.bytes);
+	out_uint(out, &row[ROW_ALL], r->data_bytes);
+	out_uint(out, &row[ROW_RATE],
+		 per_second(r->reading.bytes - r->shown.bytes, now - r->shown.time));
+	out_end(out);
+	fflush(out->stream);
+	r->shown.time = now;
+	r->shown.bytes = r->reading.bytes;
+}
+
+static int check_signals(const struct restoring *r, struct error *err)
+{
+	struct pollfd pollfd = { .fd = r->signals, .events = POLLIN };
+
+	return poll(&pollfd, 1, 0) > 0 ? error_set(err, EXIT_CANCELLED, "cancelled") : 0;
+}
+
+/* While memory is copied, or compared. */
+static int look(void *data, struct error *err)
+{
+	struct restoring *r = data;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	if (now - r->shown.time >= LIVE_LINE_INTERVAL) {
+		out_progress(r, now);
+		run_note(&r->run, "sent_bytes", json_integer((json_int_t)r->reading.bytes));
+		run_write(&r->run, false);
+	}
+	return check_signals(r, err);
+}
+
+static uint64_t data_bytes(const struct snapshot *snapshot)
+{
+	uint64_t pages = 0, page;
+	size_t i;
+
+	for (i = 0; i < snapshot->n; i++) {
+		for (page = 0; page < snapshot_pages(&snapshot->blocks[i]); page++)
+			pages += !!snapshot->blocks[i].digests[page];
+	}
+	return pages * SNAPSHOT_PAGE_SIZE;
+}
+
 static int verify(struct restoring *r, struct error *err)
 {
 	size_t i;
 
 	for (i = 0; i < r->snapshot.n; i++) {
-		if (snapshot_verify(&r->snapshot.blocks[i], r->signals, &r->bytes, err))
+		if (snapshot_verify(&r->snapshot.blocks[i], &r->reading, err))
 			return -1;
 	}
 	return 0;
@@ -218,7 +287,7 @@ static int fill(struct restoring *r, struct error *err)
 	for (i = 0; i < r->snapshot.n; i++) {
 		memory = memory_find(r, r->snapshot.blocks[i].id);
 		if (snapshot_fill(&r->snapshot.blocks[i], memory->fd, memory->offset,
-				  r->signals, &r->bytes, err))
+				  &r->reading, err))
 			return -1;
 	}
 	r->filled = clock_ns(CLOCK_MONOTONIC);
@@ -228,7 +297,6 @@ static int fill(struct restoring *r, struct error *err)
 static int load_wait(struct restoring *r, struct error *err)
 {
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + LOAD_TIMEOUT;
-	struct pollfd pollfd = { .fd = r->signals, .events = POLLIN };
 	struct vmm_status status;
 
 	for (;;) {
@@ -244,8 +312,8 @@ static int load_wait(struct restoring *r, struct error *err)
 					 status.reason[0] ? status.reason :
 					 "see its log");
 		}
-		if (poll(&pollfd, 1, 0) > 0)
-			return error_set(err, EXIT_CANCELLED, "cancelled");
+		if (check_signals(r, err))
+			return -1;
 		if (clock_ns(CLOCK_MONOTONIC) > end)
 			return error_set(err, EXIT_VMM,
 					 "the VMM did not load the state in time");
@@ -296,7 +364,8 @@ static int restore(struct restoring *r, struct error *err)
 {
 	if (open_all(r, err))
 		return -1;
-	r->started = clock_ns(CLOCK_MONOTONIC);
+	r->data_bytes = data_bytes(&r->snapshot);
+	r->started = r->shown.time = clock_ns(CLOCK_MONOTONIC);
 	out_say(r->out, "Process %d (%s %s) gets the guest of %s.", r->vmm->pid,
 		r->vmm->ops->name, r->vmm->version, r->options->dir);
 	fflush(r->out->stream);
@@ -349,7 +418,7 @@ static void out_summary(const struct restoring *r, int ret)
 	}
 	if (r->verified)
 		out_uint(out, &summary[VERIFY], r->verified - r->resumed);
-	out_uint(out, &summary[BYTES], r->bytes);
+	out_uint(out, &summary[BYTES], r->reading.bytes);
 	if (r->resumed && !r->touched)
 		out_text(out, &summary[GUEST], r->snapshot.ran && !r->options->paused ?
 			 "running" : "paused");
@@ -361,7 +430,7 @@ static void run_conclude(struct restoring *r, const struct error *err)
 {
 	run_note(&r->run, "total_ns",
 		 json_integer((json_int_t)(clock_ns(CLOCK_MONOTONIC) - r->started)));
-	run_note(&r->run, "sent_bytes", json_integer((json_int_t)r->bytes));
+	run_note(&r->run, "sent_bytes", json_integer((json_int_t)r->reading.bytes));
 	run_end(&r->run, err ? "failed" : "completed", err);
 }
 
@@ -396,9 +465,12 @@ int restore_whole(struct output *out, const struct restore_options *options,
 		.snapshot.state_fd = -1,
 		.lock = LOCK_NONE,
 		.signals = -1,
+		.reading.look = look,
 	};
-	int ret = restore(&r, err);
+	int ret;
 
+	r.reading.data = &r;
+	ret = restore(&r, err);
 	if (ret)
 		settle(&r, err);
 	if (r.started) {

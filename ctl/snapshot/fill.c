@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -88,13 +87,6 @@ static int run_write(const struct snapshot_block *block, uint64_t page, size_t n
 	return 0;
 }
 
-static bool interrupted(int fd)
-{
-	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
-
-	return fd >= 0 && poll(&pollfd, 1, 0) > 0;
-}
-
 /* What a hole of the file is must have been zeros. */
 static int hole_check(const struct snapshot_block *block, uint64_t from, uint64_t to,
 		      struct error *err)
@@ -135,25 +127,25 @@ static int extent_find(const struct snapshot_block *block, uint64_t at,
 
 /* @fd: -1 if they are only compared. */
 static int extent_fill(const struct snapshot_block *block, uint64_t first, uint64_t end,
-		       char *buffer, int fd, uint64_t offset, int interrupt,
-		       uint64_t *bytes, struct error *err)
+		       char *buffer, int fd, uint64_t offset,
+		       struct snapshot_reading *reading, struct error *err)
 {
 	size_t n;
 
 	for (; first < end; first += n) {
 		n = end - first < RUN_PAGES ? (size_t)(end - first) : RUN_PAGES;
-		if (interrupted(interrupt))
-			return error_set(err, EXIT_CANCELLED, "cancelled");
+		if (reading->look && reading->look(reading->data, err))
+			return -1;
 		if (snapshot_read(block, first, n, buffer, err) ||
 		    (fd >= 0 && run_write(block, first, n, buffer, fd, offset, err)))
 			return -1;
-		*bytes += n * SNAPSHOT_PAGE_SIZE;
+		reading->bytes += n * SNAPSHOT_PAGE_SIZE;
 	}
 	return 0;
 }
 
 static int block_fill(const struct snapshot_block *block, int fd, uint64_t offset,
-		      int interrupt, uint64_t *bytes, struct error *err)
+		      struct snapshot_reading *reading, struct error *err)
 {
 	uint64_t pages = snapshot_pages(block), at = 0, first = 0, end = 0;
 	char *buffer;
@@ -168,7 +160,7 @@ static int block_fill(const struct snapshot_block *block, int fd, uint64_t offse
 			ret = hole_check(block, at, first, err);
 		if (!ret)
 			ret = extent_fill(block, first, end, buffer, fd, offset,
-					  interrupt, bytes, err);
+					  reading, err);
 		at = end;
 	}
 	free(buffer);
@@ -180,34 +172,32 @@ static int block_fill(const struct snapshot_block *block, int fd, uint64_t offse
  * @block: opened
  * @fd: the file; its part is made empty first
  * @offset: where the block starts there
- * @interrupt: when this can be read, it ends with EXIT_CANCELLED; or -1
- * @bytes: what was read is added
+ * @reading: told of what is read
  * @err: why it failed; EXIT_DIFFERS if a page is not what was saved
  *
  * Return: 0 or -1.
  */
 int snapshot_fill(const struct snapshot_block *block, int fd, uint64_t offset,
-		  int interrupt, uint64_t *bytes, struct error *err)
+		  struct snapshot_reading *reading, struct error *err)
 {
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
 		      (off_t)block->size))
 		return write_error(block, err);
-	return block_fill(block, fd, offset, interrupt, bytes, err);
+	return block_fill(block, fd, offset, reading, err);
 }
 
 /**
  * snapshot_verify() - see that a block is what was saved
  * @block: opened
- * @interrupt: when this can be read, it ends with EXIT_CANCELLED; or -1
- * @bytes: what was read is added
+ * @reading: told of what is read
  * @err: why it failed; EXIT_DIFFERS if a page is not what was saved
  *
  * What is read is in the page cache then, where a mapping of the file finds it.
  *
  * Return: 0 or -1.
  */
-int snapshot_verify(const struct snapshot_block *block, int interrupt, uint64_t *bytes,
+int snapshot_verify(const struct snapshot_block *block, struct snapshot_reading *reading,
 		    struct error *err)
 {
-	return block_fill(block, -1, 0, interrupt, bytes, err);
+	return block_fill(block, -1, 0, reading, err);
 }

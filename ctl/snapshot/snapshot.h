@@ -123,11 +123,24 @@ int snapshot_state_end(struct snapshot_state *state, uint64_t *size,
 		       uint64_t *digest, struct error *err);
 void snapshot_state_close(struct snapshot_state *state);
 
+/**
+ * struct snapshot_reading - what blocks are read for, and who looks at it meanwhile
+ * @look: called after each MiB, and before the first; if it is not 0, that ends with
+ *	the error which it has set. NULL: nobody looks
+ * @data: for it
+ * @bytes: read so far, of all blocks
+ */
+struct snapshot_reading {
+	int (*look)(void *data, struct error *err);
+	void *data;
+	uint64_t bytes;
+};
+
 /* fill.c: a guest's memory, from a snapshot. */
 int snapshot_fill(const struct snapshot_block *block, int fd, uint64_t offset,
-		  int interrupt, uint64_t *bytes, struct error *err);
+		  struct snapshot_reading *reading, struct error *err);
 /* For a block that a VMM has mapped itself: compare all of it. */
-int snapshot_verify(const struct snapshot_block *block, int interrupt, uint64_t *bytes,
+int snapshot_verify(const struct snapshot_block *block, struct snapshot_reading *reading,
 		    struct error *err);
 /* Read pages and compare them with their digests; @path for messages. */
 int snapshot_read(const struct snapshot_block *block, uint64_t page, size_t n,

@@ -239,7 +239,7 @@ TEST(snapshot_save_and_fill)
 	int fd = memfd_create("restored", MFD_CLOEXEC);
 	struct snapshot snapshot;
 	struct error err = {};
-	uint64_t bytes = 0;
+	struct snapshot_reading reading = {};
 	struct saving s;
 	struct stat st;
 	char byte;
@@ -268,7 +268,7 @@ TEST(snapshot_save_and_fill)
 	CHECK(!ftruncate(fd, (PAGES + 2) * PAGE));
 	/* What is there before does not stay. */
 	CHECK(pwrite(fd, "old", 3, 70 * PAGE) == 3);
-	CHECK(!snapshot_fill(&snapshot.blocks[0], fd, 2 * PAGE, -1, &bytes, &err));
+	CHECK(!snapshot_fill(&snapshot.blocks[0], fd, 2 * PAGE, &reading, &err));
 	CHECK(pread(fd, &byte, 1, (299 + 2) * PAGE) == 1 && byte == 'c');
 	CHECK(pread(fd, &byte, 1, 70 * PAGE) == 1 && byte == 0);
 	CHECK(!fstat(fd, &st));
@@ -278,15 +278,28 @@ TEST(snapshot_save_and_fill)
 	saving_close(&s);
 }
 
+struct looks {
+	unsigned int n, left;
+};
+
+static int look(void *data, struct error *err)
+{
+	struct looks *looks = data;
+
+	looks->n++;
+	return looks->left-- ? 0 : error_set(err, EXIT_CANCELLED, "cancelled");
+}
+
 TEST(snapshot_verify_reads_all)
 {
 	struct snapshot_block *block;
 	struct snapshot snapshot;
 	struct error err = {};
-	uint64_t bytes = 0;
+	struct looks looks = { .left = ~0u };
+	struct snapshot_reading reading = { look, &looks, 0 };
 	struct saving s;
 	char path[96];
-	int ends[2], fd;
+	int fd;
 
 	saving_open(&s);
 	page_put(&s, 0, 'a');
@@ -295,25 +308,26 @@ TEST(snapshot_verify_reads_all)
 	saving_commit(&s);
 	CHECK(!snapshot_open(&snapshot, s.to, NULL, &err));
 	block = &snapshot.blocks[0];
-	CHECK(!snapshot_verify(block, -1, &bytes, &err));
-	CHECK_EQ(bytes, 2 * PAGE);
-	CHECK(!pipe(ends) && write(ends[1], "", 1) == 1);
-	CHECK(snapshot_verify(block, ends[0], &bytes, &err));
+	CHECK(!snapshot_verify(block, &reading, &err));
+	CHECK_EQ(reading.bytes, 2 * PAGE);
+	CHECK_EQ(looks.n, 2);
+	looks.left = 1;
+	CHECK(snapshot_verify(block, &reading, &err));
 	CHECK_EQ(err.code, EXIT_CANCELLED);
+	CHECK_EQ(reading.bytes, 3 * PAGE);
+	looks.left = ~0u;
 
 	snprintf(path, sizeof(path), "%s/memory0", s.to);
 	fd = open(path, O_WRONLY);
 	CHECK(pwrite(fd, "x", 1, 299 * PAGE) == 1);
-	CHECK(snapshot_verify(block, -1, &bytes, &err));
+	CHECK(snapshot_verify(block, &reading, &err));
 	CHECK_EQ(err.code, EXIT_DIFFERS);
 	CHECK_HAS(err.message, "its digest differs");
 	CHECK(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE));
-	CHECK(snapshot_verify(block, -1, &bytes, &err));
+	CHECK(snapshot_verify(block, &reading, &err));
 	CHECK_HAS(err.message, "is a hole");
 	snapshot_close(&snapshot);
 	close(fd);
-	close(ends[0]);
-	close(ends[1]);
 	saving_close(&s);
 }
 
