@@ -323,7 +323,7 @@ static int wait_for_visitors(struct door *door, struct pollfd *pfd, int interrup
 	if (door->until && now_ns() >= door->until)
 		return error_set(err, EXIT_PEER, "the other connections of the source did not come in time");
 	if (pfd[1].revents)
-		return error_set(err, EXIT_FAILED, "stopped before a peer connected");
+		return error_set(err, EXIT_CANCELLED, "stopped before a peer connected");
 	return 0;
 }
 

@@ -163,6 +163,7 @@ TEST(door_ends_when_interrupted)
 	CHECK_EQ(write(house.interrupt[1], "x", 1), 1);
 	pthread_join(house.thread, NULL);
 	CHECK_EQ(house.ret, -1);
+	CHECK_EQ(house.err.code, EXIT_CANCELLED);
 	CHECK_HAS(house.err.message, "stopped before a peer connected");
 	CHECK_EQ(house.channel.fd, -1);
 	house_close(&house);
