@@ -85,6 +85,18 @@ static struct vmm_memory *memory_find(const struct restoring *r, const char *id)
 	return NULL;
 }
 
+/* It is that file of several which its VMM says that it is. */
+static bool mapping_named(const struct restoring *r, const struct vmm_memory *memory, int fd)
+{
+	struct stat named, file;
+
+	/* The name is gone, or another VMM's view: of one only it does not matter. */
+	if (!memfile_stat(r->vmm->pid, memory->path, &named))
+		return r->n_memory == 1;
+	return !fstat(fd, &file) && named.st_dev == file.st_dev &&
+	       named.st_ino == file.st_ino;
+}
+
 /* It is to be the snapshot's own file, and nobody has written to it. */
 static int mapping_match(const struct restoring *r, size_t n, struct error *err)
 {
@@ -95,7 +107,7 @@ static int mapping_match(const struct restoring *r, size_t n, struct error *err)
 
 	if (memfile_mapped(r->vmm->pid, block->fd, block->size, &mapped, &written, err))
 		return -1;
-	if (memory->offset || !mapped) {
+	if (memory->offset || !mapped || !mapping_named(r, memory, block->fd)) {
 		error_set(err, EXIT_VMM,
 			  "memory %s is mapped privately, but is not %s/memory%zu",
 			  block->id, r->options->dir, n);
@@ -352,8 +364,8 @@ static int verify_after(struct restoring *r, struct error *err)
 		return 0;
 	out_say(r->out, "Its memory is compared now.");
 	if (verify(r, err)) {
-		/* Called off: nothing is known to be wrong with that guest. */
-		r->touched = err->code != EXIT_CANCELLED;
+		/* Else nothing is known to be wrong with that guest. */
+		r->touched = err->code == EXIT_DIFFERS || err->code == EXIT_SNAPSHOT;
 		return -1;
 	}
 	r->verified = clock_ns(CLOCK_MONOTONIC);
@@ -383,8 +395,13 @@ static void settle(struct restoring *r, struct error *err)
 
 	if (!r->touched)
 		return;
+	if (r->ops->quit(r->vmm, &ignored)) {
+		error_advise(err, "this VMM has half a guest, and could not be ended: kill process %d",
+			     (int)r->vmm->pid);
+		return;
+	}
 	/* Advice on the cause is worth more than this. */
-	if (!r->ops->quit(r->vmm, &ignored) && !err->advice[0])
+	if (!err->advice[0])
 		error_advise(err, "this VMM was ended: start it again to try again");
 }
 

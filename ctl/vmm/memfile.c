@@ -181,13 +181,36 @@ static bool mapping_is(const struct mapping *map, pid_t pid, const struct stat *
 	       found.st_ino == st->st_ino;
 }
 
-/* In the part of smaps that begins with this mapping. */
+bool memfile_stat(pid_t pid, const char *path, struct stat *st)
+{
+	char *proc;
+	bool ok;
+
+	if (asprintf(&proc, "/proc/%d/%s/%s", pid,
+		     path[0] == '/' ? "root" : "cwd", path) < 0)
+		return false;
+	ok = !stat(proc, st);
+	free(proc);
+	return ok;
+}
+
+/*
+ * In the part of smaps that begins with this mapping: copies that are in memory, or were
+ * swapped out.
+ */
 static uint64_t mapping_written(const char *line)
 {
-	static const char name[] = "\nAnonymous:";
-	const char *found = strstr(line, name);
+	static const char anonymous[] = "Anonymous:", swap[] = "Swap:";
+	uint64_t kib = 0;
+	struct mapping next;
 
-	return found ? strtoull(found + sizeof(name) - 1, NULL, 10) << 10 : 0;
+	while (*(line += strcspn(line, "\n")) && !mapping_parse(++line, &next)) {
+		if (!strncmp(line, anonymous, sizeof(anonymous) - 1))
+			kib += strtoull(line + sizeof(anonymous) - 1, NULL, 10);
+		else if (!strncmp(line, swap, sizeof(swap) - 1))
+			kib += strtoull(line + sizeof(swap) - 1, NULL, 10);
+	}
+	return kib << 10;
 }
 
 /**

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "common/error.h"
@@ -50,6 +51,9 @@ int memfile_open(const struct memfile *file, pid_t pid, struct error *err);
  * group", or NULL for nobody.
  */
 const char *memfile_readers(int fd);
+
+/* The path as this process reaches it, through the root or the directory of @pid. */
+bool memfile_stat(pid_t pid, const char *path, struct stat *st);
 
 /*
  * Whether it has @size bytes of the file, from its begin, as a private mapping, and how

@@ -221,20 +221,6 @@ out:
 	return ret;
 }
 
-/* The path as this process reaches it, through QEMU's root or directory. */
-static bool path_stat(pid_t pid, const char *path, struct stat *st)
-{
-	char *proc;
-	bool ok;
-
-	if (asprintf(&proc, "/proc/%d/%s/%s", pid,
-		     path[0] == '/' ? "root" : "cwd", path) < 0)
-		return false;
-	ok = !stat(proc, st);
-	free(proc);
-	return ok;
-}
-
 static bool path_contains(const struct memfile *file, const char *before,
 			  const char *name, const char *after)
 {
@@ -265,7 +251,7 @@ static struct memfile *file_find(struct memfiles *all,
 	struct stat st;
 	size_t i;
 
-	if (mem->path[0] && path_stat(pid, mem->path, &st)) {
+	if (mem->path[0] && memfile_stat(pid, mem->path, &st)) {
 		for (i = 0; i < all->n; i++) {
 			if (all->files[i].dev == st.st_dev &&
 			    all->files[i].ino == st.st_ino)
