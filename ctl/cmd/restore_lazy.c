@@ -353,6 +353,7 @@ static int serve_one(struct serving *s, struct error *err)
  * @set: its working set
  * @n_set: how many pages
  * @children: that are running
+ * @pids: these
  */
 struct page_server {
 	int listen_fd;
@@ -361,12 +362,21 @@ struct page_server {
 	uint64_t *set;
 	size_t n_set;
 	unsigned int children;
+	pid_t pids[MAX_VMMS];
 };
 
+/* As process 1 of a container it also is the parent of who was left by its parent. */
 static void children_reap(struct page_server *server)
 {
-	while (server->children && waitpid(-1, NULL, WNOHANG) > 0)
-		server->children--;
+	size_t i;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+		for (i = 0; i < server->children && server->pids[i] != pid; i++)
+			;
+		if (i < server->children)
+			server->pids[i] = server->pids[--server->children];
+	}
 }
 
 /* A connection, or -1. The end of a child is noted meanwhile. */
@@ -433,7 +443,7 @@ static void serve_apart(struct page_server *server, struct output *out,
 		_exit(0);
 	}
 	if (pid > 0)
-		server->children++;
+		server->pids[server->children++] = pid;
 	close(socket);
 }
 
