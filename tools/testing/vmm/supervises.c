@@ -186,14 +186,15 @@ static void controller(enum step step, const struct machine *src, int ready)
 static void one_runs(const struct machine *src, const struct machine *dst,
 		     bool may_be_moved, const char *before)
 {
-	int where = which_counts(src, dst, PATIENCE_MS);
+	int where;
 
+	/* All is undone then, and no memory arrives there any more, which counts as well. */
+	CHECK(same_settings(src, before, PATIENCE_MS));
+	sleep_ms(20);
+	where = which_counts(src, dst, PATIENCE_MS);
 	if (where < 0)
 		printf("# it runs nowhere\n");
 	CHECK(where == 0 || (may_be_moved && where == 1));
-	/* All is undone then, and nothing arrives there any more. */
-	CHECK(same_settings(src, before, PATIENCE_MS));
-	sleep_ms(20);
 	if (where == 0)
 		CHECK(counts_within(dst, 50) < 0);
 	else

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ static pid_t fake_vmm(int mem_fd)
 		char *memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
 				    MAP_SHARED, mem_fd, 0);
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(mem_fd);
 		memset(memory, 1, MEMORY);
 		if (write(pipefd[1], "", 1) != 1)
@@ -223,14 +225,17 @@ TEST_F_TIMEOUT(lifetime, deleted_during_a_sync, 120)
 }
 
 /* Unmaps and maps, and is told of to the notifiers that it has, all the time. */
-static pid_t back_end(int mem_fd)
+static pid_t back_end(int mem_fd, volatile bool *mapped)
 {
 	pid_t pid = fork();
 	char *memory;
 
 	if (pid)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, mem_fd, 0);
+	*memory = 1;
+	*mapped = true;
 	for (;;) {
 		size_t first = rand() % (MEMORY / 2);
 
@@ -258,14 +263,20 @@ TEST_F_TIMEOUT(module, removed_while_others_zap, 240)
 	pid_t others[BACK_ENDS];
 	unsigned int i, round;
 	int mem_fd = memfd_create("guest", MFD_CLOEXEC);
+	volatile bool *mapped;
 	struct harvest h;
 	pid_t vmm;
 
 	ASSERT_EQ(0, ftruncate(mem_fd, MEMORY));
 	vmm = fake_vmm(mem_fd);
 	ASSERT_LT(0, vmm);
-	for (i = 0; i < BACK_ENDS; i++)
-		others[i] = back_end(mem_fd);
+	mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mapped);
+	for (i = 0; i < BACK_ENDS; i++) {
+		others[i] = back_end(mem_fd, &mapped[i]);
+		while (!mapped[i])
+			usleep(1000);
+	}
 
 	for (round = 0; round < REMOVALS; round++) {
 		harvest_open(&h, vmm, mem_fd);
@@ -280,6 +291,7 @@ TEST_F_TIMEOUT(module, removed_while_others_zap, 240)
 	for (i = 0; i < BACK_ENDS; i++)
 		kill_wait(others[i]);
 	kill_wait(vmm);
+	munmap((void *)mapped, 4096);
 	close(mem_fd);
 }
 

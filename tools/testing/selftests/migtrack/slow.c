@@ -25,7 +25,7 @@
 #define NS_PER_S	1000000000ULL
 #define AIM_NS		(60 * NS_PER_S)
 /* A doit that waits for the sync takes longer; one on a busy machine does not. */
-#define SHORT_NS	(10 * NS_PER_S * slow())
+#define SHORT_NS	(15 * NS_PER_S)
 #define LONG_NS		(20 * NS_PER_S)
 
 static uint64_t now_ns(void)

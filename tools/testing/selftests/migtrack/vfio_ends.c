@@ -24,7 +24,7 @@ TEST_F_TIMEOUT(vfio, slow, 120)
 	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, fd, dev.testdev.device, -1, "other", &other_id));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_SETUP));
 
-	vmm_device_set(&self->dev, "delay_get_data_size", "30000");
+	vmm_device_set_number(&self->dev, "delay_get_data_size", ms(30000));
 	vmm_device_set(&self->dev, "report_data_size", "1001");
 	vmm_device_set(&dev, "report_data_size", "6000");
 	start = now_ns();
@@ -45,7 +45,7 @@ TEST_F_TIMEOUT(vfio, slow, 120)
 		ASSERT_EQ(0, migtrack_sync_wait(fd, 30000));
 	}
 	/* Half a second for each, if it were. */
-	EXPECT_LT(now_ns() - start, ms(5000) * NS_PER_MS);
+	EXPECT_LT(now_ns() - start, ms(4000) * NS_PER_MS);
 
 	/* Listeners are told when it answers. */
 	vmm_device_set(&self->dev, "delay_get_data_size", "0");
@@ -97,7 +97,7 @@ TEST_F_TIMEOUT(vfio, ends_while_slow, 120)
 	struct migtrack_session session;
 	uint64_t start = now_ns();
 
-	vmm_device_set(&self->dev, "delay_get_data_size", "30000");
+	vmm_device_set_number(&self->dev, "delay_get_data_size", ms(30000));
 	ASSERT_EQ(0, migtrack_sync(self->mt, self->fd, MIGTRACK_SYNC_KIND_SETUP));
 	ASSERT_EQ(0, migtrack_session_del(self->mt, self->fd));
 	EXPECT_EQ(-ENOENT, migtrack_session_get(self->mt, self->session, &session));
