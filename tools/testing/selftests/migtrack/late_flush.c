@@ -28,6 +28,9 @@
 #define DELAY_MS	200
 /* The writer has a CPU for itself for not quite a second. */
 #define MAX_DELAY_MS	600
+/* Where nothing else is, and one of so many pages. */
+#define MEMORY_AT	(1UL << 40)
+#define PLACES		4096
 #define PARAMETERS	"/sys/module/delay/parameters/"
 
 enum { SYNC_CPU, EVENT_CPU, WRITER_CPU, CPUS };
@@ -94,6 +97,23 @@ static void wait_and_retry(int signal)
 	sched_yield();
 }
 
+/*
+ * An emulated CPU's TLB has one place for all pages that have the same low bits in their
+ * number: where another one is used often, by the timer's interrupt for instance, the
+ * entry is not kept.
+ */
+static void map_somewhere(FIXTURE_DATA(late_flush) *self)
+{
+	void *where = (void *)(MEMORY_AT + random() % PLACES * PAGE);
+
+	if (self->memory)
+		munmap(self->memory, PAGE);
+	self->memory = mmap(where, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			    self->mem_fd, 0);
+	if (self->memory == MAP_FAILED)
+		err(1, "mmap");
+}
+
 FIXTURE_SETUP(late_flush)
 {
 	const struct sigaction action = { .sa_handler = wait_and_retry };
@@ -112,9 +132,7 @@ FIXTURE_SETUP(late_flush)
 	self->event = variant->event;
 	self->mem_fd = memfd_create("flush", 0);
 	ASSERT_EQ(0, ftruncate(self->mem_fd, PAGE));
-	self->memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-			    self->mem_fd, 0);
-	ASSERT_NE(MAP_FAILED, self->memory);
+	map_somewhere(self);
 	harvest_open(&self->harvest, getpid(), self->mem_fd);
 	harvest_sync(&self->harvest, MIGTRACK_SYNC_KIND_SETUP);
 }
@@ -197,6 +215,7 @@ TEST_F_TIMEOUT(late_flush, a_write_before_it_is_found, 240)
 	for (round = 0; round < ROUNDS || (round < MAX_ROUNDS && !is_enough(late)); round++) {
 		bool is_late;
 
+		map_somewhere(self);
 		self->writing = WRITE;
 		self->present = self->begun = self->ended = self->looked = false;
 		ASSERT_EQ(0, pthread_create(&self->writer, NULL, write_always, self));

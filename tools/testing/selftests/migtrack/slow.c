@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A sync that takes a minute or so: memory as large as a host's, mapped often and
+ * A sync that takes most of a minute: memory as large as a host's, mapped often and
  * with many sources. Nobody waits for it, and its owner can call it off.
  */
 
@@ -23,7 +23,7 @@
 #define BUSY_ROUNDS	3
 #define MAX_MAPPINGS	256
 #define NS_PER_S	1000000000ULL
-#define AIM_NS		(60 * NS_PER_S)
+#define AIM_NS		(45 * NS_PER_S)
 /* A doit that waits for the sync takes longer; one on a busy machine does not. */
 #define SHORT_NS	(15 * NS_PER_S)
 #define LONG_NS		(20 * NS_PER_S)
