@@ -239,25 +239,29 @@ static int make_hole(struct arena *a, char *memory, size_t offset, size_t length
 	return madvise(memory + offset, length, MADV_REMOVE) ? errno : 0;
 }
 
-static int put_pages(struct arena *a, char *memory, uint64_t mode)
+/* As if it had been written once. */
+static int put_page(char *where, uint64_t mode)
 {
 	static char page[GUEST_PAGE] __attribute__((aligned(GUEST_PAGE)));
-	size_t i;
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)where,
+		.src = (uintptr_t)page,
+		.len = GUEST_PAGE,
+		.mode = mode,
+	};
 
 	*(uint64_t *)page = 1;
-	for (i = 0; i < ARENA_WRITES; i++) {
-		struct uffdio_copy copy = {
-			.dst = (uintptr_t)memory +
-			       (size_t)a->vm.control->list[i] * GUEST_PAGE,
-			.src = (uintptr_t)page,
-			.len = GUEST_PAGE,
-			.mode = mode,
-		};
+	return ioctl(uffd, UFFDIO_COPY, &copy) ? errno : 0;
+}
 
-		if (ioctl(uffd, UFFDIO_COPY, &copy))
-			return errno;
-	}
-	return 0;
+static int put_pages(struct arena *a, char *memory, uint64_t mode)
+{
+	int ret = 0;
+	size_t i;
+
+	for (i = 0; i < ARENA_WRITES && !ret; i++)
+		ret = put_page(memory + (size_t)a->vm.control->list[i] * GUEST_PAGE, mode);
+	return ret;
 }
 
 static int put_with(struct arena *a, char *memory, size_t offset, size_t length,
@@ -349,20 +353,12 @@ static int leave_a_fault(struct arena *a, char *memory, size_t offset, size_t le
 
 static int answer_the_fault(struct arena *a, char *memory, size_t offset, size_t length)
 {
-	static char page[GUEST_PAGE] __attribute__((aligned(GUEST_PAGE)));
-	struct uffdio_copy copy = {
-		.dst = (uintptr_t)memory,
-		.src = (uintptr_t)page,
-		.len = GUEST_PAGE,
-	};
+	int ret = put_page(memory, 0);
 
 	(void)a;
 	(void)offset;
 	(void)length;
-	*(uint64_t *)page = 1;
-	if (ioctl(uffd, UFFDIO_COPY, &copy))
-		return errno;
-	return pthread_join(waiting, NULL);
+	return ret ? ret : pthread_join(waiting, NULL);
 }
 
 /* A fault that nobody answers for long holds up no sync, and is not lost. */
