@@ -28,13 +28,6 @@
 #define NPAGES		(MEMORY / PAGE)
 #define TRACING		"/sys/kernel/tracing/"
 
-#define EVENTUALLY(condition) ({						\
-	int _i;									\
-	for (_i = 0; _i < 3000 && !(condition); _i++)				\
-		usleep(10000);							\
-	_i < 3000;								\
-})
-
 static long module_refs(void)
 {
 	return host_number("/sys/module/migtrack/refcnt", "");

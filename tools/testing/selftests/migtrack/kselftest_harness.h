@@ -7,6 +7,7 @@
 #define MIGTRACK_KSELFTEST_HARNESS_H
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include_next "kselftest_harness.h"
 
@@ -17,6 +18,14 @@ static inline unsigned int slow(void)
 
 	return times > 0 ? times : 1;
 }
+
+/* What comes sooner or later has 30 s for that; false if it has not. */
+#define EVENTUALLY(condition) ({						\
+	int _i, _n = 3000 * slow();						\
+	for (_i = 0; _i < _n && !(condition); _i++)				\
+		usleep(10000);							\
+	_i < _n;								\
+})
 
 /* A constant: a test without a limit of its own has its program's, in "settings". */
 #undef TEST_TIMEOUT_DEFAULT

@@ -80,13 +80,6 @@ static long module_refs(void)
 	return refs < 0 ? 0 : refs;
 }
 
-#define EVENTUALLY(condition) ({						\
-	int _i, _n = 3000 * slow();						\
-	for (_i = 0; _i < _n && !(condition); _i++)				\
-		usleep(10000);							\
-	_i < _n;								\
-})
-
 FIXTURE(lifetime) {
 	struct harvest h;
 	pid_t vmm;

@@ -28,13 +28,6 @@
 #define MEMORY	(4UL << 20)
 #define NOBODY	65534
 
-#define EVENTUALLY(condition) ({						\
-	int _i, _n = 3000 * slow();						\
-	for (_i = 0; _i < _n && !(condition); _i++)				\
-		usleep(10000);							\
-	_i < _n;								\
-})
-
 FIXTURE(owner) {
 	struct harvest h;
 	int mem_fd;

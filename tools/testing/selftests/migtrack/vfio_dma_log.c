@@ -19,7 +19,6 @@
 
 #include "kselftest_harness.h"
 #include "migtrack.h"
-#include "oracle.h"
 #include "vmm_device.h"
 #include "writer_dma.h"
 
@@ -50,27 +49,6 @@ FIXTURE(log) {
 	bool can;
 };
 
-static int ms(int n)
-{
-	const char *slow = getenv("MIGTRACK_SLOW");
-
-	return slow ? n * atoi(slow) : n;
-}
-
-/* Does the kernel have what VFIO reports by? */
-static bool kernel_reports(void)
-{
-	char line[256];
-	bool found = false;
-	FILE *symbols = fopen("/proc/kallsyms", "re");
-
-	while (symbols && !found && fgets(line, sizeof(line), symbols))
-		found = strstr(line, " iova_bitmap_set\n") || strstr(line, " iova_bitmap_set\t");
-	if (symbols)
-		fclose(symbols);
-	return found;
-}
-
 static int ram_add(struct migtrack *mt, int session_fd, struct ram *ram)
 {
 	int ret;
@@ -87,7 +65,7 @@ FIXTURE_SETUP(log)
 {
 	const struct testdev *dev = &self->dev.testdev;
 
-	self->can = kernel_reports();
+	self->can = vfio_reports_dma();
 	ASSERT_EQ(0, testdev_load());
 	ASSERT_EQ(0, system("modprobe -q migtrack_vfio"));
 	ASSERT_EQ(0, migtrack_open(&self->mt));
@@ -132,7 +110,7 @@ static int sync_kind(FIXTURE_DATA(log) *self, enum migtrack_sync_kind kind)
 {
 	int ret = migtrack_sync(self->mt, self->fd, kind);
 
-	return ret ? ret : migtrack_sync_wait(self->fd, ms(30000));
+	return ret ? ret : migtrack_sync_wait(self->fd, 30000 * slow());
 }
 
 static struct migtrack_source get(FIXTURE_DATA(log) *self, uint32_t id)
@@ -152,10 +130,7 @@ static struct migtrack_source device(FIXTURE_DATA(log) *self)
 /* Until the device has answered. */
 static uint32_t settled(FIXTURE_DATA(log) *self)
 {
-	int i;
-
-	for (i = 0; i < ms(3000) && device(self).dma_log == MIGTRACK_DMA_LOG_STARTING; i++)
-		usleep(10000);
+	(void)EVENTUALLY(device(self).dma_log != MIGTRACK_DMA_LOG_STARTING);
 	return device(self).dma_log;
 }
 
@@ -328,7 +303,7 @@ TEST_F_TIMEOUT(log, untracked, 120)
 	EXPECT_EQ(8, take(&self->rams[1]));
 	/* A source that is taken out has no memory any more. */
 	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->rams[0].map.id));
-	usleep(ms(100) * 1000);
+	usleep(100 * slow() * 1000);
 	ASSERT_EQ(true, dma(self, IOVA + 200 * PAGE, 4));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	s = device(self);
@@ -367,10 +342,9 @@ TEST_F_TIMEOUT(log, report_fails, 120)
 TEST_F_TIMEOUT(log, report_takes_long, 120)
 {
 	struct migtrack_source s;
-	int i;
 
 	SETUP_OR_RETURN(self);
-	vmm_device_set_number(&self->dev, "delay_log_report", ms(60000));
+	vmm_device_set_number(&self->dev, "delay_log_report", 60000 * slow());
 	ASSERT_EQ(true, dma(self, HIGH, 3));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	s = device(self);
@@ -383,8 +357,7 @@ TEST_F_TIMEOUT(log, report_takes_long, 120)
 	EXPECT_EQ(MIGTRACK_DMA_LOG_UNREAD, device(self).dma_log);
 	EXPECT_EQ(COVERED, take_all(self));
 	vmm_device_set_number(&self->dev, "delay_log_report", 0);
-	for (i = 0; i < ms(3000) && device(self).flags & MIGTRACK_COUNTER_FLAGS_STALE; i++)
-		usleep(10000);
+	EXPECT_TRUE(EVENTUALLY(!(device(self).flags & MIGTRACK_COUNTER_FLAGS_STALE)));
 	/* It has answered, by now: without a sync. */
 	EXPECT_EQ(7, take_all(self));
 	ASSERT_EQ(true, dma(self, HIGH + 70 * PAGE, 1));
@@ -403,14 +376,7 @@ static int vmm_starts(FIXTURE_DATA(log) *self)
 /* When it is let go of; the device is asked by a work item. */
 static bool vmm_can_start(FIXTURE_DATA(log) *self)
 {
-	int i;
-
-	for (i = 0; i < ms(3000); i++) {
-		if (!vmm_starts(self))
-			return true;
-		usleep(10000);
-	}
-	return false;
+	return EVENTUALLY(!vmm_starts(self));
 }
 
 /* The VMM's stays the VMM's, and nothing is said to be written. */
@@ -589,21 +555,18 @@ static int start(FIXTURE_DATA(log) *self)
 /* The device goes while it logs: what it wrote last may be anything. */
 TEST_F_TIMEOUT(log, device_gone, 120)
 {
-	int i, ret = 0;
+	int ret = 0;
 
 	SETUP_OR_RETURN(self);
 	ASSERT_EQ(true, dma(self, HIGH, 3));
 	vmm_device_close(&self->dev);
-	for (i = 0; i < ms(3000) && !(device(self).flags & MIGTRACK_COUNTER_FLAGS_GONE); i++)
-		usleep(10000);
-	EXPECT_NE(0, device(self).flags & MIGTRACK_COUNTER_FLAGS_GONE);
+	EXPECT_TRUE(EVENTUALLY(device(self).flags & MIGTRACK_COUNTER_FLAGS_GONE));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	EXPECT_EQ(COVERED, take_all(self));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
 	EXPECT_EQ(0, take_all(self));
 	/* Its source is stopped by a work item. */
-	for (i = 0; i < ms(3000) && (ret = start(self)) == -EBUSY; i++)
-		usleep(10000);
+	EXPECT_TRUE(EVENTUALLY((ret = start(self)) != -EBUSY));
 	EXPECT_EQ(-ENODEV, ret);
 	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "the device is gone"));
 }
@@ -691,132 +654,6 @@ TEST_F_TIMEOUT(log, many_ranges, 120)
 	EXPECT_EQ(10, device(self).dma_untracked);
 	for (i = 0; i < PAGES; i++)
 		EXPECT_EQ(i < 10, taken(&self->rams[0], i));
-}
-
-/* ---- the oracle ---- */
-
-#define MEMORY		(8UL << 20)
-#define SYNCS		200
-#define DELAY_US	5000
-
-FIXTURE(oracle) {
-	struct oracle o;
-	bool can;
-};
-
-FIXTURE_SETUP(oracle)
-{
-	self->can = kernel_reports();
-	ASSERT_EQ(0, testdev_load());
-	ASSERT_EQ(0, system("modprobe -q migtrack_vfio"));
-	oracle_create(&self->o, MEMORY);
-}
-
-FIXTURE_TEARDOWN(oracle)
-{
-}
-
-/* Without a log there is no oracle to ask. */
-static bool refuses(void)
-{
-	struct migtrack_dma_range range = { .iova = IOVA, .length = MEMORY };
-	struct vmm_device dev;
-	struct harvest h;
-	uint32_t id;
-	int mem_fd, ret;
-	void *memory;
-
-	mem_fd = memfd_create("guest", MFD_CLOEXEC);
-	ret = ftruncate(mem_fd, MEMORY);
-	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, mem_fd, 0);
-	harvest_open(&h, getpid(), mem_fd);
-	vmm_device_open(&dev, "full");
-	range.source_id = h.map.id;
-	ret |= migtrack_source_add_vfio(h.mt, h.fd, dev.testdev.device, -1, NULL, &id);
-	if (!ret)
-		ret = migtrack_dma_log_start(h.mt, h.fd, id, &range, 1);
-	harvest_close(&h);
-	vmm_device_close(&dev);
-	vmm_device_remove(&dev);
-	munmap(memory, MEMORY);
-	close(mem_fd);
-	return ret == -EOPNOTSUPP;
-}
-
-static void sync_and_finish(struct __test_metadata *_metadata, struct oracle *o)
-{
-	struct migtrack_source s;
-
-	oracle_start(o);
-	oracle_open(o);
-	oracle_syncs(o, SYNCS, DELAY_US);
-	oracle_syncs(o, SYNCS / 2, 0);
-	s = writer_dma_source(&o->writers[0]);
-	oracle_finish(o);
-	TH_LOG("%zu syncs, %zu pages reported, %zu missed, %zu differ, %zu lost", o->syncs,
-	       o->reported, o->missed, o->differ, o->lost);
-	EXPECT_NE(MIGTRACK_DMA_LOG_FAILED, s.dma_log);
-	EXPECT_EQ(0, s.dma_untracked);
-	EXPECT_EQ(0, o->missed);
-	EXPECT_EQ(0, o->differ);
-	EXPECT_EQ(0, o->lost);
-	EXPECT_LT(SYNCS, o->reported);
-}
-
-/* Nobody else writes: what is reported is what it wrote. */
-TEST_F_TIMEOUT(oracle, none_is_missed, 600)
-{
-	struct oracle *o = &self->o;
-	size_t excess;
-
-	if (!self->can) {
-		ASSERT_EQ(true, refuses());
-		return;
-	}
-	oracle_add(o, &writer_dma);
-	sync_and_finish(_metadata, o);
-	excess = writer_dma_excess(&o->writers[0]);
-	TH_LOG("%zu reported without need", excess);
-	EXPECT_EQ(0, excess);
-	writer_dma_destroy(&o->writers[0]);
-	oracle_destroy(o);
-}
-
-/* Threads find their way into the same bitmap. */
-TEST_F_TIMEOUT(oracle, none_is_missed_beside_threads, 600)
-{
-	struct oracle *o = &self->o;
-
-	if (!self->can) {
-		ASSERT_EQ(true, refuses());
-		return;
-	}
-	oracle_add(o, &writer_dma);
-	oracle_add(o, &writer_threads);
-	sync_and_finish(_metadata, o);
-	writer_dma_destroy(&o->writers[0]);
-	oracle_destroy(o);
-}
-
-TEST_F_TIMEOUT(oracle, dropped_are_noticed, 600)
-{
-	struct oracle *o = &self->o;
-
-	if (!self->can) {
-		ASSERT_EQ(true, refuses());
-		return;
-	}
-	oracle_add(o, &writer_dma);
-	oracle_start(o);
-	oracle_open(o);
-	o->drop = 20;
-	while (!o->missed && o->syncs < 2 * SYNCS)
-		oracle_syncs(o, 1, DELAY_US);
-	TH_LOG("1 of %u reports dropped: noticed after %zu syncs", o->drop, o->syncs);
-	EXPECT_NE(0, o->missed);
-	oracle_finish(o);
-	writer_dma_destroy(&o->writers[0]);
-	oracle_destroy(o);
 }
 
 TEST_HARNESS_MAIN

@@ -36,6 +36,19 @@ static int write_file(const char *path, const char *text)
 	return ret;
 }
 
+bool vfio_reports_dma(void)
+{
+	char line[256];
+	bool found = false;
+	FILE *symbols = fopen("/proc/kallsyms", "re");
+
+	while (symbols && !found && fgets(line, sizeof(line), symbols))
+		found = strstr(line, " iova_bitmap_set\n") || strstr(line, " iova_bitmap_set\t");
+	if (symbols)
+		fclose(symbols);
+	return found;
+}
+
 int testdev_load(void)
 {
 	const char *modules = getenv("MIGTRACK_TEST_MODULES");

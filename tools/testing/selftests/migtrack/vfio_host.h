@@ -32,6 +32,9 @@ struct testdev {
 	int device;
 };
 
+/* Does the kernel have what a device's DMA log is reported by? */
+bool vfio_reports_dma(void);
+
 /* The module, and mdevs. */
 int testdev_load(void);
 int testdev_create(struct testdev *dev, const char *type);

@@ -48,13 +48,6 @@ FIXTURE(soak) {
 	int mem_fd;
 };
 
-static int ms(int n)
-{
-	const char *slow = getenv("MIGTRACK_SLOW");
-
-	return slow ? n * atoi(slow) : n;
-}
-
 static unsigned int below(FIXTURE_DATA(soak) *self, unsigned int n)
 {
 	return rand_r(&self->seed) % n;
@@ -239,7 +232,7 @@ static void one_sync(FIXTURE_DATA(soak) *self, struct migtrack *mt, int fd, uint
 	ret = migtrack_sync(mt, fd, below(self, 3) ? MIGTRACK_SYNC_KIND_SETUP :
 			    MIGTRACK_SYNC_KIND_FINAL);
 	if (!ret && below(self, 10))
-		ret = migtrack_sync_wait(fd, ms(30000));
+		ret = migtrack_sync_wait(fd, 30000 * slow());
 	else if (!ret || ret == -EBUSY)
 		return;
 	if (ret) {
@@ -388,7 +381,7 @@ TEST_F_TIMEOUT(soak, soak, 900)
 
 	/* Nothing is left that holds a device or the module. */
 	for (int i = 0; i < 300 && system("rmmod migtrack_vfio 2>/dev/null"); i++)
-		usleep(ms(100) * 1000);
+		usleep(100 * slow() * 1000);
 	EXPECT_NE(0, access("/sys/module/migtrack_vfio", F_OK));
 }
 
