@@ -81,6 +81,9 @@ static int start_vmm(struct migration *m, struct error *err)
 {
 	struct wire_frame frame = { .type = WIRE_VMM_START };
 
+	while (fault_late("switchover"))
+		if (keep_up(m, err))
+			return -1;
 	if (relay_open(&m->relay, &m->channel, err) ||
 	    channel_send(&m->channel, &frame, NULL, err))
 		return -1;

@@ -11,7 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+
 #define MAX_FD	1024
+#define LATE_NS	NS_PER_S
 
 static void cut(void)
 {
@@ -27,6 +30,16 @@ static void cut(void)
 	}
 }
 
+/* What is asked for at this point, NULL if nothing. */
+static const char *asked_for(const char *point)
+{
+	const char *asked = getenv("MIGCTL_FAULT");
+	size_t length = strlen(point);
+
+	return asked && !strncmp(asked, point, length) && asked[length] == '=' ?
+	       asked + length + 1 : NULL;
+}
+
 /**
  * fault() - fail here, if that is asked for
  * @point: where
@@ -38,16 +51,13 @@ static void cut(void)
  */
 int fault(const char *point, struct error *err)
 {
-	const char *asked = getenv("MIGCTL_FAULT"), *action;
+	const char *action = asked_for(point);
 	static bool over;
 
-	action = asked ? strchr(asked, '=') : NULL;
-	if (!action || strlen(point) != (size_t)(action - asked) ||
-	    strncmp(asked, point, strlen(point)) ||
+	if (!action || !strcmp(action, "late") ||
 	    __atomic_exchange_n(&over, true, __ATOMIC_RELAXED))
 		return 0;
-	fprintf(stderr, "migctl: fault at %s\n", asked);
-	action++;
+	fprintf(stderr, "migctl: fault at %s=%s\n", point, action);
 	if (!strcmp(action, "kill"))
 		raise(SIGKILL);
 	else if (!strcmp(action, "stop"))
@@ -57,5 +67,27 @@ int fault(const char *point, struct error *err)
 	else
 		return error_set(err, EXIT_FAILED, "fault at %s", point);
 	return 0;
+}
+
+/**
+ * fault_late() - is what comes next late, as that is asked for?
+ * @point: where
+ *
+ * One thread asks, again and again.
+ *
+ * Return: true for a second, if it is asked for here.
+ */
+bool fault_late(const char *point)
+{
+	const char *action = asked_for(point);
+	static uint64_t until;
+
+	if (!action || strcmp(action, "late"))
+		return false;
+	if (!until) {
+		fprintf(stderr, "migctl: fault at %s=%s\n", point, action);
+		until = clock_ns(CLOCK_MONOTONIC) + LATE_NS;
+	}
+	return clock_ns(CLOCK_MONOTONIC) < until;
 }
 #endif

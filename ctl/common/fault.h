@@ -7,6 +7,7 @@
  *	stop	it stops, as a host that hangs, until somebody has it go on
  *	cut	its TCP connections die, without a word
  *	fail	what it does there fails
+ *	late	for a second it is not done: switchover, where the VMM is told to begin
  *
  * In any other build there is nothing of it. The points are, in the order in which they
  * are reached, of migctl migrate: connected joined precopy switchover vmm-started
@@ -17,16 +18,25 @@
 #ifndef MIGCTL_FAULT_H
 #define MIGCTL_FAULT_H
 
+#include <stdbool.h>
+
 #include "common/error.h"
 
 #ifdef MIGCTL_TEST_FAULTS
 int fault(const char *point, struct error *err);
+bool fault_late(const char *point);
 #else
 static inline int fault(const char *point, struct error *err)
 {
 	(void)point;
 	(void)err;
 	return 0;
+}
+
+static inline bool fault_late(const char *point)
+{
+	(void)point;
+	return false;
 }
 #endif
 
