@@ -86,8 +86,8 @@ bool fault_late(const char *point)
 		return false;
 	if (!until) {
 		fprintf(stderr, "migctl: fault at %s=%s\n", point, action);
-		until = clock_ns(CLOCK_MONOTONIC) + LATE_NS;
+		until = now_ns() + LATE_NS;
 	}
-	return clock_ns(CLOCK_MONOTONIC) < until;
+	return now_ns() < until;
 }
 #endif
