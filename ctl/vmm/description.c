@@ -327,16 +327,17 @@ int vmm_blocks_changed(const json_t *then, const json_t *now, struct error *err)
 	json_t *block;
 	size_t i;
 
+	/* Memory that is unplugged loses its name first: as such it would seem to be new. */
+	json_array_foreach((json_t *)then, i, block) {
+		if (!entry_find(now, "name", text_of(block, "name")))
+			return block_changed(block, "was removed", err);
+	}
 	json_array_foreach((json_t *)now, i, block) {
 		old = entry_find(then, "name", text_of(block, "name"));
 		if (!old)
 			return block_changed(block, "was added", err);
 		if (number_of(old, "size") != number_of(block, "size"))
 			return block_changed(block, "was resized", err);
-	}
-	json_array_foreach((json_t *)then, i, block) {
-		if (!entry_find(now, "name", text_of(block, "name")))
-			return block_changed(block, "was removed", err);
 	}
 	return 0;
 }

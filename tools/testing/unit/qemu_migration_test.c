@@ -114,6 +114,8 @@ TEST(vmm_blocks_changed_names_the_block)
 	blocks_changed("'size': 4096}]", "'size': 8192}]", "pc.bios (8.0 KiB) was resized");
 	blocks_changed("{'name': 'pc.bios', 'size': 4096}", "",
 		       "pc.bios (4.0 KiB) was removed");
+	/* Unplugged, its back end is still there. */
+	blocks_changed("'pc.bios'", "''", "pc.bios (4.0 KiB) was removed");
 }
 
 TEST(vmm_compare_takes_anything)
