@@ -4,8 +4,9 @@
  *
  * It waits on one end of a socket pair whose other end only this process has.
  * However this process ends, the kernel closes that end, and the guard reads
- * the end of the file; unless it read before that there is nothing to undo. A
- * message that was sent before the end is read before it.
+ * the end of the file; unless it read before that there is nothing to undo, or
+ * no more than the VMM's settings. A message that was sent before the end is
+ * read before it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,12 @@
 
 /* The guard ends as soon as it is told to. */
 #define STOP_TIMEOUT_MS	2000
+
+/* What it is told. */
+enum { MESSAGE_END, MESSAGE_HANDED_OVER };
+
+/* What there is to undo. */
+enum undoing { UNDO_NOTHING, UNDO_SETTINGS, UNDO_ALL };
 
 /**
  * struct guard - a child process
@@ -109,16 +116,23 @@ static void descriptors_close(int *kept, size_t n)
 	close_range((unsigned int)next, ~0u, 0);
 }
 
-/* Whether the end came without a message. */
-static bool parent_died(int fd)
+/* Until the parent has told the end, or has come to one. */
+static enum undoing parent_wait(int fd)
 {
-	ssize_t len;
+	enum undoing undoing = UNDO_ALL;
 	char message;
+	ssize_t len;
 
-	do {
+	for (;;) {
 		len = recv(fd, &message, sizeof(message), 0);
-	} while (len < 0 && errno == EINTR);
-	return len <= 0;
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len <= 0)
+			return undoing;
+		if (message == MESSAGE_END)
+			return UNDO_NOTHING;
+		undoing = UNDO_SETTINGS;
+	}
 }
 
 /* One line on whatever stderr is; nobody may be left to read it. */
@@ -128,21 +142,21 @@ static void say(const struct charge *charge, const char *text)
 		text);
 }
 
-static int undo(const struct charge *charge, struct error *err)
+static int undo(const struct charge *charge, enum undoing undoing, struct error *err)
 {
 	struct error later;
 	int ret;
 
 	if (charge->ops->take_over(charge->vmm, err))
 		return -1;
-	ret = charge->ops->cancel(charge->vmm, err);
+	ret = undoing == UNDO_ALL ? charge->ops->cancel(charge->vmm, err) : 0;
 	if (charge->ops->restore(charge->vmm, charge->saved,
 				 ret ? &later : err))
 		ret = -1;
 	return ret;
 }
 
-static void undo_report(const struct charge *charge)
+static void undo_report(const struct charge *charge, enum undoing undoing)
 {
 	struct vmm_status status;
 	struct error ignored;
@@ -151,19 +165,20 @@ static void undo_report(const struct charge *charge)
 	if (charge->ops->status(charge->vmm, &status, &ignored))
 		return;
 	snprintf(text, sizeof(text),
-		 "migctl ended in the middle of a migration: undone; the guest is in state %s, its VMM's settings are as before",
-		 status.state);
+		 "migctl ended %s; the guest is in state %s, its VMM's settings are as before",
+		 undoing == UNDO_ALL ? "in the middle of a migration: undone" :
+		 "when the guest had been handed over", status.state);
 	say(charge, text);
 }
 
 /* Only what a VMM does not answer or refuses now may go better later. */
-static void undo_insist(const struct charge *charge)
+static void undo_insist(const struct charge *charge, enum undoing undoing)
 {
 	int64_t deadline = now_ms() + PATIENCE_S * 1000;
 	bool said = false, last;
 	struct error err;
 
-	while (undo(charge, &err)) {
+	while (undo(charge, undoing, &err)) {
 		last = err.code != EXIT_VMM || now_ms() > deadline;
 		if (!said || last)
 			say(charge, err.message);
@@ -172,7 +187,7 @@ static void undo_insist(const struct charge *charge)
 		said = true;
 		poll(NULL, 0, RETRY_S * 1000);
 	}
-	undo_report(charge);
+	undo_report(charge, undoing);
 }
 
 static void guard_main(const struct charge *charge)
@@ -180,16 +195,17 @@ static void guard_main(const struct charge *charge)
 	int kept[] = {
 		charge->fd, charge->ops->connection(charge->vmm), charge->duty.keep,
 	};
+	enum undoing undoing;
 
 	signals_ignore();
 	setsid();
 	prctl(PR_SET_NAME, "migctl-guard");
 	descriptors_close(kept, sizeof(kept) / sizeof(kept[0]));
-	if (parent_died(charge->fd)) {
-		if (charge->duty.undo)
-			charge->duty.undo(charge->duty.data);
-		undo_insist(charge);
-	}
+	undoing = parent_wait(charge->fd);
+	if (undoing == UNDO_ALL && charge->duty.undo)
+		charge->duty.undo(charge->duty.data);
+	if (undoing != UNDO_NOTHING)
+		undo_insist(charge, undoing);
 	/* Nothing that this process was forked with is to be run or flushed. */
 	_exit(0);
 }
@@ -267,23 +283,22 @@ int guard_check(const struct guard *guard, struct error *err)
 	return error_advise(err, "leave the processes named migctl-guard alone, and start again");
 }
 
-static void guard_tell(struct guard *guard)
+static void guard_tell(struct guard *guard, char message)
 {
-	const char end = 0;
-
-	send(guard->fd, &end, sizeof(end), MSG_NOSIGNAL);
+	send(guard->fd, &message, sizeof(message), MSG_NOSIGNAL);
 }
 
 /**
- * guard_handed_over() - the guest runs elsewhere: never undo anything again
+ * guard_handed_over() - the guest runs elsewhere: never resume it here again
  * @guard: from guard_start()
  *
  * Holds from the moment that this function returns, also if this process dies
- * right then. guard_stop() is still to be called, to free the guard.
+ * right then. The VMM's settings are still put back: its guest may be said to be
+ * here, or it is given another one. guard_stop() is still to be called.
  */
 void guard_handed_over(struct guard *guard)
 {
-	guard_tell(guard);
+	guard_tell(guard, MESSAGE_HANDED_OVER);
 }
 
 /* Wait for the process, but not for ever. */
@@ -314,7 +329,7 @@ void guard_stop(struct guard *guard)
 {
 	if (!guard)
 		return;
-	guard_tell(guard);
+	guard_tell(guard, MESSAGE_END);
 	guard_reap(guard);
 	close(guard->fd);
 	free(guard);

@@ -165,7 +165,8 @@ struct guard_duty {
  * it shares @vmm's connection and uses it only when this process is dead (its
  * end of a pipe says so). It then cancels the VMM's migration, waits until the
  * guest runs again if it ran when the guard was made, restores @saved, and
- * exits. It never resumes a guest that was handed over.
+ * exits. It never resumes a guest that was handed over, and then restores
+ * @saved only.
  */
 int guard_start(struct guard **guard, struct vmm *vmm,
 		const struct vmm_migration_ops *ops, json_t *saved,
@@ -174,7 +175,7 @@ int guard_start(struct guard **guard, struct vmm *vmm,
 bool guard_alive(const struct guard *guard);
 /* To be asked before what only the guard can undo: -1 with the reason. */
 int guard_check(const struct guard *guard, struct error *err);
-/* The guest was handed over: the guard has nothing to do any more. */
+/* The guest was handed over: the guard will not resume it any more. */
 void guard_handed_over(struct guard *guard);
 /* All was undone by ourselves, or nothing is left to undo: end it. */
 void guard_stop(struct guard *guard);

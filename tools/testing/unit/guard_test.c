@@ -148,14 +148,14 @@ TEST(guard_has_more_to_undo)
 	CHECK_STR(notes->text, "xtcrs");
 }
 
-TEST(guard_has_nothing_to_undo_after_a_handover)
+TEST(guard_has_no_more_to_undo_after_a_handover)
 {
 	char letter = 'x';
 
 	duty = (struct guard_duty) { .keep = -1, .undo = undo_more, .data = &letter };
 	prepare();
 	die(true);
-	CHECK_STR(notes->text, "");
+	CHECK_STR(notes->text, "trs");
 }
 
 /* Who comes next is kept away until it has finished. */
@@ -182,11 +182,12 @@ TEST(guard_keeps_the_lock)
 	unlink(path);
 }
 
+/* Its settings are put back, and nothing is cancelled, which would resume it. */
 TEST(guard_lets_go_what_was_handed_over)
 {
 	prepare();
 	die(true);
-	CHECK_STR(notes->text, "");
+	CHECK_STR(notes->text, "trs");
 }
 
 TEST(guard_insists)
@@ -228,9 +229,9 @@ TEST(guard_stops_after_a_handover)
 	prepare();
 	guard = start();
 	guard_handed_over(guard);
-	guard_wait();
-	CHECK(!guard_alive(guard));
+	CHECK(guard_alive(guard));
 	guard_stop(guard);
+	guard_wait();
 	CHECK_STR(notes->text, "");
 }
 

@@ -104,17 +104,21 @@ static void test_guard(enum moment moment)
 static void test_guard_handed_over(void)
 {
 	struct machine src, dst;
+	char *before;
 	pid_t pid;
 
 	source_start(&src);
 	destination_start(&dst);
+	before = settings(&src);
 	CHECK(victim_start(&pid, COMPLETED, &src, &dst, true) == '.');
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+	settings_wait(&src, before, PATIENCE_MS);
 	CHECK(counts_within(&src, 1500) < 0);
+	free(before);
 	machine_end(&src);
 	machine_end(&dst);
-	report("SIGKILL after the guest was handed over: never resumed");
+	report("SIGKILL after the guest was handed over: never resumed, settings as before");
 }
 
 /* The whole way with a kill at a random instant of it. */
