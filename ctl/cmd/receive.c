@@ -281,8 +281,6 @@ static int settle(struct reception *r, int ret, struct error *err)
 {
 	struct error more;
 
-	if (r->saved && r->resumed && r->ops->restore(r->vmm, r->saved, &more))
-		out_error(r->out, &more);
 	if (!ret)
 		return 0;
 	if (r->resumed && !receive_lacks(r))

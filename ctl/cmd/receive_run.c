@@ -239,6 +239,23 @@ static int vmm_start(struct reception *r, struct error *err)
 }
 
 /*
+ * The VMM has what it needs. Its settings go back before the guest may run, while the
+ * source writes down that it is ours: whatever becomes of this process then, its own
+ * next migration does not leave out its memory.
+ */
+static int loaded(struct reception *r, struct error *err)
+{
+	struct error more;
+
+	r->loaded = true;
+	if (fault("loading", err) || reply(r, WIRE_LOADED, err))
+		return -1;
+	if (r->ops->restore(r->vmm, r->saved, &more))
+		out_error(r->out, &more);
+	return fault("loaded-there", err);
+}
+
+/*
  * All of the stream was delivered: wait until the VMM has loaded it. It closes the
  * stream then; to ask all the time meanwhile would keep it from its work.
  */
@@ -252,10 +269,8 @@ static int vmm_end(struct reception *r, struct error *err)
 	for (;;) {
 		if (r->ops->status(r->vmm, &status, err))
 			return -1;
-		r->loaded = status.phase == VMM_COMPLETED;
-		if (r->loaded)
-			return fault("loading", err) || reply(r, WIRE_LOADED, err) ||
-			       fault("loaded-there", err) ? -1 : 0;
+		if (status.phase == VMM_COMPLETED)
+			return loaded(r, err);
 		if (status.phase == VMM_FAILED)
 			return error_set(err, EXIT_VMM,
 					 "the VMM could not load the state: %s",

@@ -97,6 +97,7 @@ settled() {
 		say "it was handed over before"
 		hosts+=("$1")
 		ticks "$1" && ticks_continue "${hosts[@]}" &&
+			same_settings "$1" "$dir/settings" &&
 			in_state "$source" postmigrate paused && resolved --there ;;
 	'')
 		# Told to run there, maybe: nobody may resume it here by himself.
