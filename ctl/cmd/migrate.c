@@ -10,6 +10,7 @@
 #include "cmd/session.h"
 #include "common/fault.h"
 #include "stream/door.h"
+#include "vmm/memfile.h"
 
 const char migrate_usage[] =
 	"migctl migrate [OPTIONS] --qmp|--vmm SOCKET --to ADDRESS\n"
@@ -298,6 +299,15 @@ static int open_tracker(struct migration *m, struct error *err)
 	return control_open(&m->control, m->tracker.id, err);
 }
 
+static json_t *hello_block(const struct vmm_memory *mem)
+{
+	char file[MEMFILE_IDENTITY_SIZE];
+
+	memfile_identity(mem->fd, file);
+	return json_pack("{s:s, s:I, s:s, s:I}", "id", mem->id, "size", (json_int_t)mem->size,
+			 "file", file, "offset", (json_int_t)mem->offset);
+}
+
 /* What the destination has to agree to. */
 static char *hello(const struct migration *m)
 {
@@ -307,9 +317,7 @@ static char *hello(const struct migration *m)
 
 	link_format_id(m->id, id);
 	for (i = 0; i < m->n_memory; i++)
-		json_array_append_new(blocks,
-				      json_pack("{s:s, s:I}", "id", m->memory[i].id,
-						"size", (json_int_t)m->memory[i].size));
+		json_array_append_new(blocks, hello_block(&m->memory[i]));
 	text = json_pack("{s:i, s:s, s:i, s:s, s:O, s:o, s:b, s:i}", "version", WIRE_VERSION,
 			 "id", id, "channels", (int)m->options->channels,
 			 "compress", codec_names[m->options->sending.codec],

@@ -7,6 +7,7 @@
 #include "cmd/reason.h"
 #include "cmd/receive.h"
 #include "common/fault.h"
+#include "vmm/memfile.h"
 
 #define LOAD_TIMEOUT	(60 * NS_PER_S)
 #define LOAD_WAIT_US	1000
@@ -25,6 +26,35 @@ static struct vmm_memory *find_memory(struct reception *r, const char *id)
 			return &r->memory[i];
 	}
 	return NULL;
+}
+
+/*
+ * On the same host, both VMMs may have been given the same file: what we write there the
+ * running guest has lost.
+ */
+static int is_not_the_sources(const struct reception *r, const json_t *wanted,
+			      struct error *err)
+{
+	const char *theirs = json_string_value(json_object_get(wanted, "file"));
+	json_int_t offset = json_integer_value(json_object_get(wanted, "offset"));
+	json_int_t size = json_integer_value(json_object_get(wanted, "size"));
+	char ours[MEMFILE_IDENTITY_SIZE];
+	size_t i;
+
+	for (i = 0; theirs && *theirs && i < r->n_memory; i++) {
+		const struct vmm_memory *mem = &r->memory[i];
+
+		if (mem->fd < 0)
+			continue;
+		memfile_identity(mem->fd, ours);
+		if (strcmp(ours, theirs) || mem->offset >= (uint64_t)offset + (uint64_t)size ||
+		    (uint64_t)offset >= mem->offset + mem->size)
+			continue;
+		error_set(err, EXIT_VMM, "memory %s is in the same file as the source's: %s",
+			  mem->id, mem->path);
+		return error_advise(err, "start the destination with another mem-path");
+	}
+	return 0;
 }
 
 /* The source's blocks, in its order, are our back ends of the same name. */
@@ -49,6 +79,8 @@ static int take_block(struct reception *r, struct receiver_block *block,
 		return error_set(err, EXIT_VMM,
 				 "memory %s has %llu bytes here, and %lld at the source",
 				 id, (unsigned long long)mem->size, (long long)size);
+	if (is_not_the_sources(r, wanted, err))
+		return -1;
 	*block = (struct receiver_block) {
 		.name = mem->id,
 		.fd = mem->fd,

@@ -354,6 +354,21 @@ static void name_of(int fd, const struct stat *st, char path[PATH_MAX])
 		path[0] = '\0';
 }
 
+void memfile_identity(int fd, char identity[MEMFILE_IDENTITY_SIZE])
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	char boot[37] = "";
+	struct stat st;
+
+	identity[0] = '\0';
+	if (!file)
+		return;
+	if (fgets(boot, sizeof(boot), file) && !fstat(fd, &st))
+		snprintf(identity, MEMFILE_IDENTITY_SIZE, "%s:%x:%x:%llu", boot,
+			 major(st.st_dev), minor(st.st_dev), (unsigned long long)st.st_ino);
+	fclose(file);
+}
+
 const char *memfile_readers(int fd)
 {
 	char path[PATH_MAX], *slash;

@@ -52,6 +52,13 @@ int memfile_open(const struct memfile *file, pid_t pid, struct error *err);
  */
 const char *memfile_readers(int fd);
 
+/*
+ * Which file it is, of all files of all hosts that run: of the same one the text is the
+ * same. "" if that can't be said.
+ */
+#define MEMFILE_IDENTITY_SIZE 96
+void memfile_identity(int fd, char identity[MEMFILE_IDENTITY_SIZE]);
+
 /* The path as this process reaches it, through the root or the directory of @pid. */
 bool memfile_stat(pid_t pid, const char *path, struct stat *st);
 

@@ -96,6 +96,8 @@ int qemu_migration_end(struct qemu *qemu, struct error *err);
 /* Its arguments, each ended by a 0 byte. The caller frees @line. */
 int qemu_cmdline_read(pid_t pid, char **line, size_t *size, struct error *err);
 
+/* Whether its guest is one that runs, or can. */
+bool qemu_is_movable(const struct vmm_status *status);
 /* Refuse a guest in a state that can't be moved; a migration that QEMU refuses. */
 int qemu_check_state(struct qemu *qemu, struct error *err);
 int qemu_check_blocked(struct qemu *qemu, struct error *err);

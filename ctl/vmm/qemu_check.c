@@ -147,12 +147,22 @@ static int backends_check(struct qemu *qemu, const char *who,
 	return ret;
 }
 
-int qemu_check_state(struct qemu *qemu, struct error *err)
+bool qemu_is_movable(const struct vmm_status *status)
 {
 	static const char * const movable[] = { "running", "paused",
 						"suspended", "prelaunch" };
-	struct vmm_status status;
 	size_t i;
+
+	for (i = 0; i < sizeof(movable) / sizeof(movable[0]); i++) {
+		if (!strcmp(status->state, movable[i]))
+			return true;
+	}
+	return false;
+}
+
+int qemu_check_state(struct qemu *qemu, struct error *err)
+{
+	struct vmm_status status;
 
 	if (qemu_status(&qemu->vmm, &status, err))
 		return -1;
@@ -162,10 +172,8 @@ int qemu_check_state(struct qemu *qemu, struct error *err)
 		return error_advise(err,
 				    "wait until it has ended, or end it (QMP: migrate_cancel)");
 	}
-	for (i = 0; i < sizeof(movable) / sizeof(movable[0]); i++) {
-		if (!strcmp(status.state, movable[i]))
-			return 0;
-	}
+	if (qemu_is_movable(&status))
+		return 0;
 	error_set(err, EXIT_VMM, "a guest in state %s can't be moved",
 		  status.state);
 	if (!strcmp(status.state, "inmigrate"))

@@ -141,7 +141,15 @@ static int qemu_start(struct vmm *vmm, int fd, struct error *err)
 	if (!qemu->undo)
 		return error_set(err, EXIT_FAILED,
 				 "a migration is started before its settings were saved");
-	if (qemu_status(vmm, &status, err) || fd_give(qemu, fd, err))
+	if (qemu_status(vmm, &status, err))
+		return -1;
+	/* QEMU would move that, too: it may be told to stay when its guest has ended. */
+	if (!qemu_is_movable(&status)) {
+		error_set(err, EXIT_VMM, "the guest has ended meanwhile: it is in state %s",
+			  status.state);
+		return error_advise(err, "it stays here as it is: see QEMU's log");
+	}
+	if (fd_give(qemu, fd, err))
 		return -1;
 	/* Somebody may have paused the guest since it was first asked. */
 	qemu->undo->ran = qemu_alive(&status);
