@@ -62,6 +62,8 @@ int fault(const char *point, struct error *err)
 		raise(SIGKILL);
 	else if (!strcmp(action, "stop"))
 		raise(SIGSTOP);
+	else if (!strcmp(action, "int"))
+		kill(getpid(), SIGINT);
 	else if (!strcmp(action, "cut"))
 		cut();
 	else

@@ -5,6 +5,7 @@
  *
  *	kill	the process is killed
  *	stop	it stops, as a host that hangs, until somebody has it go on
+ *	int	it is interrupted, as by Ctrl-C
  *	cut	its TCP connections die, without a word
  *	fail	what it does there fails
  *	late	for a second it is not done: switchover, where the VMM is told to begin
