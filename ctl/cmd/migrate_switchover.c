@@ -230,7 +230,8 @@ int migrate_switchover(struct migration *m, struct error *err)
 		return -1;
 	if (m->options->verify == VERIFY_BEFORE && !m->postcopy && migrate_verify(m, err))
 		return -1;
-	if (vmm_state(m, err) || fault("loaded", err))
+	/* The last moment at which it can be called off. */
+	if (vmm_state(m, err) || fault("loaded", err) || migrate_check(m, err))
 		return -1;
 	return hand_over(m, err);
 }
