@@ -16,9 +16,13 @@ struct migtrack_tracker;
  * @MIGTRACK_STEP_UNPROVEN: report once more what a process maps whose notifier was
  *	not there yet when the sync began
  * @MIGTRACK_STEP_UNTRACKED: report once more what turned up after the refresh
+ * @MIGTRACK_STEP_UNCOVERED: report once what was mapped since the last sync
+ * @MIGTRACK_STEP_EXIT: report what a process mapped that ended
+ * @MIGTRACK_STEP_UNSEEN: report what a process mapped since the last sync when it ends
  * @MIGTRACK_STEP_RELEASE: take back what a process that ends has under way
  * @MIGTRACK_STEP_FORKED: report what a process maps that had a child
  * @MIGTRACK_STEP_PRESENT: report pages that were not present at the last walk
+ * @MIGTRACK_STEP_HUGE: report the pages of huge entries
  * @MIGTRACK_STEP_MARKS: mark the pages of an event
  * @MIGTRACK_STEP_KEEP: keep marks while an invalidation is under way, or as FLUSH
  * @MIGTRACK_STEP_PUNCH: keep marks while a hole is being punched
@@ -42,9 +46,13 @@ enum migtrack_step {
 	MIGTRACK_STEP_ADOPTION,
 	MIGTRACK_STEP_UNPROVEN,
 	MIGTRACK_STEP_UNTRACKED,
+	MIGTRACK_STEP_UNCOVERED,
+	MIGTRACK_STEP_EXIT,
+	MIGTRACK_STEP_UNSEEN,
 	MIGTRACK_STEP_RELEASE,
 	MIGTRACK_STEP_FORKED,
 	MIGTRACK_STEP_PRESENT,
+	MIGTRACK_STEP_HUGE,
 	MIGTRACK_STEP_MARKS,
 	MIGTRACK_STEP_KEEP,
 	MIGTRACK_STEP_PUNCH,

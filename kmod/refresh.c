@@ -242,7 +242,7 @@ static int migtrack_watch_refresh(struct migtrack_watch *watch,
 		migtrack_carry_known(watch);
 
 	if (!migtrack_watch_same(watch, v, n)) {
-		for (i = 0; i < n; i++)
+		for (i = 0; i < n && !migtrack_without(MIGTRACK_STEP_UNCOVERED); i++)
 			migtrack_carry_uncovered(watch, &v[i].seg);
 		err = migtrack_watch_set_segments(watch, v, n, cancel);
 		if (err)

@@ -50,6 +50,8 @@ void migtrack_source_put(struct migtrack_source *source)
 	if (!refcount_dec_and_test(&source->refs))
 		return;
 
+	if (session)
+		trace_migtrack_source_free(source);
 	migtrack_map_put(source->map);
 	put_pid(source->pid);
 	source->ops->free(source);

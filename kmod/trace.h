@@ -109,7 +109,7 @@ TRACE_EVENT(migtrack_source_add,
 		  __entry->offset, __entry->length)
 );
 
-TRACE_EVENT(migtrack_source_gone,
+DECLARE_EVENT_CLASS(migtrack_source,
 	TP_PROTO(const struct migtrack_source *source),
 	TP_ARGS(source),
 	TP_STRUCT__entry(
@@ -121,6 +121,17 @@ TRACE_EVENT(migtrack_source_gone,
 		__entry->id = source->id;
 	),
 	TP_printk("session=%llu source=%u", __entry->session, __entry->id)
+);
+
+DEFINE_EVENT(migtrack_source, migtrack_source_gone,
+	TP_PROTO(const struct migtrack_source *source),
+	TP_ARGS(source)
+);
+
+/* The end of each migtrack_source_add. */
+DEFINE_EVENT(migtrack_source, migtrack_source_free,
+	TP_PROTO(const struct migtrack_source *source),
+	TP_ARGS(source)
 );
 
 TRACE_EVENT(migtrack_source_report,
@@ -148,6 +159,30 @@ TRACE_EVENT(migtrack_source_report,
 		  __entry->postcopy, __entry->stopcopy, __entry->flags)
 );
 
+DECLARE_EVENT_CLASS(migtrack_tracker,
+	TP_PROTO(const struct migtrack_tracker *tracker),
+	TP_ARGS(tracker),
+	TP_STRUCT__entry(
+		__field(const void *, tracker)
+		__field(u64, pages)
+	),
+	TP_fast_assign(
+		__entry->tracker = tracker;
+		__entry->pages = tracker->npages;
+	),
+	TP_printk("tracker=%p pages=%llu", __entry->tracker, __entry->pages)
+);
+
+DEFINE_EVENT(migtrack_tracker, migtrack_tracker_new,
+	TP_PROTO(const struct migtrack_tracker *tracker),
+	TP_ARGS(tracker)
+);
+
+DEFINE_EVENT(migtrack_tracker, migtrack_tracker_free,
+	TP_PROTO(const struct migtrack_tracker *tracker),
+	TP_ARGS(tracker)
+);
+
 TRACE_EVENT(migtrack_mm_adopt,
 	TP_PROTO(const struct migtrack_tracker *tracker, const struct mm_struct *mm,
 		 int error),
@@ -166,7 +201,7 @@ TRACE_EVENT(migtrack_mm_adopt,
 		  __entry->error)
 );
 
-TRACE_EVENT(migtrack_mm_release,
+DECLARE_EVENT_CLASS(migtrack_mm,
 	TP_PROTO(const struct migtrack_tracker *tracker, const struct mm_struct *mm),
 	TP_ARGS(tracker, mm),
 	TP_STRUCT__entry(
@@ -178,6 +213,22 @@ TRACE_EVENT(migtrack_mm_release,
 		__entry->mm = mm;
 	),
 	TP_printk("tracker=%p mm=%p", __entry->tracker, __entry->mm)
+);
+
+DEFINE_EVENT(migtrack_mm, migtrack_mm_watch,
+	TP_PROTO(const struct migtrack_tracker *tracker, const struct mm_struct *mm),
+	TP_ARGS(tracker, mm)
+);
+
+DEFINE_EVENT(migtrack_mm, migtrack_mm_release,
+	TP_PROTO(const struct migtrack_tracker *tracker, const struct mm_struct *mm),
+	TP_ARGS(tracker, mm)
+);
+
+/* The end of each migtrack_mm_watch. */
+DEFINE_EVENT(migtrack_mm, migtrack_mm_free,
+	TP_PROTO(const struct migtrack_tracker *tracker, const struct mm_struct *mm),
+	TP_ARGS(tracker, mm)
 );
 
 TRACE_EVENT(migtrack_chunk,

@@ -11,6 +11,7 @@
 #include "map.h"
 #include "mutant.h"
 #include "ram.h"
+#include "trace.h"
 #include "tracker.h"
 #include "watch.h"
 
@@ -108,6 +109,7 @@ static void migtrack_tracker_end(struct work_struct *work)
 
 	/* No watch is left to queue it again. */
 	cancel_work_sync(&tracker->reap_work);
+	trace_migtrack_tracker_free(tracker);
 	__fput_sync(tracker->file);
 	migtrack_tracker_free(tracker);
 }
@@ -150,6 +152,7 @@ static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 		return ERR_PTR(-ENOMEM);
 	}
 	tracker->file = get_file(file);
+	trace_migtrack_tracker_new(tracker);
 	return tracker;
 }
 

@@ -40,6 +40,8 @@ struct vm_area_struct *migtrack_vma_iter_next(struct vm_area_struct *vma,
 static void migtrack_walk_huge(struct migtrack_walk *walk, unsigned int bit,
 			       unsigned int nbits)
 {
+	if (migtrack_without(MIGTRACK_STEP_HUGE))
+		return;
 	bitmap_set(walk->found, bit, nbits);
 	bitmap_set(walk->present, bit, nbits);
 	walk->flags |= MIGTRACK_COUNTER_FLAGS_HUGE;

@@ -284,7 +284,8 @@ static void migtrack_watch_release(struct mmu_notifier *mn, struct mm_struct *mm
 		watch->dead = true;
 		migtrack_watch_take_back(watch);
 		if (!watch->ending) {
-			migtrack_watch_mark_unseen(watch, mm);
+			if (!migtrack_without(MIGTRACK_STEP_UNSEEN))
+				migtrack_watch_mark_unseen(watch, mm);
 			tracker->ndead++;
 			reap = true;
 		}
@@ -392,6 +393,7 @@ struct migtrack_watch *migtrack_watch_new(struct migtrack_tracker *tracker,
 	INIT_WORK(&watch->work, migtrack_watch_adopt);
 	hash_add(tracker->watches, &watch->node, (unsigned long)mm);
 	tracker->nwatches++;
+	trace_migtrack_mm_watch(tracker, mm);
 	queue_work(migtrack_adopt_wq, &watch->work);
 	return watch;
 }
@@ -442,7 +444,8 @@ void migtrack_watch_end(struct migtrack_watch *watch)
 	if (watch->state == MIGTRACK_WATCH_LIVE)
 		mmu_notifier_unregister(&watch->mn, watch->mm);
 
-	if (died || watch->state != MIGTRACK_WATCH_LIVE)
+	if ((died || watch->state != MIGTRACK_WATCH_LIVE) &&
+	    !migtrack_without(MIGTRACK_STEP_EXIT))
 		migtrack_watch_bequeath(watch);
 	if (died) {
 		spin_lock(&tracker->lock);
@@ -450,6 +453,7 @@ void migtrack_watch_end(struct migtrack_watch *watch)
 		spin_unlock(&tracker->lock);
 	}
 
+	trace_migtrack_mm_free(tracker, watch->mm);
 	hash_del(&watch->node);
 	tracker->nwatches--;
 	mmdrop(watch->mm);

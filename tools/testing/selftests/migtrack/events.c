@@ -22,6 +22,7 @@
 #define PAGE		4096UL
 #define WINDOW		(4UL << 20)	/* where the window starts */
 #define WINDOW_SIZE	(4UL << 20)
+#define ELSEWHERE	(12UL << 20)	/* as large, not mapped by the back end at first */
 #define WRITES		100UL
 
 enum backend_command {
@@ -33,6 +34,8 @@ enum backend_command {
 	BACKEND_READ_ONLY,	/* from now on */
 	BACKEND_DONTNEED,
 	BACKEND_FORK_WRITE,	/* a child writes, and exits */
+	BACKEND_WRITE_ELSEWHERE,	/* through a mapping more */
+	BACKEND_WRITE_ELSEWHERE_DONTNEED,
 	BACKEND_EXIT,
 	BACKEND_EXEC,
 };
@@ -60,6 +63,7 @@ static void write_pages(char *window)
 
 static void backend_do(enum backend_command command, int mem_fd, char **window)
 {
+	char *elsewhere;
 	pid_t pid;
 
 	switch (command) {
@@ -95,6 +99,14 @@ static void backend_do(enum backend_command command, int mem_fd, char **window)
 			_exit(0);
 		}
 		waitpid(pid, NULL, 0);
+		break;
+	case BACKEND_WRITE_ELSEWHERE:
+	case BACKEND_WRITE_ELSEWHERE_DONTNEED:
+		elsewhere = mmap(NULL, WINDOW_SIZE, PROT_READ | PROT_WRITE,
+				 MAP_SHARED, mem_fd, ELSEWHERE);
+		write_pages(elsewhere);
+		if (command == BACKEND_WRITE_ELSEWHERE_DONTNEED)
+			madvise(elsewhere, WINDOW_SIZE, MADV_DONTNEED);
 		break;
 	case BACKEND_EXIT:
 		_exit(0);
@@ -160,8 +172,11 @@ FIXTURE_SETUP(events)
 	self->shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	self->backend = fork();
-	if (!self->backend)
+	if (!self->backend) {
+		/* Else it maps all of the memory, and all of that is reported when it ends. */
+		munmap(self->memory, MEMORY);
 		backend_run(self->shared, self->mem_fd);
+	}
 
 	harvest_open(&self->h, getpid(), self->mem_fd);
 	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
@@ -194,13 +209,18 @@ static void settle(struct harvest *h)
 }
 
 /* Pages of write_pages() that the last harvest did not take. */
-static size_t missed(const struct harvest *h)
+static size_t missed_at(const struct harvest *h, unsigned long window)
 {
 	size_t i, n = 0;
 
 	for (i = 0; i < WRITES; i++)
-		n += !harvest_took(h, WINDOW / PAGE + 7 * i);
+		n += !harvest_took(h, window / PAGE + 7 * i);
 	return n;
+}
+
+static size_t missed(const struct harvest *h)
+{
+	return missed_at(h, WINDOW);
 }
 
 /* The back end maps its window, is adopted, and all is quiet. */
@@ -243,6 +263,39 @@ TEST_F_TIMEOUT(events, child_writes_and_exits, 120)
 	sync_take(&self->h);
 	EXPECT_EQ(0, missed(&self->h));
 	sync_take(&self->h);
+	sync_take(&self->h);
+	settle(&self->h);
+	EXPECT_EQ(0, sync_take(&self->h));
+}
+
+/*
+ * A mapping that no sync has seen, of a process that is watched: when that ends,
+ * nothing but its last list of mappings tells what it may have written.
+ */
+#define ENDS_WITH_A_NEW_MAPPING(name, event)					\
+TEST_F_TIMEOUT(events, name, 120)						\
+{										\
+	ADOPT();								\
+	backend(self->shared, self->backend, BACKEND_WRITE_ELSEWHERE);		\
+	backend(self->shared, self->backend, event);				\
+	sync_take(&self->h);							\
+	EXPECT_EQ(0, missed_at(&self->h, ELSEWHERE));				\
+	sync_take(&self->h);							\
+	sync_take(&self->h);							\
+	settle(&self->h);							\
+	EXPECT_EQ(0, sync_take(&self->h));					\
+}
+
+ENDS_WITH_A_NEW_MAPPING(backend_exits_from_a_new_mapping, BACKEND_EXIT)
+ENDS_WITH_A_NEW_MAPPING(backend_execs_from_a_new_mapping, BACKEND_EXEC)
+
+/* The notifier was told of addresses that it did not know. */
+TEST_F_TIMEOUT(events, backend_drops_a_new_mappings_entries, 120)
+{
+	ADOPT();
+	backend(self->shared, self->backend, BACKEND_WRITE_ELSEWHERE_DONTNEED);
+	sync_take(&self->h);
+	EXPECT_EQ(0, missed_at(&self->h, ELSEWHERE));
 	sync_take(&self->h);
 	settle(&self->h);
 	EXPECT_EQ(0, sync_take(&self->h));

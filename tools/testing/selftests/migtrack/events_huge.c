@@ -14,6 +14,7 @@
 
 #include "kselftest_harness.h"
 #include "arena.h"
+#include "harvest.h"
 #include "host.h"
 
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
@@ -249,6 +250,56 @@ TEST_F_TIMEOUT(huge, small_writes_are_reported_alone, 240)
 	EXPECT_LT(i, 5);
 	EXPECT_EQ(0, arena_sync(a));
 	EXPECT_EQ(0, arena_wrong(a));
+}
+
+FIXTURE(before) {
+	struct harvest h;
+	char *memory;
+	int mem_fd;
+};
+
+FIXTURE_SETUP(before)
+{
+	host_write(THP "shmem_enabled", "advise");
+	self->mem_fd = memfd_create("guest", 0);
+	ASSERT_EQ(0, ftruncate(self->mem_fd, ARENA_SIZE));
+	self->memory = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    self->mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, self->memory);
+	memset(self->memory, 1, ARENA_SIZE);
+	harvest_open(&self->h, getpid(), self->mem_fd);
+}
+
+FIXTURE_TEARDOWN(before)
+{
+	harvest_close(&self->h);
+	munmap(self->memory, ARENA_SIZE);
+	close(self->mem_fd);
+	host_write(THP "shmem_enabled", "never");
+}
+
+/* Memory that is huge from the start would be reported whole for ever: it is refused. */
+TEST_F_TIMEOUT(before, the_first_sync_refuses, 240)
+{
+	ASSERT_EQ(0, collapse(NULL, self->memory, 0, 0));
+	ASSERT_EQ(0, migtrack_sync(self->h.mt, self->h.fd, MIGTRACK_SYNC_KIND_SETUP));
+	ASSERT_EQ(0, migtrack_sync_wait(self->h.fd, 60000));
+	EXPECT_EQ(EOPNOTSUPP, self->h.header->sync_error);
+	EXPECT_EQ(0, self->h.header->iteration);
+
+	/* And it is not once the pages are small, in the same session. */
+	host_write(THP "shmem_enabled", "never");
+	ASSERT_EQ(0, madvise(self->memory, ARENA_SIZE, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, madvise(self->memory, ARENA_SIZE, MADV_REMOVE));
+	memset(self->memory, 2, ARENA_SIZE);
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+	EXPECT_EQ(ARENA_PAGES, harvest_take(&self->h));
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);
+	harvest_take(&self->h);
+	self->memory[7 * GUEST_PAGE]++;
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);
+	EXPECT_LE(1, harvest_take(&self->h));
+	EXPECT_TRUE(harvest_took(&self->h, 7));
 }
 
 TEST_HARNESS_MAIN

@@ -149,7 +149,9 @@ static void vcpu_run(struct vm_vcpu *vcpu)
 {
 	for (;;) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0)) {
-			if (errno != EINTR && errno != EAGAIN)
+			if (errno == EFAULT && vcpu->vm->faults)
+				__atomic_add_fetch(vcpu->vm->faults, 1, __ATOMIC_RELAXED);
+			else if (errno != EINTR && errno != EAGAIN)
 				err(1, "KVM_RUN");
 			vcpu_hold(vcpu);
 			continue;

@@ -38,6 +38,7 @@ struct vm {
 	struct guest_control *control;
 	unsigned int ring_size;		/* entries; 0: KVM's log is a bitmap */
 	unsigned int nvcpus;
+	volatile unsigned long *faults;	/* counted there, if its memory may be read-only */
 	struct vm_vcpu vcpus[GUEST_MAX_VCPUS];
 };
 

@@ -280,14 +280,14 @@ void oracle_sync(struct oracle *o)
 }
 
 /**
- * oracle_syncs() - many of them
+ * oracle_syncs() - many of them, or up to the first that misses a page
  * @o: opened
  * @n: how many
  * @max_delay_us: at random times, up to so long after each other; 0: at once
  */
 void oracle_syncs(struct oracle *o, unsigned int n, unsigned int max_delay_us)
 {
-	while (n--) {
+	while (n-- && !o->missed) {
 		if (max_delay_us)
 			usleep(rand() % max_delay_us);
 		oracle_sync(o);

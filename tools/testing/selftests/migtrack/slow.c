@@ -50,7 +50,7 @@ static void map_memory(int mem_fd)
 		exit(1);
 }
 
-static int session_open(struct migtrack *mt, int mem_fd, unsigned int sources,
+static int session_open(struct migtrack *mt, pid_t pid, int mem_fd, unsigned int sources,
 			uint64_t *id, struct migtrack_map_header **header)
 {
 	struct migtrack_source_map map;
@@ -60,7 +60,7 @@ static int session_open(struct migtrack *mt, int mem_fd, unsigned int sources,
 	if (ret)
 		return ret;
 	while (sources-- && !ret)
-		ret = migtrack_source_add_ram(mt, fd, getpid(), mem_fd, 0, 0, &map);
+		ret = migtrack_source_add_ram(mt, fd, pid, mem_fd, 0, 0, &map);
 	if (!ret)
 		ret = migtrack_header_map(fd, header);
 	return ret ? ret : fd;
@@ -72,7 +72,7 @@ static uint64_t one_sync(struct migtrack *mt, int mem_fd)
 	uint64_t id, took = 0;
 	int fd;
 
-	fd = session_open(mt, mem_fd, 1, &id, &header);
+	fd = session_open(mt, getpid(), mem_fd, 1, &id, &header);
 	if (fd >= 0 && !migtrack_sync(mt, fd, MIGTRACK_SYNC_KIND_SETUP) &&
 	    !migtrack_sync_wait(fd, 60000))
 		took = header->sync_duration_ns;
@@ -112,7 +112,8 @@ FIXTURE_SETUP(slow)
 	TH_LOG("one source takes %llu ms; %llu sources, %llu mappings",
 	       (unsigned long long)took / 1000000,
 	       (unsigned long long)self->sources, (unsigned long long)mappings);
-	self->fd = session_open(self->mt, self->mem_fd, self->sources, &self->id, &self->header);
+	self->fd = session_open(self->mt, getpid(), self->mem_fd, self->sources, &self->id,
+				&self->header);
 	ASSERT_LE(0, self->fd);
 }
 
@@ -293,6 +294,35 @@ TEST_F_TIMEOUT(slow, owner_killed, 300)
 	EXPECT_TRUE(freed_early(kib, self->sources));
 	close(pipefd[0]);
 	close(pipefd[1]);
+}
+
+/* In the midst of the setup sync, and with all that memory to be looked at still. */
+TEST_F_TIMEOUT(slow, vmm_killed, 300)
+{
+	struct migtrack_map_header *header = NULL;
+	uint64_t id, start;
+	pid_t pid;
+	int fd;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		for (;;)
+			pause();
+	fd = session_open(self->mt, pid, self->mem_fd, self->sources, &id, &header);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, migtrack_sync(self->mt, fd, MIGTRACK_SYNC_KIND_SETUP));
+	usleep(500000);
+	ASSERT_EQ(0, header->syncs);
+	start = now_ns();
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_LT(now_ns() - start, SHORT_NS);
+	EXPECT_TRUE(ended_early(header));
+	EXPECT_EQ(0, header->sync_error);
+	EXPECT_TRUE(header->flags & MIGTRACK_COUNTER_FLAGS_GONE);
+	migtrack_header_unmap(header);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN

@@ -64,7 +64,10 @@ typedef void event_fn(struct place *p);
 struct shared {
 	struct stamper vmm, backend;
 	volatile unsigned long events;
+	volatile unsigned long waits;	/* of writers, for memory that was read-only */
 };
+
+static struct shared *storm_shared;
 
 FIXTURE(storm) {
 	struct vm vm;
@@ -76,20 +79,37 @@ FIXTURE(storm) {
 	pthread_t writer, eventer;
 	pid_t backend;
 	size_t reported, missed, holes;
+	long before[3];			/* of the variant's grows */
 };
 
 /* ---- events ---- */
 
-static void drop(struct place *p)
+static void advise(struct place *p, int advice)
 {
-	madvise(p->start, p->length, MADV_DONTNEED);
+	if (madvise(p->start, p->length, advice))
+		err(1, "madvise %d", advice);
 }
 
+static void drop(struct place *p)
+{
+	advise(p, MADV_DONTNEED);
+}
+
+/* Whoever writes meanwhile tries again: storm_wait(), and KVM_RUN. */
 static void protect(struct place *p)
 {
-	/* Writers must not see it read-only: they would be killed. */
-	mprotect(p->start, p->length, PROT_READ | PROT_WRITE | PROT_EXEC);
-	mprotect(p->start, p->length, PROT_READ | PROT_WRITE);
+	if (mprotect(p->start, p->length, PROT_READ))
+		err(1, "mprotect");
+	usleep(rand() % EVENT_PAUSE_US);
+	if (mprotect(p->start, p->length, PROT_READ | PROT_WRITE))
+		err(1, "mprotect");
+}
+
+static void storm_wait(int signal)
+{
+	(void)signal;
+	__atomic_add_fetch(&storm_shared->waits, 1, __ATOMIC_RELAXED);
+	sched_yield();
 }
 
 static void clear_refs(struct place *p)
@@ -121,20 +141,23 @@ static void map_twice(struct place *p)
 			   p->mem_fd, p->offset);
 	size_t i;
 
+	if (again == MAP_FAILED)
+		err(1, "mmap");
 	for (i = 0; i < p->length; i += GUEST_PAGE)
 		(void)*(volatile char *)(again + i);
 	mremap(again, p->length, p->length, MREMAP_MAYMOVE);
-	munmap(again, p->length);
+	if (munmap(again, p->length))
+		err(1, "munmap");
 }
 
 static void punch(struct place *p)
 {
-	madvise(p->start, p->length, MADV_REMOVE);
+	advise(p, MADV_REMOVE);
 }
 
 static void page_out(struct place *p)
 {
-	madvise(p->start, p->length, MADV_PAGEOUT);
+	advise(p, MADV_PAGEOUT);
 }
 
 static void drive_out(struct place *p)
@@ -292,6 +315,7 @@ FIXTURE_VARIANT(storm) {
 	event_fn *rare[4];		/* those that take all of the memory */
 	void (*setup)(void);
 	void (*teardown)(void);
+	const char *grows[3];		/* in /proc/vmstat, or they did nothing */
 };
 
 /* Catches who looks at entries and marks in two steps that do not fit together. */
@@ -308,6 +332,7 @@ FIXTURE_VARIANT_ADD(storm, holes) {
 FIXTURE_VARIANT_ADD(storm, swap) {
 	.events = { page_out, drop },
 	.rare = { drive_out },
+	.grows = { "pswpout ", "pswpin " },
 	.setup = setup_reclaim,
 	.teardown = teardown_reclaim,
 };
@@ -315,6 +340,7 @@ FIXTURE_VARIANT_ADD(storm, swap) {
 FIXTURE_VARIANT_ADD(storm, nodes) {
 	.events = { change_node, drop },
 	.rare = { compact, scan_numa },
+	.grows = { "pgmigrate_success ", "numa_pte_updates " },
 	.setup = setup_numa,
 	.teardown = teardown_numa,
 };
@@ -326,11 +352,13 @@ FIXTURE_VARIANT_ADD(storm, userfaultfd) {
 FIXTURE_VARIANT_ADD(storm, huge_pages) {
 	.events = { drop, split },
 	.rare = { collapse },
+	.grows = { "thp_collapse_alloc ", "thp_split_page " },
 	.teardown = teardown_huge,
 };
 
 FIXTURE_VARIANT_ADD(storm, folios_of_many_pages) {
 	.events = { page_out, punch, drop, change_node },
+	.grows = { "pswpout ", "pgmigrate_success " },
 	.setup = setup_folios,
 	.teardown = teardown_folios,
 };
@@ -437,9 +465,13 @@ static void start_process(struct shared *shared, struct stamp_control *control,
 FIXTURE_SETUP(storm)
 {
 	event_fn *const *events = variant->events;
+	const struct sigaction wait = { .sa_handler = storm_wait };
+	unsigned int i;
 
 	if (variant->setup)
 		variant->setup();
+	for (i = 0; i < ARRAY_SIZE(variant->grows) && variant->grows[i]; i++)
+		self->before[i] = host_number("/proc/vmstat", variant->grows[i]);
 	vm_create(&self->vm, VCPUS, MEMORY);
 	self->control = &self->vm.control->stamp;
 	self->control->iteration = 1;
@@ -447,6 +479,9 @@ FIXTURE_SETUP(storm)
 	self->shared = mmap(NULL, sizeof(*self->shared), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->shared);
+	storm_shared = self->shared;
+	self->vm.faults = &self->shared->waits;
+	ASSERT_EQ(0, sigaction(SIGSEGV, &wait, NULL));
 	self->copy = calloc(NPAGES, sizeof(*self->copy));
 	self->zeroed = calloc(NPAGES * STAMP_SLOTS, sizeof(bool));
 
@@ -473,6 +508,7 @@ FIXTURE_TEARDOWN(storm)
 {
 	harvest_close(&self->harvest);
 	vm_destroy(&self->vm);
+	signal(SIGSEGV, SIG_DFL);
 	munmap(self->shared, sizeof(*self->shared));
 	free(self->copy);
 	free(self->zeroed);
@@ -554,6 +590,7 @@ static void check(FIXTURE_DATA(storm) *self, uint64_t iteration)
 TEST_F_TIMEOUT(storm, misses_nothing, 290)
 {
 	uint64_t iteration;
+	unsigned int i;
 
 	harvest_sync(&self->harvest, MIGTRACK_SYNC_KIND_SETUP);
 	check(self, 1);
@@ -569,12 +606,18 @@ TEST_F_TIMEOUT(storm, misses_nothing, 290)
 	harvest_sync(&self->harvest, MIGTRACK_SYNC_KIND_FINAL);
 	check(self, ~0ULL);
 
-	TH_LOG("%u syncs, %lu events, %zu pages reported, %zu stamps and %zu holes missed",
-	       SYNCS, self->shared->events, self->reported, self->missed,
-	       self->holes);
+	TH_LOG("%u syncs, %lu events, %lu waits, %zu pages reported, %zu stamps and %zu holes missed",
+	       SYNCS, self->shared->events, self->shared->waits, self->reported,
+	       self->missed, self->holes);
 	EXPECT_EQ(0, self->missed);
 	EXPECT_EQ(0, self->holes);
 	EXPECT_LE(SYNCS / 4, self->shared->events);
+	for (i = 0; i < ARRAY_SIZE(variant->grows) && variant->grows[i]; i++) {
+		long grown = host_number("/proc/vmstat", variant->grows[i]) - self->before[i];
+
+		TH_LOG("%s: %ld", variant->grows[i], grown);
+		EXPECT_LT(0, grown);
+	}
 	/* Else it could not miss any. Huge entries are reported at each sync. */
 	EXPECT_GE(SYNCS * NPAGES * 9 / 10, self->reported);
 }

@@ -19,6 +19,7 @@
 #define MAX_DELAY_US	30000		/* longer than a few syncs */
 #define READERS		16		/* threads, each with one read at a time */
 #define URING_READS	32
+#define READ_FIRST	16		/* one in so many: fault-around maps others, too */
 #define SECTORS		(GUEST_PAGE / STAMP_SECTOR)
 
 struct io_writer {
@@ -71,9 +72,20 @@ static uint64_t io_claim(struct writer *w, uint64_t *random, size_t npages)
 	return page;
 }
 
+/* Nothing of this process maps the page, and then a read does, which may not write. */
+static void io_only_read(struct writer *w, uint64_t page)
+{
+	char *at = w->memory + page * GUEST_PAGE;
+
+	if (madvise(at, GUEST_PAGE, MADV_DONTNEED))
+		err(1, "MADV_DONTNEED");
+	(void)*(volatile char *)at;
+}
+
 static void *io_reader(void *data)
 {
 	struct writer *w = data;
+	bool reads_first = w->ops == &writer_direct_process;
 	uint64_t random = (uintptr_t)&random | 1;
 	uint64_t page, place;
 	int fd = io_open_device();
@@ -81,6 +93,8 @@ static void *io_reader(void *data)
 	while (!w->control->stop) {
 		page = io_claim(w, &random, w->oracle->npages);
 		place = page * GUEST_PAGE + w->slot * STAMP_SECTOR;
+		if (reads_first && !(page % READ_FIRST))
+			io_only_read(w, page);
 		if (pread(fd, w->memory + place, STAMP_SECTOR, place) != STAMP_SECTOR)
 			err(1, "O_DIRECT from %s", LATEBLK_PATH);
 		writer_landed(w, page);
@@ -131,7 +145,7 @@ const struct writer_ops writer_direct = {
 	.stop	= direct_stop,
 };
 
-/* ---- by a second process, which has only read the pages before ---- */
+/* ---- by a second process, which only reads the pages before, again and again ---- */
 
 static void direct_process_main(struct writer *w)
 {

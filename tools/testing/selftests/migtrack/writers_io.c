@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Direct I/O, io_uring and vhost. */
 
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "lateblk.h"
 #include "uring.h"
 #include "writer.h"
 
@@ -63,6 +68,115 @@ TEST_F_TIMEOUT(pinned, is_reported_when_not_mapped, 300)
 	harvest_close(&h);
 	munmap(memory, npages * GUEST_PAGE);
 	close(fd);
+}
+
+#define KILLED_PAGES	1024
+#define KILLED_ROUNDS	20
+#define KILLED_DELAY_US	200000
+
+FIXTURE(killed) {
+	struct lateblk blk;
+	struct harvest h;
+	char *memory;			/* as the VMM maps it */
+	char *copy;			/* what a mover would have sent */
+	int mem_fd;
+	char value;			/* of all the data that comes */
+};
+
+static void killed_fill(void *private, uint64_t sector, void *data)
+{
+	(void)sector;
+	memset(data, *(char *)private, STAMP_SECTOR);
+}
+
+FIXTURE_SETUP(killed)
+{
+	const size_t size = KILLED_PAGES * GUEST_PAGE;
+
+	self->mem_fd = memfd_create("guest", 0);
+	ASSERT_EQ(0, ftruncate(self->mem_fd, size));
+	self->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, self->mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, self->memory);
+	ASSERT_EQ(0, madvise(self->memory, size, MADV_DONTFORK));
+	memset(self->memory, 'a', size);
+	self->copy = malloc(size);
+	self->blk.max_delay_us = KILLED_DELAY_US;
+	self->blk.fill = killed_fill;
+	self->blk.private = &self->value;
+	lateblk_open(&self->blk, size);
+	harvest_open(&self->h, getpid(), self->mem_fd);
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+}
+
+FIXTURE_TEARDOWN(killed)
+{
+	harvest_close(&self->h);
+	lateblk_close(&self->blk);
+	munmap(self->memory, KILLED_PAGES * GUEST_PAGE);
+	free(self->copy);
+	close(self->mem_fd);
+}
+
+/* A sync, and the page is moved if it says so. Returns if it did. */
+static bool killed_sync(FIXTURE_DATA(killed) *self, size_t page)
+{
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);
+	harvest_take(&self->h);
+	if (!harvest_took(&self->h, page))
+		return false;
+	if (pread(self->mem_fd, self->copy, GUEST_PAGE, page * GUEST_PAGE) != GUEST_PAGE)
+		exit(1);
+	return true;
+}
+
+/* Reads the page, no more; then from the device into it, and is killed meanwhile. */
+static void killed_child(FIXTURE_DATA(killed) *self, size_t page)
+{
+	char *memory = mmap(NULL, KILLED_PAGES * GUEST_PAGE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED, self->mem_fd, 0);
+	int fd = open(LATEBLK_PATH, O_RDONLY | O_DIRECT);
+
+	(void)*(volatile char *)(memory + page * GUEST_PAGE);
+	pread(fd, memory + page * GUEST_PAGE, GUEST_PAGE, 0);
+	_exit(0);
+}
+
+/*
+ * Catches who forgets what a process that dies has under way: its data comes when
+ * everybody has heard of its end, or when its mapping was looked at for the last time.
+ */
+TEST_F_TIMEOUT(killed, during_direct_io, 300)
+{
+	volatile unsigned int *under_way = &self->blk.nrequests;
+	unsigned int round, syncs = 0, wrong = 0;
+	char now[GUEST_PAGE];
+	pid_t pid;
+
+	for (round = 0; round < KILLED_ROUNDS; round++) {
+		size_t page = rand() % KILLED_PAGES;
+
+		self->value = 'b' + round;
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			killed_child(self, page);
+		while (!*under_way)
+			usleep(100);
+		usleep(rand() % 10000);
+		kill(pid, SIGKILL);
+		do {
+			killed_sync(self, page);
+			syncs++;
+		} while (waitpid(pid, NULL, WNOHANG) != pid);
+		killed_sync(self, page);
+		ASSERT_EQ(GUEST_PAGE, pread(self->mem_fd, now, GUEST_PAGE, page * GUEST_PAGE));
+		ASSERT_EQ(self->value, now[0]);
+		wrong += memcmp(now, self->copy, GUEST_PAGE) != 0;
+	}
+	TH_LOG("%u rounds, %u syncs while they ended, %u pages wrong", round, syncs, wrong);
+	EXPECT_EQ(0, wrong);
+	/* Else there was nothing to forget. */
+	EXPECT_LT(KILLED_ROUNDS, syncs);
 }
 
 TEST_HARNESS_MAIN

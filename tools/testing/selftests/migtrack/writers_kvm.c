@@ -27,8 +27,7 @@ FIXTURE_TEARDOWN(together)
 
 TEST_F_TIMEOUT(together, misses_nothing, 600)
 {
-	/* They and the oracle share two CPUs: fewer syncs take as long. */
-	sync_and_finish(_metadata, &self->o, 50, 10);
+	sync_and_finish(_metadata, &self->o, SYNCS, 10);
 	EXPECT_EQ(2, self->o.processes);
 	EXPECT_LT(0, self->o.late);
 }
