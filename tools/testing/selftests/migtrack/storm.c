@@ -43,6 +43,7 @@
 #define EVENT_PAGES	12
 #define EVENTS_AT_ONCE	3
 #define EVENT_PAUSE_US	3000
+#define PROTECT_PAUSES	8		/* for a writer to come across it */
 #define RARE		24		/* one event in so many */
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define BALANCING	"/sys/kernel/debug/sched/numa_balancing/"
@@ -98,9 +99,13 @@ static void drop(struct place *p)
 /* Whoever writes meanwhile tries again: storm_wait(), and KVM_RUN. */
 static void protect(struct place *p)
 {
+	unsigned long before = storm_shared->waits;
+	unsigned int i;
+
 	if (mprotect(p->start, p->length, PROT_READ))
 		err(1, "mprotect");
-	usleep(rand() % EVENT_PAUSE_US);
+	for (i = 0; i < PROTECT_PAUSES && storm_shared->waits == before; i++)
+		usleep(rand() % EVENT_PAUSE_US);
 	if (mprotect(p->start, p->length, PROT_READ | PROT_WRITE))
 		err(1, "mprotect");
 }
@@ -315,6 +320,7 @@ FIXTURE_VARIANT(storm) {
 	event_fn *rare[4];		/* those that take all of the memory */
 	void (*setup)(void);
 	void (*teardown)(void);
+	bool waits;			/* writers meet memory that is read-only */
 	const char *grows[3];		/* in /proc/vmstat, or they did nothing */
 };
 
@@ -322,6 +328,7 @@ FIXTURE_VARIANT(storm) {
 FIXTURE_VARIANT_ADD(storm, mappings) {
 	.events = { drop, protect, map_over, map_twice },
 	.rare = { fork_child, clear_refs },
+	.waits = true,
 };
 
 /* Catches who takes a mark while the pages are still going. */
@@ -612,6 +619,7 @@ TEST_F_TIMEOUT(storm, misses_nothing, 290)
 	EXPECT_EQ(0, self->missed);
 	EXPECT_EQ(0, self->holes);
 	EXPECT_LE(SYNCS / 4, self->shared->events);
+	EXPECT_EQ(variant->waits, self->shared->waits > 0);
 	for (i = 0; i < ARRAY_SIZE(variant->grows) && variant->grows[i]; i++) {
 		long grown = host_number("/proc/vmstat", variant->grows[i]) - self->before[i];
 
