@@ -69,6 +69,13 @@ static const struct {
 		   "\"page_size\":4096,\"page_size_kib\":4096},"
 		   "{\"base_host_virt_addr\":139638244900864,\"size\":2097152,\"offset\":2097152,"
 		   "\"page_size_kib\":2048}]" },
+	{ "requests", "{\"command\":\"set\",\"downtime_ns\":1000000000,\"max_downtime_ns\":2000000000,"
+		      "\"timeout_ns\":5,\"bandwidth_bytes_per_second\":1}\n" },
+	{ "requests", "{\"command\":\"switchover\"}\n" },
+	{ "handover", "\1{\"handover\":{\"version\":1,\"vmm\":\"v\",\"release\":\"1\",\"vm\":{\"cpu\":1},"
+		      "\"regions\":[{\"id\":\"ram0\",\"base_host_virt_addr\":140737488355328,"
+		      "\"size\":2097152,\"offset\":0,\"page_size\":4096,\"file_offset\":4096,"
+		      "\"guest_phys_addr\":0}]}}" },
 	{ "words", "192.0.2.1:4711" }, { "words", "[::1]:4444" }, { "words", "unix:/run/socket" },
 	{ "words", "2.5s" }, { "words", "0x1000" }, { "words", "10MiB" }, { "words", "300ms" },
 	{ "words", "00112233445566778899aabbccddeeff" },
@@ -118,6 +125,21 @@ static void frames(void)
 	frame.type = WIRE_PAGES_ZSTD;
 	frame.length = (uint32_t)zstd;
 	put("frames", all, frame_put(all, frame, packed + 1));
+
+	memset(page, 0, sizeof(page));
+	page[0] = 5;
+	frame = (struct wire_frame){ .type = WIRE_MISSING, .length = 16, .block = 1 };
+	size = frame_put(all, frame, page);
+	frame = (struct wire_frame){ .type = WIRE_RECEIVED, .length = 8 };
+	size += frame_put(all + size, frame, page);
+	frame = (struct wire_frame){ .type = WIRE_REQUEST, .count = WIRE_PAGE_SIZE };
+	put("postcopy", all, size + frame_put(all + size, frame, page));
+	frame = (struct wire_frame){ .type = WIRE_ZERO, .block = 1, .count = WIRE_PAGE_SIZE,
+				     .offset = 2 * WIRE_PAGE_SIZE };
+	size = frame_put(all, frame, page);
+	frame = (struct wire_frame){ .type = WIRE_PAGES, .block = 1, .length = WIRE_PAGE_SIZE,
+				     .offset = 3 * WIRE_PAGE_SIZE };
+	put("postcopy", all, size + frame_put(all + size, frame, page));
 
 	frame = (struct wire_frame){ .type = WIRE_HELLO, .length = 2 };
 	put("door", all, frame_put(all, frame, "{}"));
