@@ -68,6 +68,8 @@ static int record_write(const struct record *record, struct error *err)
 	free(text);
 	if (!ret && rename(next, record->path))
 		ret = record_error(record->path, err);
+	if (ret)
+		unlink(next);
 	return ret ? ret : sync_directory(err);
 }
 
