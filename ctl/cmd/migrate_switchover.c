@@ -12,6 +12,7 @@
 #include "cmd/reason.h"
 #include "cmd/session.h"
 #include "common/fault.h"
+#include "stream/address.h"
 
 #define STATUS_WAIT_US		1000
 #define LOADED_WAIT_NS		(20 * NS_PER_MS)
@@ -194,8 +195,10 @@ static int hand_over(struct migration *m, struct error *err)
 		return -1;
 	m->handed_over = true;
 	guard_handed_over(m->guard);
-	if (m->postcopy)
+	if (m->postcopy) {
+		link_patience(&m->link, TCP_PATIENCE_S);
 		return migrate_postcopy_run(m, err);
+	}
 	if ((fault("handed-over", err) ||
 	     channel_send(&m->channel, &frame, NULL, err) || fault("go", err) ||
 	     peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err)) &&
@@ -226,6 +229,7 @@ int migrate_switchover(struct migration *m, struct error *err)
 	if (m->vmm->stopped_ns > m->times.running)
 		m->times.running = m->vmm->stopped_ns;
 	m->times.stopped = clock_ns(CLOCK_MONOTONIC);
+	link_patience(&m->link, TCP_PATIENCE_STOPPED_S);
 	if (final_copy(m, err) || fault("copied", err))
 		return -1;
 	if (m->options->verify == VERIFY_BEFORE && !m->postcopy && migrate_verify(m, err))

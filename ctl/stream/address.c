@@ -10,7 +10,6 @@
 #include "common/units.h"
 #include "stream/address.h"
 
-#define PEER_TIMEOUT_S	30
 /*
  * So much at most waits in the kernel to be sent: the policy takes it for moved, and on
  * a slow link it is downtime. Enough that the network does not wait for us.
@@ -267,6 +266,23 @@ int tcp_bind(int *fd, const char *address, struct error *err)
 }
 
 /**
+ * tcp_patience() - how long a peer may be silent
+ * @fd: a connected TCP socket
+ * @seconds: that it may take nothing that is sent, or not answer; about
+ *
+ * Return: 0, or -1 with errno.
+ */
+int tcp_patience(int fd, unsigned int seconds)
+{
+	const int milliseconds = seconds * 1000, idle = seconds / 3, interval = seconds / 6;
+
+	return setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) ||
+	       setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval)) ||
+	       setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds,
+			  sizeof(milliseconds)) ? -1 : 0;
+}
+
+/**
  * tcp_tune() - set up a connection
  * @fd: a connected TCP socket
  * @peer: for the message
@@ -281,10 +297,7 @@ int tcp_tune(int fd, const char *peer, struct error *err)
 	} options[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },
 		{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES },
-		{ IPPROTO_TCP, TCP_KEEPIDLE, PEER_TIMEOUT_S / 3 },
-		{ IPPROTO_TCP, TCP_KEEPINTVL, PEER_TIMEOUT_S / 6 },
 		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },
-		{ IPPROTO_TCP, TCP_USER_TIMEOUT, PEER_TIMEOUT_S * 1000 },
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
 	};
 	size_t i;
@@ -292,10 +305,12 @@ int tcp_tune(int fd, const char *peer, struct error *err)
 	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		if (setsockopt(fd, options[i].level, options[i].option,
 			       &options[i].value, sizeof(int)))
-			return error_set(err, EXIT_FAILED, "%s: setsockopt: %s",
-					 peer, strerror(errno));
+			goto fail;
 	}
-	return 0;
+	if (!tcp_patience(fd, TCP_PATIENCE_S))
+		return 0;
+fail:
+	return error_set(err, EXIT_FAILED, "%s: setsockopt: %s", peer, strerror(errno));
 }
 
 /* HOST:PORT of an address, in numbers. */

@@ -25,7 +25,11 @@ int tcp_resolve(struct addrinfo **list, const char *address, bool listening,
 /* The HOST of a TCP address; -EINVAL if it is none, or has none. */
 int tcp_host(const char *address, char *host, size_t size);
 int tcp_bind(int *fd, const char *address, struct error *err);
-/* Send at once, and notice within 30 s that the peer is gone. */
+/* How long a peer may be silent, in seconds; and while the guest stands still for it. */
+#define TCP_PATIENCE_S		30
+#define TCP_PATIENCE_STOPPED_S	10
+int tcp_patience(int fd, unsigned int seconds);
+/* Send at once, and notice within TCP_PATIENCE_S that the peer is gone. */
 int tcp_tune(int fd, const char *peer, struct error *err);
 void tcp_name(const struct sockaddr_storage *address, char *name, size_t size);
 

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "stream/address.h"
 #include "stream/link.h"
 
 /**
@@ -228,6 +229,22 @@ void link_stop(struct link *link)
 	pthread_mutex_lock(&link->lock);
 	stop_channels(link);
 	pthread_mutex_unlock(&link->lock);
+}
+
+/**
+ * link_patience() - how long the peer may be silent, from now on
+ * @link: joined
+ * @seconds: about; not on a unix socket, whose peer is no further away than this
+ */
+void link_patience(struct link *link, unsigned int seconds)
+{
+	unsigned int i;
+
+	tcp_patience(link->control->fd, seconds);
+	for (i = 0; i < link_channels(link); i++) {
+		if (link->channels[i])
+			tcp_patience(link->channels[i]->fd, seconds);
+	}
 }
 
 /**

@@ -143,6 +143,8 @@ void link_fail(struct link *link, const struct error *err);
 void link_stop(struct link *link);
 /* And wait for its threads. */
 void link_end(struct link *link);
+/* How long the peer may be silent on a channel; without TCP there is no such limit. */
+void link_patience(struct link *link, unsigned int seconds);
 /* Bytes sent on all channels, headers included. */
 uint64_t link_sent(struct link *link);
 void link_close(struct link *link);
