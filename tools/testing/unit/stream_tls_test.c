@@ -64,8 +64,27 @@ static void side_close(struct side *side)
 /* The client's side of a meeting: a greeting, and the answer. */
 struct client {
 	struct side *side;
+	bool drips;			/* the greeting is long, a byte a record */
 	char address[32];
 };
+
+static void drip(struct channel *channel)
+{
+	uint8_t greeting[WIRE_HEADER_SIZE + DOOR_MAX_FRAME] = {};
+	struct wire_frame frame = { .type = WIRE_HELLO, .length = DOOR_MAX_FRAME };
+	size_t sent = 0;
+	ssize_t len;
+
+	frame.checksum = wire_checksum(&frame, greeting + WIRE_HEADER_SIZE);
+	wire_encode(greeting, &frame);
+	while (sent < sizeof(greeting)) {
+		len = gnutls_record_send(channel->tls->gnutls, greeting + sent, 1);
+		if (len == 1)
+			sent++;
+		else if (len != GNUTLS_E_AGAIN && len != GNUTLS_E_INTERRUPTED)
+			break;
+	}
+}
 
 static void *client_thread(void *data)
 {
@@ -79,7 +98,10 @@ static void *client_thread(void *data)
 				    &side->err);
 	if (side->ret)
 		return NULL;
-	channel_send_text(&side->channel, WIRE_HELLO, "{}", &ignored);
+	if (client->drips)
+		drip(&side->channel);
+	else
+		channel_send_text(&side->channel, WIRE_HELLO, "{}", &ignored);
 	side->ret = channel_receive(&side->channel, &frame, answer, &side->err);
 	if (!side->ret && frame.type != WIRE_ACCEPT)
 		side->ret = error_set(&side->err, EXIT_PEER, "%s", (char *)answer);
@@ -127,9 +149,8 @@ static void door_address(const struct door *door, char address[32])
 }
 
 /* Let them meet; the server ends when it has refused somebody. */
-static void meet(struct side *server, struct side *connecting)
+static void meet_a(struct side *server, struct client *client)
 {
-	struct client client = { .side = connecting };
 	struct refusals refusals = {};
 	struct door_ops ops = { check_any, NULL, note_refused, &refusals };
 	struct wire_frame frame;
@@ -140,8 +161,8 @@ static void meet(struct side *server, struct side *connecting)
 	CHECK_EQ(pipe(pipes), 0);
 	refusals.wake = pipes[1];
 	CHECK_EQ(door_open(&door, "127.0.0.1:0", &server->security, &ops, &server->err), 0);
-	door_address(&door, client.address);
-	pthread_create(&thread, NULL, client_thread, &client);
+	door_address(&door, client->address);
+	pthread_create(&thread, NULL, client_thread, client);
 	server->ret = door_wait(&door, &server->channel, &frame, (char *)payload,
 				pipes[0], &server->err);
 	if (!server->ret)
@@ -153,6 +174,13 @@ static void meet(struct side *server, struct side *connecting)
 	door_close(&door);
 	close(pipes[0]);
 	close(pipes[1]);
+}
+
+static void meet(struct side *server, struct side *connecting)
+{
+	struct client client = { .side = connecting };
+
+	meet_a(server, &client);
 }
 
 static void check_met(struct side *server, struct side *client)
@@ -221,6 +249,25 @@ TEST(tls_certificates_of_both_sides)
 	check_met(&server, &client);
 	side_close(&server);
 	side_close(&client);
+	pair_remove(&pair);
+}
+
+/* Who has said who it is, but not what it wants: all of it counts, records' headers too. */
+TEST(tls_takes_64_kib_up_to_the_first_frame)
+{
+	struct side server, side;
+	struct client client = { .side = &side, .drips = true };
+	struct pair pair;
+
+	pair_make(&pair);
+	side_open(&server, pair.a, "b.example.org");
+	side_open(&side, pair.b, "a.example.org");
+	meet_a(&server, &client);
+	CHECK_EQ(server.ret, -1);
+	CHECK_HAS(server.err.message, "sent more than 65536 bytes without saying who it is");
+	CHECK_EQ(side.ret, -1);
+	side_close(&server);
+	side_close(&side);
 	pair_remove(&pair);
 }
 
