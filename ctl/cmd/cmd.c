@@ -180,12 +180,19 @@ int signals_open(struct error *err)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return error_set(err, EXIT_FAILED, "signalfd: %s",
 				 strerror(errno));
 	return fd;
+}
+
+int signals_open_for_guest(struct error *err)
+{
+	signal(SIGPIPE, SIG_IGN);
+	return signals_open(err);
 }
 
 void signals_drain(int fd)

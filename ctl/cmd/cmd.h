@@ -86,8 +86,10 @@ int kernel_open(struct migtrack **mt, struct error *err);
 int kernel_error(const struct migtrack *mt, int ret, const char *what,
 		 struct error *err);
 
-/* SIGINT and SIGTERM as a descriptor, from now on. */
+/* SIGINT, SIGTERM and SIGHUP as a descriptor, from now on. */
 int signals_open(struct error *err);
+/* The same for who has a guest in hand: whoever reads what we say may end, too. */
+int signals_open_for_guest(struct error *err);
 /* What came of them is forgotten. */
 void signals_drain(int fd);
 

@@ -113,6 +113,13 @@ int lock_take(struct lock *lock, pid_t vmm, struct error *err)
 	return 0;
 }
 
+void lock_leave(struct lock *lock)
+{
+	if (lock->fd >= 0)
+		close(lock->fd);
+	lock->fd = -1;
+}
+
 void lock_drop(struct lock *lock)
 {
 	if (lock->fd < 0)

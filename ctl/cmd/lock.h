@@ -23,5 +23,7 @@ struct lock {
 /* Refuses, with the other one's pid, a VMM that another migctl migrates. */
 int lock_take(struct lock *lock, pid_t vmm, struct error *err);
 void lock_drop(struct lock *lock);
+/* The guard, which holds it too, keeps it as long as it has something to undo. */
+void lock_leave(struct lock *lock);
 
 #endif /* MIGCTL_LOCK_H */

@@ -414,7 +414,7 @@ int migrate_open_sender(struct migration *m, struct error *err)
 static int migrate(struct migration *m, struct error *err)
 {
 	m->times.started = clock_ns(CLOCK_MONOTONIC);
-	m->signals = signals_open(err);
+	m->signals = signals_open_for_guest(err);
 	if (m->signals < 0 ||
 	    security_open(&m->secured, &m->options->security, m->options->to, err) ||
 	    open_source(m, err) || open_tracker(m, err))

@@ -67,6 +67,8 @@ static bool wait_and_go_on(const struct migration *m, uint64_t until)
 static int take_back(struct migration *m, struct error *err)
 {
 	m->handed_over = false;
+	if (m->guard)
+		guard_taken_back(m->guard);
 	m->phase = MIGTRACK_PHASE_HANDOVER;
 	*err = m->peer.err;
 	return error_advise(err, "the guest runs on here; that QEMU has ended: start it again to try again");

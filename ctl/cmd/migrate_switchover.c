@@ -13,12 +13,14 @@
 #include "cmd/session.h"
 #include "common/fault.h"
 #include "stream/address.h"
+#include "vmm/memfile.h"
 
 #define STATUS_WAIT_US		1000
 #define LOADED_WAIT_NS		(20 * NS_PER_MS)
 #define STOP_TIMEOUT		(60 * NS_PER_S)
 #define PEER_TIMEOUT		(60 * NS_PER_S)
 #define RUNNING_TIMEOUT		(30 * NS_PER_S)
+#define UNDO_SEND_MS		500
 #define SLICE_BYTES		(256ull << 10)
 #define SLICE_NS		(10 * NS_PER_MS)
 
@@ -117,12 +119,34 @@ static int same_machine(struct migration *m, struct error *err)
 	return ret;
 }
 
+/* Memory that was taken away, and plugged in again by the same name, is in another one. */
+static int same_files(struct migration *m, struct error *err)
+{
+	struct memfiles now;
+	int ret = 0;
+	size_t i;
+
+	if (memfiles_read(&now, m->vmm->pid, err))
+		return -1;
+	for (i = 0; i < m->n_memory && !ret; i++) {
+		if (memfiles_have(&now, m->memory[i].fd))
+			continue;
+		error_set(err, EXIT_VMM, "memory %.200s is in another file than at the start",
+			  m->memory[i].id);
+		ret = error_advise(err, "do not plug memory while a guest is moved: it runs on here, start again");
+	}
+	memfiles_free(&now);
+	return ret;
+}
+
 /* And until the guest has stopped: a block that we do not know is not moved. */
 static int same_memory(struct migration *m, struct error *err)
 {
 	json_t *now;
 	int ret;
 
+	if (same_files(m, err))
+		return -1;
 	if (m->ops->memory_blocks(m->vmm, &now, err))
 		return -1;
 	ret = vmm_blocks_changed(json_object_get(m->description, "blocks"), now, err);
@@ -130,13 +154,30 @@ static int same_memory(struct migration *m, struct error *err)
 	return ret;
 }
 
+/* Of a unix socket nobody else notices it: what carries it further may hang. */
+static int destination_takes(struct migration *m, uint64_t *sent, uint64_t *since,
+			     struct error *err)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), sent_now = link_sent(&m->link);
+
+	if (sent_now != *sent)
+		*since = now;
+	*sent = sent_now;
+	if (now - *since <= TCP_PATIENCE_STOPPED_S * NS_PER_S)
+		return 0;
+	error_set(err, EXIT_PEER, "%s: for %u s the destination has taken nothing",
+		  m->channel.peer, TCP_PATIENCE_STOPPED_S);
+	return error_advise(err, "see whether the other host runs and the network between is up");
+}
+
 static int copy_rest(struct migration *m, struct error *err)
 {
+	uint64_t sent = link_sent(&m->link), since = clock_ns(CLOCK_MONOTONIC);
 	int left;
 
 	sender_limit(&m->sender, 0);
 	do {
-		if (migrate_check(m, err))
+		if (migrate_check(m, err) || destination_takes(m, &sent, &since, err))
 			return -1;
 		left = migrate_send(m, SLICE_BYTES, err);
 	} while (left > 0);
@@ -204,6 +245,7 @@ static int hand_over(struct migration *m, struct error *err)
 	     peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err)) &&
 	    migrate_doubt(m, err))
 		return -1;
+	link_patience(&m->link, TCP_PATIENCE_S);
 	m->times.resumed = clock_ns(CLOCK_MONOTONIC);
 	return 0;
 }
@@ -243,23 +285,29 @@ int migrate_switchover(struct migration *m, struct error *err)
 /* The settings go back in any case; the guest only if it is still ours. */
 static void restore_vmm(struct migration *m)
 {
-	struct error err;
+	struct error err, later;
+	bool failed;
 
 	if (!m->saved)
 		return;
-	if (!m->handed_over && m->ops->cancel(m->vmm, &err))
-		out_error(m->out, &err);
-	if (m->ops->restore(m->vmm, m->saved, &err))
-		out_error(m->out, &err);
+	failed = !m->handed_over && m->ops->cancel(m->vmm, &err);
+	if (m->ops->restore(m->vmm, m->saved, failed ? &later : &err))
+		failed = true;
 	migrate_throttle_close(m);
-	guard_stop(m->guard);
+	if (guard_conclude(m->guard, m->vmm, failed ? &err : NULL))
+		lock_leave(&m->lock);
+	if (failed)
+		out_error(m->out, &err);
 	m->guard = NULL;
 }
 
 void migrate_undo(struct migration *m, const struct error *why)
 {
-	if (why && !m->handed_over && m->peer.started)
+	/* The guest waits for this: not for a network that hangs. */
+	if (why && !m->handed_over && m->peer.started) {
+		channel_hurry(&m->channel, UNDO_SEND_MS);
 		reason_send(&m->channel, WIRE_CANCEL, why);
+	}
 	restore_vmm(m);
 	m->device_bytes += m->relay.bytes;
 	relay_close(&m->relay);

@@ -47,7 +47,11 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 
 	switch (frame->type) {
 	case WIRE_ACCEPT:
-		json_decref(peer->accept);
+		/* Others look at it, without the lock. */
+		if (peer->accept) {
+			peer_said(peer, "", "the destination accepted twice");
+			break;
+		}
 		peer->accept = json_loads(payload, 0, NULL);
 		if (!peer->accept)
 			peer_said(peer, "", "the destination accepted with rubbish");

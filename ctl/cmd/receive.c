@@ -31,6 +31,8 @@ const char receive_usage[] =
 
 /* How long the watching thread outlives the connection. */
 #define WATCH_MS	100
+/* To say why it ends, to a source that may not listen any more. */
+#define BREAK_OFF_MS	500
 
 enum { OPTION_QMP = 256, OPTION_VMM, OPTION_LISTEN, OPTION_ALLOW_READABLE, OPTION_DOUBT_TIMEOUT };
 
@@ -89,6 +91,7 @@ void receive_break_off(struct reception *r, const struct error *err)
 	if (__atomic_exchange_n(&r->broken, true, __ATOMIC_RELAXED))
 		return;
 	r->why = *err;
+	channel_hurry(&r->channel, BREAK_OFF_MS);
 	if (!receive_is_lost(r, err))
 		reason_send(&r->channel, WIRE_FAILED, err);
 	channel_stop(&r->channel);
@@ -164,7 +167,7 @@ static int open_destination(struct reception *r, struct error *err)
 	r->payload = malloc(WIRE_MAX_PAYLOAD + 1);
 	if (!r->payload)
 		return error_set(err, EXIT_FAILED, "out of memory");
-	r->signals = signals_open(err);
+	r->signals = signals_open_for_guest(err);
 	if (r->signals < 0 ||
 	    security_open(&r->secured, &r->options->security, NULL, err) ||
 	    open_vmm(r, err))
@@ -283,12 +286,19 @@ static int settle(struct reception *r, int ret, struct error *err)
 
 	if (!ret)
 		return 0;
+	if (r->resumed && !receive_lacks(r) && receive_vmm_ended(r))
+		return ret;
 	if (r->resumed && !receive_lacks(r))
 		return error_advise(err, "the guest runs here; the source did not say whether its memory was compared");
 	if (!r->started)
 		return ret;
 	/* Advice on the cause is worth more than this. */
-	if (!r->ops->quit(r->vmm, &more) && !err->advice[0])
+	if (r->ops->quit(r->vmm, &more) && !receive_vmm_ended(r)) {
+		out_error(r->out, &more);
+		return error_advise(err, "process %d has a part of a guest, and could not be told to end: end it, it must never run",
+				    r->vmm->pid);
+	}
+	if (!err->advice[0])
 		error_advise(err, "the destination VMM was ended: start it again to try again");
 	return ret;
 }

@@ -63,6 +63,8 @@ static int listen_again(struct reception *r, uint64_t until)
 {
 	struct error ignored;
 
+	/* With post-copy it is open still, for a source that comes back. */
+	door_close(&r->door);
 	while (receive_listen(r, &ignored)) {
 		door_close(&r->door);
 		if (now_ns() >= until || interrupted(r, RETRY_MS))
@@ -116,6 +118,8 @@ int receive_doubt(struct reception *r, const struct error *why)
 	out_say(r->out, "In doubt: the handover was interrupted (%s). The guest %s here; the source is waited for.",
 		why->message, r->resumed ? "is" : "never ran");
 	fflush(r->out->stream);
+	/* What broke it off was an interrupt, maybe; the next one ends this. */
+	signals_drain(r->signals);
 	while (!meet(r, until)) {
 		if (r->resumed && !channel_send(&r->channel, &frame, NULL, &ignored))
 			return 0;

@@ -277,13 +277,10 @@ static int vmm_start(struct reception *r, struct error *err)
  */
 static int loaded(struct reception *r, struct error *err)
 {
-	struct error more;
-
 	r->loaded = true;
-	if (fault("loading", err) || reply(r, WIRE_LOADED, err))
+	if (fault("loading", err) || reply(r, WIRE_LOADED, err) ||
+	    r->ops->restore(r->vmm, r->saved, err))
 		return -1;
-	if (r->ops->restore(r->vmm, r->saved, &more))
-		out_error(r->out, &more);
 	return fault("loaded-there", err);
 }
 

@@ -451,7 +451,7 @@ static int signals_of_children(int *signals, struct error *err)
 {
 	sigset_t set;
 
-	*signals = signals_open(err);
+	*signals = signals_open_for_guest(err);
 	if (*signals < 0)
 		return -1;
 	sigemptyset(&set);

@@ -203,7 +203,7 @@ static int destination_check(struct restoring *r, struct error *err)
 
 static int open_all(struct restoring *r, struct error *err)
 {
-	r->signals = signals_open(err);
+	r->signals = signals_open_for_guest(err);
 	if (r->signals < 0 ||
 	    snapshot_open(&r->snapshot, r->options->dir, NULL, err) ||
 	    choice_open(&r->options->guest, &r->vmm, err) ||

@@ -233,7 +233,7 @@ static int open_tracker(struct taking *t, struct error *err)
 static int take(struct taking *t, struct error *err)
 {
 	t->times.started = clock_ns(CLOCK_MONOTONIC);
-	t->signals = signals_open(err);
+	t->signals = signals_open_for_guest(err);
 	if (t->signals < 0 || open_guest(t, err) || open_directory(t, err) ||
 	    open_sources(t, err))
 		return -1;

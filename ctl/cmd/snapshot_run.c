@@ -379,6 +379,7 @@ int snapshot_stop(struct taking *t, struct error *err)
 int snapshot_resume(struct taking *t, struct error *err)
 {
 	struct error later;
+	bool left;
 	int ret = 0;
 
 	if (t->saved) {
@@ -388,10 +389,12 @@ int snapshot_resume(struct taking *t, struct error *err)
 			t->times.resumed = clock_ns(CLOCK_MONOTONIC);
 		if (t->ops->restore(t->vmm, t->saved, ret ? &later : err))
 			ret = -1;
-		guard_stop(t->guard);
+		left = guard_conclude(t->guard, t->vmm, ret ? err : NULL);
+		if (left)
+			lock_leave(&t->lock);
 		t->guard = NULL;
 		/* Done: who pauses the guest from now on means it. */
-		if (!ret) {
+		if (!ret || left) {
 			json_decref(t->saved);
 			t->saved = NULL;
 		}

@@ -9,7 +9,7 @@
 
 static int open_vmm(struct supervision *s, struct error *err)
 {
-	s->signals = signals_open(err);
+	s->signals = signals_open_for_guest(err);
 	if (s->signals < 0 || vmm_qemu.open(&s->vmm, s->options->qmp, 0, err) ||
 	    (!s->options->dry_run && lock_take(&s->lock, s->vmm->pid, err)))
 		return -1;

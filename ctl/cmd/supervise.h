@@ -85,6 +85,7 @@ struct supervise_times {
  * @called_off: too late for this attempt, but there is to be no other
  * @attached: the migration was under way already
  * @touched: the VMM was changed
+ * @not_undone: and could not be put back as it was: @undo_error
  * @lines: of the screen that is to be drawn anew, -1 if that is no terminal
  */
 struct supervision {
@@ -124,6 +125,8 @@ struct supervision {
 	bool called_off;
 	bool attached;
 	bool touched;
+	bool not_undone;
+	struct error undo_error;
 	int lines;
 };
 

@@ -23,29 +23,32 @@ static bool is_left_alone(const struct supervision *s, const struct error *err)
 /* The guest runs on here, unless it has been moved. */
 static int take_back(struct supervision *s, const struct error *why)
 {
-	struct error err;
-
 	if (!s->touched || is_moved(s) || is_left_alone(s, why))
 		return 0;
 	/* Who took charge of a migration that runs ends it only if told to. */
 	if (s->attached && (why->code == EXIT_CANCELLED || why->code == EXIT_TIMEOUT))
 		s->ops->attach(s->vmm, true);
-	if (!s->ops->guard->cancel(s->vmm, &err))
-		return 0;
-	out_error(s->out, &err);
-	return -1;
+	s->not_undone = s->ops->guard->cancel(s->vmm, &s->undo_error);
+	return s->not_undone ? -1 : 0;
 }
 
 static void restore(struct supervision *s, const struct error *why)
 {
-	struct error err;
+	bool stays = !is_moved(s) && !is_left_alone(s, why);
+	struct error later;
 
 	if (!s->touched)
 		return;
-	if (s->ops->guard->restore(s->vmm, s->saved, &err) &&
+	if (s->ops->guard->restore(s->vmm, s->saved,
+				   s->not_undone ? &later : &s->undo_error) &&
 	    !is_left_alone(s, why))
-		out_error(s->out, &err);
-	guard_stop(s->guard);
+		s->not_undone = true;
+	/* The guard would have the guest run here. */
+	if (guard_conclude(s->guard, s->vmm,
+			   s->not_undone && stays ? &s->undo_error : NULL))
+		lock_leave(&s->lock);
+	if (s->not_undone)
+		out_error(s->out, &s->undo_error);
 	s->guard = NULL;
 	s->touched = false;
 }

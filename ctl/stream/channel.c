@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fault.h"
 #include "stream/channel.h"
 
@@ -39,6 +40,24 @@ void channel_move(struct channel *to, struct channel *from)
 void channel_stop(struct channel *channel)
 {
 	__atomic_store_n(&channel->stop, true, __ATOMIC_RELAXED);
+}
+
+/**
+ * channel_hurry() - end sending soon, from any thread
+ * @channel: what comes of it can still be received
+ * @milliseconds: that are left, to whoever is sending now, too
+ */
+void channel_hurry(struct channel *channel, unsigned int milliseconds)
+{
+	__atomic_store_n(&channel->send_until, now_ns() + milliseconds * NS_PER_MS,
+			 __ATOMIC_RELAXED);
+}
+
+static bool is_late(const struct channel *channel)
+{
+	uint64_t until = __atomic_load_n(&channel->send_until, __ATOMIC_RELAXED);
+
+	return until && now_ns() > until;
 }
 
 /**
@@ -171,6 +190,8 @@ static int send_all(struct channel *channel, struct msghdr *msg,
 					   __ATOMIC_RELAXED);
 			more = iov_advance(msg, (size_t)len);
 		} else if (len == -EAGAIN) {
+			if (is_late(channel))
+				return broken(channel, ETIMEDOUT, false, err);
 			if (wait_ready(channel, POLLOUT, err))
 				return -1;
 		} else if (len != -EINTR) {

@@ -39,6 +39,7 @@ struct security {
  * @tls: TLS on the socket, or NULL
  * @process: at the other end of a unix socket; pid 0: it is none
  * @stop: set by channel_stop()
+ * @send_until: CLOCK_MONOTONIC in ns: no more is sent then; 0 for ever. Atomic
  * @lock: one frame at a time; guards @cut
  * @sent: bytes sent, headers included; atomic
  * @cut: a frame may have been sent in part: nothing can follow it
@@ -50,6 +51,7 @@ struct channel {
 	struct tls_session *tls;
 	struct ucred process;
 	bool stop;
+	uint64_t send_until;
 	pthread_mutex_t lock;
 	uint64_t sent;
 	bool cut;
@@ -83,6 +85,8 @@ void channel_open(struct channel *channel, int fd, const char *peer);
 /* What @from was, @to is; nobody uses either. */
 void channel_move(struct channel *to, struct channel *from);
 void channel_stop(struct channel *channel);
+/* What is being sent, or will be, has so long; then it fails. */
+void channel_hurry(struct channel *channel, unsigned int milliseconds);
 bool channel_stopped(const struct channel *channel);
 void channel_close(struct channel *channel);
 

@@ -266,7 +266,9 @@ static int connect_to(struct channel *channel, const struct sockaddr *address,
 		connect_failed(channel, errnum, err);
 	else if (!channel_setup(channel, address->sa_family, err))
 		return 0;
-	channel_close(channel);
+	/* Not all of the channel: a name's next address is tried with it. */
+	close(channel->fd);
+	channel->fd = -1;
 	return -1;
 }
 

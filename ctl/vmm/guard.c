@@ -32,7 +32,7 @@
 #define STOP_TIMEOUT_MS	2000
 
 /* What it is told. */
-enum { MESSAGE_END, MESSAGE_HANDED_OVER };
+enum { MESSAGE_END, MESSAGE_HANDED_OVER, MESSAGE_TAKEN_BACK };
 
 /* What there is to undo. */
 enum undoing { UNDO_NOTHING, UNDO_SETTINGS, UNDO_ALL };
@@ -131,7 +131,7 @@ static enum undoing parent_wait(int fd)
 			return undoing;
 		if (message == MESSAGE_END)
 			return UNDO_NOTHING;
-		undoing = UNDO_SETTINGS;
+		undoing = message == MESSAGE_HANDED_OVER ? UNDO_SETTINGS : UNDO_ALL;
 	}
 }
 
@@ -301,6 +301,11 @@ void guard_handed_over(struct guard *guard)
 	guard_tell(guard, MESSAGE_HANDED_OVER);
 }
 
+void guard_taken_back(struct guard *guard)
+{
+	guard_tell(guard, MESSAGE_TAKEN_BACK);
+}
+
 /* Wait for the process, but not for ever. */
 static void guard_reap(const struct guard *guard)
 {
@@ -333,4 +338,29 @@ void guard_stop(struct guard *guard)
 	guard_reap(guard);
 	close(guard->fd);
 	free(guard);
+}
+
+/**
+ * guard_conclude() - our own undo is over
+ * @guard: from guard_start(), freed; or NULL
+ * @vmm: the VMM, which nobody in this process uses any more
+ * @failed: why that failed, to which it is added who goes on; NULL if it did not
+ *
+ * What a VMM does not answer or refuses now may go better later, and its guest waits for
+ * it. The guard's end of file is what it would see if this process had died.
+ *
+ * Return: true if the guard goes on.
+ */
+bool guard_conclude(struct guard *guard, const struct vmm *vmm, struct error *failed)
+{
+	if (!guard || !failed || failed->code != EXIT_VMM || !guard_alive(guard) ||
+	    (kill(vmm->pid, 0) && errno == ESRCH)) {
+		guard_stop(guard);
+		return false;
+	}
+	error_advise(failed, "migctl's guard, process %d, goes on trying for %d s and says how that ends: wait for it",
+		     guard->pid, PATIENCE_S);
+	close(guard->fd);
+	free(guard);
+	return true;
 }

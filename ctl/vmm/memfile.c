@@ -60,6 +60,13 @@ static struct memfile *memfiles_find(const struct memfiles *all, dev_t dev,
 	return NULL;
 }
 
+bool memfiles_have(const struct memfiles *all, int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && memfiles_find(all, st.st_dev, st.st_ino);
+}
+
 static int memfiles_add(struct memfiles *all, const struct mapping *map,
 			struct error *err)
 {

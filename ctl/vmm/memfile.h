@@ -42,6 +42,8 @@ int memfiles_parse(struct memfiles *all, const char *maps, struct error *err);
 
 int memfiles_read(struct memfiles *all, pid_t pid, struct error *err);
 void memfiles_free(struct memfiles *all);
+/* Is the file of this descriptor among them? */
+bool memfiles_have(const struct memfiles *all, int fd);
 
 /* Opens it for reading and writing. Returns the descriptor or -1. */
 int memfile_open(const struct memfile *file, pid_t pid, struct error *err);

@@ -177,7 +177,15 @@ bool guard_alive(const struct guard *guard);
 int guard_check(const struct guard *guard, struct error *err);
 /* The guest was handed over: the guard will not resume it any more. */
 void guard_handed_over(struct guard *guard);
+/* It never ran there, and the guest is ours again: it is to be resumed if we die. */
+void guard_taken_back(struct guard *guard);
 /* All was undone by ourselves, or nothing is left to undo: end it. */
 void guard_stop(struct guard *guard);
+/*
+ * The end of an undo of our own, NULL or why it failed. If the VMM may do later what it
+ * has not done now, the guard goes on, as if we had died: true, and @failed says so.
+ * Nobody here uses @vmm any more then.
+ */
+bool guard_conclude(struct guard *guard, const struct vmm *vmm, struct error *failed);
 
 #endif /* MIGCTL_MIGRATION_H */
