@@ -267,10 +267,8 @@ static bool migtrack_ram_is_gone(struct migtrack_ram *ram)
 	return READ_ONCE(ram->gone) || !atomic_read(&ram->mm->mm_users);
 }
 
-static void migtrack_ram_set_gone(struct migtrack_ram *ram)
+static void migtrack_ram_set_gone(struct migtrack_source_stats *stats)
 {
-	struct migtrack_source_stats *stats = &ram->source.stats;
-
 	stats->flags &= ~MIGTRACK_COUNTER_FLAGS_EXACT;
 	stats->flags |= MIGTRACK_COUNTER_FLAGS_GONE | MIGTRACK_COUNTER_FLAGS_STALE;
 	stats->dirty_pages = 0;
@@ -293,7 +291,15 @@ static void migtrack_ram_stop(struct migtrack_source *source)
 	ram->deaf = true;
 	spin_unlock(&ram->mark_lock);
 	if (ram->gone)
-		migtrack_ram_set_gone(ram);
+		migtrack_ram_set_gone(&source->stats);
+}
+
+/* It may have ended since a sync that is just being published collected its stats. */
+static void migtrack_ram_latest(struct migtrack_source *source,
+				struct migtrack_source_stats *stats)
+{
+	if (READ_ONCE(to_ram(source)->gone))
+		migtrack_ram_set_gone(stats);
 }
 
 static int migtrack_ram_sync(struct migtrack_source *source,
@@ -369,17 +375,19 @@ static void migtrack_ram_free(struct migtrack_source *source)
 
 static const struct migtrack_source_ops migtrack_ram_ops = {
 	.sync	= migtrack_ram_sync,
+	.latest	= migtrack_ram_latest,
 	.stop	= migtrack_ram_stop,
 	.free	= migtrack_ram_free,
 };
 
 /* ---- making one ---- */
 
-static int migtrack_ram_check_file(struct file *file, const struct migtrack_ram_args *args,
+/* @size of the file, read once: it may change. */
+static int migtrack_ram_check_file(struct file *file, u64 size,
+				   const struct migtrack_ram_args *args,
 				   struct netlink_ext_ack *extack)
 {
 	struct inode *inode = file_inode(file);
-	u64 size = i_size_read(inode);
 
 	if (S_ISDIR(inode->i_mode)) {
 		NL_SET_ERR_MSG(extack, "mem-fd is a directory, not the guest's memory");
@@ -529,7 +537,7 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 {
 	struct migtrack_ram *ram;
 	struct file *file;
-	u64 length;
+	u64 size, length;
 	int err;
 
 	ram = kzalloc(sizeof(*ram), GFP_KERNEL_ACCOUNT);
@@ -549,13 +557,14 @@ struct migtrack_source *migtrack_ram_new(const struct migtrack_ram_args *args,
 		err = -EBADF;
 		goto err_drop_mm;
 	}
-	err = migtrack_ram_check_file(file, args, extack);
+	size = i_size_read(file_inode(file));
+	err = migtrack_ram_check_file(file, size, args, extack);
 	if (err)
 		goto err_put_file;
 
 	length = args->length;
 	if (!length)
-		length = PAGE_ALIGN(i_size_read(file_inode(file))) - args->offset;
+		length = PAGE_ALIGN(size) - args->offset;
 	ram->source.offset = args->offset;
 	ram->source.length = length;
 	ram->first = args->offset >> PAGE_SHIFT;

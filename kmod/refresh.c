@@ -18,7 +18,7 @@
 
 /* Rounds in which processes that just turned up are looked for. */
 #define MIGTRACK_REFRESH_ROUNDS	8
-/* How long a round waits for adoptions; a process can hold its mmap_lock. */
+/* How long all rounds wait for adoptions; a process can hold its mmap_lock. */
 #define MIGTRACK_ADOPT_WAIT_MS	250
 /* How often, and how long in us, to wait for an invalidation to end. */
 #define MIGTRACK_OPEN_TRIES	50
@@ -289,7 +289,7 @@ static void migtrack_refresh_reap(struct migtrack_tracker *tracker, bool unseen)
 		     !migtrack_ram_is_target(tracker, watch->mm)))
 			migtrack_watch_end(watch);
 		else
-			watch->seen = false;
+			watch->seen = watch->awaited = false;
 	}
 }
 
@@ -299,7 +299,7 @@ static bool migtrack_refresh_settled(struct migtrack_tracker *tracker)
 	unsigned int bucket;
 
 	hash_for_each(tracker->watches, bucket, watch, node)
-		if (watch->seen && READ_ONCE(watch->state) == MIGTRACK_WATCH_PENDING)
+		if (watch->awaited && READ_ONCE(watch->state) == MIGTRACK_WATCH_PENDING)
 			return false;
 	return true;
 }
@@ -337,6 +337,7 @@ static int migtrack_refresh_round(struct migtrack_tracker *tracker,
 				migtrack_carry_mappings(tracker, &maps->v[i], n);
 				continue;
 			}
+			watch->awaited = true;
 			*adopting = true;
 		}
 		watch->seen = true;
@@ -373,6 +374,7 @@ static int migtrack_refresh_round(struct migtrack_tracker *tracker,
 int migtrack_tracker_refresh(struct migtrack_tracker *tracker, const bool *cancel)
 {
 	struct migtrack_mappings maps = {};
+	long left = msecs_to_jiffies(MIGTRACK_ADOPT_WAIT_MS);
 	unsigned int round;
 	bool adopting;
 	int err = 0;
@@ -387,10 +389,9 @@ int migtrack_tracker_refresh(struct migtrack_tracker *tracker, const bool *cance
 		err = migtrack_refresh_round(tracker, &maps, cancel, &adopting);
 		if (err || !adopting)
 			break;
-		wait_event_timeout(tracker->adopted,
-				   migtrack_refresh_settled(tracker) ||
-				   READ_ONCE(*cancel),
-				   msecs_to_jiffies(MIGTRACK_ADOPT_WAIT_MS));
+		left = wait_event_timeout(tracker->adopted,
+					  migtrack_refresh_settled(tracker) ||
+					  READ_ONCE(*cancel), left);
 		if (READ_ONCE(*cancel)) {
 			err = -EINTR;
 			break;

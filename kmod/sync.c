@@ -335,9 +335,10 @@ static bool migtrack_flush_pending(struct migtrack_tracker *tracker)
 /*
  * Marks stay while an invalidation is under way, as its zap may come after us, and
  * while a TLB may be stale; and are reported once more after that, for reclaim that
- * gives a folio up before it flushes.
+ * gives a folio up before it flushes. Returns true if they stay: so has all that is
+ * @recent, as a mapping that no segment covered yet has no marks.
  */
-static void migtrack_take_marks(struct migtrack_tracker *tracker, unsigned long nr,
+static bool migtrack_take_marks(struct migtrack_tracker *tracker, unsigned long nr,
 				unsigned long *c, unsigned long *recent)
 {
 	unsigned long *marks = migtrack_chunk_bits(tracker->marks, nr);
@@ -351,12 +352,14 @@ static void migtrack_take_marks(struct migtrack_tracker *tracker, unsigned long 
 		bitmap_or(recent, recent, echo, MIGTRACK_CHUNK_PAGES);
 	bitmap_or(c, c, recent, MIGTRACK_CHUNK_PAGES);
 	bitmap_copy(echo, marks, MIGTRACK_CHUNK_PAGES);
-	if (bitmap_empty(marks, MIGTRACK_CHUNK_PAGES))
-		return;
+	if (bitmap_empty(recent, MIGTRACK_CHUNK_PAGES))
+		return false;
 
-	stay = tracker->chunks[nr].active && !migtrack_without(MIGTRACK_STEP_KEEP);
-	if (!stay && !migtrack_is_punched(tracker) && !migtrack_flush_pending(tracker))
+	stay = (tracker->chunks[nr].active && !migtrack_without(MIGTRACK_STEP_KEEP)) ||
+	       migtrack_is_punched(tracker) || migtrack_flush_pending(tracker);
+	if (!stay)
 		bitmap_zero(marks, MIGTRACK_CHUNK_PAGES);
+	return stay;
 }
 
 static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
@@ -372,6 +375,7 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	unsigned long *fresh = scratch, *held = scratch;
 	unsigned long *c = walk.found;
 	unsigned long protected = 0;
+	bool stay;
 	u32 seq;
 
 	if (migtrack_without(MIGTRACK_STEP_ALGORITHM)) {
@@ -398,7 +402,7 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 
 	bitmap_copy(recent, carry, MIGTRACK_CHUNK_PAGES);
 	spin_lock(&tracker->lock);
-	migtrack_take_marks(tracker, nr, c, recent);
+	stay = migtrack_take_marks(tracker, nr, c, recent);
 	if (tracker->ndead)
 		migtrack_add_dead(tracker, walk.first, c);
 	spin_unlock(&tracker->lock);
@@ -423,6 +427,8 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	if (bitmap_empty(c, MIGTRACK_CHUNK_PAGES))
 		return;
 
+	if (stay && migtrack_heeds_flushes())
+		bitmap_or(carry, carry, recent, MIGTRACK_CHUNK_PAGES);
 	bitmap_zero(held, MIGTRACK_CHUNK_PAGES);
 	migtrack_find_held(tracker, walk.first, c, held, recent);
 	if (migtrack_without(MIGTRACK_STEP_CARRY))

@@ -9,6 +9,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
+#include <linux/oom.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
@@ -318,7 +319,9 @@ static void migtrack_watch_adopt(struct work_struct *work)
 	if (mmget_not_zero(mm)) {
 		err = mmap_write_lock_killable(mm);
 		if (!err) {
-			err = __mmu_notifier_register(&watch->mn, mm);
+			/* A fork that failed half-way leaves mappings that are none. */
+			err = check_stable_address_space(mm) ? -EFAULT :
+			      __mmu_notifier_register(&watch->mn, mm);
 			mmap_write_unlock(mm);
 		}
 		mmput_async(mm);

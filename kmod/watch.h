@@ -49,6 +49,7 @@ enum migtrack_watch_state {
  * @unproven: events may have been missed since the last sync: report the
  *	segments. sync_lock
  * @seen: by the refresh that is under way. sync_lock
+ * @awaited: made by the refresh that is under way. sync_lock
  * @segs: sorted by address; written under sync_lock and lock
  * @nsegs: likewise
  * @dead: the address space is going; no more events. lock
@@ -66,6 +67,7 @@ struct migtrack_watch {
 	bool ending;
 	bool unproven;
 	bool seen;
+	bool awaited;
 	struct migtrack_segment *segs;
 	unsigned int nsegs;
 	bool dead;

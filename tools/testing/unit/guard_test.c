@@ -338,3 +338,62 @@ TEST(guard_keeps_to_itself)
 	CHECK(guard_alive(guard));
 	guard_stop(guard);
 }
+
+/* What the VMM did not do when we asked, it may do later. */
+TEST(guard_goes_on_where_we_gave_up)
+{
+	struct error err;
+	struct guard *guard;
+
+	prepare();
+	notes->refuse = 2;
+	guard = start();
+	CHECK_EQ(fake.cancel(&vmm, &err), -1);
+	CHECK(guard_conclude(guard, &vmm, &err));
+	CHECK_HAS(err.advice, "goes on trying");
+	guard_wait();
+	CHECK_STR(notes->text, "ctcrtcrs");
+}
+
+TEST(guard_does_not_go_on_for_nothing)
+{
+	struct error err;
+
+	prepare();
+	CHECK(!guard_conclude(start(), &vmm, NULL));
+	CHECK(!guard_conclude(NULL, &vmm, NULL));
+	error_set(&err, EXIT_FAILED, "it is in a state that nobody can mend");
+	CHECK(!guard_conclude(start(), &vmm, &err));
+	guard_wait();
+	CHECK_STR(notes->text, "");
+}
+
+/* Nobody resumes a guest that was handed over, whoever goes on. */
+TEST(guard_goes_on_with_the_settings_only)
+{
+	struct guard *guard;
+	struct error err;
+
+	prepare();
+	guard = start();
+	guard_handed_over(guard);
+	error_set(&err, EXIT_VMM, "not yet");
+	CHECK(guard_conclude(guard, &vmm, &err));
+	guard_wait();
+	CHECK_STR(notes->text, "trs");
+}
+
+/* But if it never ran there, and that is known. */
+TEST(guard_has_it_back)
+{
+	prepare();
+	if (!fork()) {
+		struct guard *guard = start();
+
+		guard_handed_over(guard);
+		guard_taken_back(guard);
+		raise(SIGKILL);
+	}
+	guard_wait();
+	CHECK_STR(notes->text, "tcrs");
+}

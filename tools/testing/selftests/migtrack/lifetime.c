@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #define SYNCS	20
 #define BACK_ENDS	2
 #define REMOVALS	10
+#define SHRINKS		3000
 #define REMOVE		"rmmod migtrack_vfio 2>/dev/null; rmmod migtrack 2>/dev/null"
 
 /* A VMM for our purposes: maps the memory and writes to it until killed. */
@@ -286,6 +288,63 @@ TEST_F_TIMEOUT(module, removed_while_others_zap, 240)
 	kill_wait(vmm);
 	munmap((void *)mapped, 4096);
 	close(mem_fd);
+}
+
+struct shrinker {
+	int mem_fd;
+	volatile bool stop;
+};
+
+static void *shrink_and_grow(void *data)
+{
+	struct shrinker *shrinker = data;
+
+	while (!shrinker->stop) {
+		if (ftruncate(shrinker->mem_fd, MEMORY / 2) || ftruncate(shrinker->mem_fd, MEMORY))
+			return data;
+	}
+	return NULL;
+}
+
+/* Catches who asks for the size twice: a source of no page at all. */
+TEST_F_TIMEOUT(module, file_shrinks_while_it_is_added, 240)
+{
+	struct shrinker shrinker = { .mem_fd = memfd_create("guest", MFD_CLOEXEC) };
+	unsigned int round, added = 0, refused = 0;
+	struct migtrack_source_map map;
+	struct migtrack *mt;
+	pthread_t thread;
+	uint64_t id;
+	void *result;
+	int fd, ret;
+
+	ASSERT_EQ(0, ftruncate(shrinker.mem_fd, MEMORY));
+	ASSERT_NE(MAP_FAILED, mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,
+				   shrinker.mem_fd, 0));
+	ASSERT_EQ(0, migtrack_open(&mt));
+	ASSERT_EQ(0, migtrack_session_new(mt, &id, &fd));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, shrink_and_grow, &shrinker));
+	for (round = 0; round < SHRINKS; round++) {
+		ret = migtrack_source_add_ram(mt, fd, getpid(), shrinker.mem_fd, MEMORY / 2, 0,
+					      &map);
+		if (ret) {
+			ASSERT_EQ(-EINVAL, ret);
+			refused++;
+			continue;
+		}
+		ASSERT_LT(0, map.length);
+		ASSERT_EQ(0, migtrack_source_del(mt, fd, map.id));
+		added++;
+	}
+	shrinker.stop = true;
+	pthread_join(thread, &result);
+	ASSERT_EQ(NULL, result);
+	TH_LOG("%u added, %u refused", added, refused);
+	EXPECT_LT(0, added);
+	EXPECT_LT(0, refused);
+	close(fd);
+	migtrack_close(mt);
+	close(shrinker.mem_fd);
 }
 
 TEST_HARNESS_MAIN
