@@ -282,6 +282,7 @@ static void migtrack_refresh_reap(struct migtrack_tracker *tracker, bool unseen)
 	hash_for_each_safe(tracker->watches, bucket, tmp, watch, node) {
 		bool gone = READ_ONCE(watch->dead);
 
+		watch->awaited = false;
 		if (gone)
 			migtrack_ram_mm_gone(tracker, watch->mm);
 		if (gone || READ_ONCE(watch->state) == MIGTRACK_WATCH_FAILED ||
@@ -289,7 +290,7 @@ static void migtrack_refresh_reap(struct migtrack_tracker *tracker, bool unseen)
 		     !migtrack_ram_is_target(tracker, watch->mm)))
 			migtrack_watch_end(watch);
 		else
-			watch->seen = watch->awaited = false;
+			watch->seen = false;
 	}
 }
 

@@ -3,7 +3,8 @@
  * A notifier in the address space of who writes 1 to "watch": where it is told that
  * an invalidation begins, it sleeps for "ms" milliseconds. Notifiers that came later
  * have been told by then, and nothing has been taken away yet. Only the thread "tid"
- * sleeps; "inside" counts how often. 0 in "watch" ends it.
+ * sleeps; "inside" counts how often. 0 in "watch" ends it. Who writes 1 to "lock" has
+ * its mmap_lock taken, for as long, from outside of any notifier.
  */
 
 #include <linux/delay.h>
@@ -12,6 +13,7 @@
 #include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
+#include <linux/workqueue.h>
 
 static unsigned int ms = 100;
 module_param(ms, uint, 0600);
@@ -84,6 +86,39 @@ static const struct kernel_param_ops sleeper_watch_param = {
 module_param_cb(watch, &sleeper_watch_param, NULL, 0200);
 MODULE_PARM_DESC(watch, "1: watch the memory of who writes this, 0: end it");
 
+/* The mm, until the work has ended. */
+static struct mm_struct *sleeper_locked;
+
+static void sleeper_lock_work(struct work_struct *work)
+{
+	struct mm_struct *mm = sleeper_locked;
+
+	mmap_write_lock(mm);
+	WRITE_ONCE(inside, inside + 1);
+	msleep(READ_ONCE(ms));
+	mmap_write_unlock(mm);
+	sleeper_locked = NULL;
+	mmput(mm);
+}
+
+static DECLARE_WORK(sleeper_work, sleeper_lock_work);
+
+static int sleeper_take(const char *value, const struct kernel_param *kp)
+{
+	flush_work(&sleeper_work);
+	mmget(current->mm);
+	sleeper_locked = current->mm;
+	queue_work(system_unbound_wq, &sleeper_work);
+	return 0;
+}
+
+static const struct kernel_param_ops sleeper_take_param = {
+	.set = sleeper_take,
+};
+
+module_param_cb(lock, &sleeper_take_param, NULL, 0200);
+MODULE_PARM_DESC(lock, "1: take the mmap_lock of who writes this, and sleep");
+
 static int __init sleeper_init(void)
 {
 	return 0;
@@ -92,6 +127,7 @@ module_init(sleeper_init);
 
 static void __exit sleeper_exit(void)
 {
+	flush_work(&sleeper_work);
 	sleeper_end();
 }
 module_exit(sleeper_exit);

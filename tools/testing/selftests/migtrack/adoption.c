@@ -33,6 +33,7 @@ FIXTURE(adoption) {
 	char *memory;
 	int mem_fd;
 	const char *module;		/* that was inserted */
+	long before;			/* so many were held up */
 };
 
 static void command(const char *format, ...)
@@ -142,19 +143,18 @@ static void fork_slowly(FIXTURE_DATA(adoption) *self)
 TEST_F_TIMEOUT(adoption, of_a_child_whose_fork_fails, 240)
 {
 	unsigned int round;
-	long before;
 	pid_t pid;
 
 	/* Called for each mapping that a child gets. */
 	if (!insert(self, "delay", "symbol=copy_page_range ms=20"))
 		SKIP(return, "needs MIGTRACK_TEST_MODULES");
 	for (round = 0; round < ROUNDS; round++) {
-		before = held_up(self);
+		self->before = held_up(self);
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
 			fork_slowly(self);
-		ASSERT_TRUE(EVENTUALLY(held_up(self) >= before + COPIES));
+		ASSERT_TRUE(EVENTUALLY(held_up(self) >= self->before + COPIES));
 		ASSERT_EQ(0, migtrack_sync(self->h.mt, self->h.fd, MIGTRACK_SYNC_KIND_ITERATION));
 		/* It has found the child, and waits for its mmap_lock. */
 		usleep(50000);
@@ -181,17 +181,17 @@ static void come_and_go(FIXTURE_DATA(adoption) *self)
 	}
 }
 
-/* A notifier of its own sleeps, with the lock. */
-static void keep_the_lock(FIXTURE_DATA(adoption) *self)
+/* It ends when it has its lock back. */
+static void without_its_lock(FIXTURE_DATA(adoption) *self)
 {
 	char *memory = map(self, 0);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	*memory = 1;
-	host_write_number(parameter(self, "watch"), 1);
-	host_write_number(parameter(self, "tid"), getpid());
+	host_write_number(parameter(self, "lock"), 1);
+	while (held_up(self) == self->before)
+		usleep(1000);
 	mprotect(memory, PAGE, PROT_READ);
-	host_write_number(parameter(self, "tid"), 0);
 	_exit(0);
 }
 
@@ -201,18 +201,17 @@ TEST_F_TIMEOUT(adoption, of_one_that_keeps_its_lock, 240)
 	unsigned int round, syncs = 0;
 	uint64_t longest = 0;
 	pid_t pid, others;
-	long before;
 
 	if (!insert(self, "sleeper", "ms=3000"))
 		SKIP(return, "needs MIGTRACK_TEST_MODULES");
 	for (round = 0; round < ROUNDS; round++) {
-		before = held_up(self);
+		self->before = held_up(self);
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid) {
-			keep_the_lock(self);
+			without_its_lock(self);
 		}
-		ASSERT_TRUE(EVENTUALLY(held_up(self) > before));
+		ASSERT_TRUE(EVENTUALLY(held_up(self) > self->before));
 		others = fork();
 		ASSERT_LE(0, others);
 		if (!others)
@@ -224,7 +223,6 @@ TEST_F_TIMEOUT(adoption, of_one_that_keeps_its_lock, 240)
 			syncs++;
 		} while (!waitpid(pid, NULL, WNOHANG));
 		end(others);
-		host_write_number(parameter(self, "watch"), 0);
 		EXPECT_FOUND(round);
 	}
 	TH_LOG("%u syncs, the longest took %llu ms", syncs, (unsigned long long)longest / 1000000);
