@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cmd/control.h"
+#include "cmd/output.h"
 #include "cmd/record.h"
 
 /* A migration does not wait for a slow client; a client does for a migration. */
@@ -133,8 +134,8 @@ static json_t *answer_of(int ret, const struct error *err)
 {
 	if (!ret)
 		return json_pack("{s:b}", "done", 1);
-	return json_pack("{s:i, s:s, s:s}", "code", err->code, "message",
-			 err->message, "advice", err->advice);
+	return json_pack("{s:i, s:o, s:o}", "code", err->code, "message",
+			 json_text(err->message), "advice", json_text(err->advice));
 }
 
 static void answer(int fd, const char *line, control_fn *fn, void *data)

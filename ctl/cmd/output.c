@@ -124,8 +124,7 @@ void out_uint(struct output *out, const struct out_field *field, uint64_t value)
 		 format_value(text, field->unit, value));
 }
 
-/* JSON is UTF-8; a name of a file or process may be anything. */
-static json_t *json_name(const char *text)
+json_t *json_text(const char *text)
 {
 	json_t *json = json_string(text);
 	char *copy, *c;
@@ -147,7 +146,7 @@ static json_t *json_name(const char *text)
 void out_text(struct output *out, const struct out_field *field,
 	      const char *value)
 {
-	out_json(out, field, json_name(value), *value ? value : "-");
+	out_json(out, field, json_text(value), *value ? value : "-");
 }
 
 void out_bool(struct output *out, const struct out_field *field, bool value)
@@ -192,7 +191,7 @@ void out_error(struct output *out, const struct error *err)
 	out_json(out, &field,
 		 json_pack("{s:s, s:i, s:o, s:o}", "code",
 			   exit_code_name(err->code), "exit", err->code,
-			   "message", json_name(err->message),
-			   "advice", json_name(err->advice)), "");
+			   "message", json_text(err->message),
+			   "advice", json_text(err->advice)), "");
 	out_end(out);
 }

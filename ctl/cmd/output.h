@@ -65,6 +65,8 @@ void out_header(struct output *out, const struct out_field *fields, size_t n);
 void out_begin(struct output *out, enum out_layout layout, const char *type);
 void out_end(struct output *out);
 
+/* JSON is UTF-8; a name of a file or process, and what is said of it, may be anything. */
+json_t *json_text(const char *text);
 void out_uint(struct output *out, const struct out_field *field,
 	      uint64_t value);
 void out_text(struct output *out, const struct out_field *field,

@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "cmd/output.h"
 #include "cmd/reason.h"
 
 void reason_send(struct channel *channel, enum wire_type type,
@@ -11,8 +12,8 @@ void reason_send(struct channel *channel, enum wire_type type,
 	json_t *json;
 	char *text;
 
-	json = json_pack("{s:s, s:s}", "message", err->message, "advice",
-			 err->advice);
+	json = json_pack("{s:o, s:o}", "message", json_text(err->message), "advice",
+			 json_text(err->advice));
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	if (text)
 		channel_send_text(channel, type, text, &ignored);

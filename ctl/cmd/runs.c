@@ -98,11 +98,11 @@ void run_begin(struct run *run, const char *dir, const char *command,
 	if (!dir)
 		dir = RUNS_DIR;
 	*run = (struct run){};
-	run->json = json_pack("{s:s, s:I, s:i, s:I, s:s, s:s, s:s}", "command",
+	run->json = json_pack("{s:s, s:I, s:i, s:I, s:o, s:o, s:s}", "command",
 			      command, "started_ns", (json_int_t)now, "pid",
 			      getpid(), "pid_start",
-			      (json_int_t)process_start(getpid()), "qmp", qmp, "to",
-			      to, "result", "running");
+			      (json_int_t)process_start(getpid()), "qmp",
+			      json_text(qmp), "to", json_text(to), "result", "running");
 	if (make_dirs(dir))
 		return;
 	runs_prune(dir);
@@ -142,8 +142,8 @@ void run_end(struct run *run, const char *result, const struct error *err)
 	run_note(run, "result", json_string(result));
 	if (err) {
 		run_note(run, "exit", json_integer(err->code));
-		run_note(run, "why", json_string(err->message));
-		run_note(run, "advice", json_string(err->advice));
+		run_note(run, "why", json_text(err->message));
+		run_note(run, "advice", json_text(err->advice));
 	}
 	run_note(run, "ended_ns", now_json());
 	run_write(run, true);
