@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The threads that handle faults. */
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -12,6 +13,10 @@
 
 /* One: with more, a thread would let others wait while its page is read from a disk. */
 #define MESSAGES	1
+/* More than threads wait at a time: an event comes after all of them. */
+#define EVENT_MESSAGES	256
+/* A range that has the address of a fault, and can be woken. */
+#define FAULT_BYTES	4096ull
 
 void uffd_fail(struct uffd *uffd, const struct error *err)
 {
@@ -105,6 +110,46 @@ static int event_take(struct uffd *uffd, const struct uffd_msg *msg, struct erro
 	}
 }
 
+/**
+ * uffd_read_events() - do with the events what is to be done first
+ * @uffd: set up; its lock is not held
+ * @err: why it failed; noted
+ *
+ * As long as one is not read nothing can be put in place (EAGAIN), and all threads that
+ * read may want to do just that. Faults come before events: those that were read ask
+ * again when they are woken.
+ *
+ * Return: 0 or -1.
+ */
+int uffd_read_events(struct uffd *uffd, struct error *err)
+{
+	struct uffd_msg all[EVENT_MESSAGES];
+	struct error ignored;
+	ssize_t length;
+	size_t i, n;
+	int ret = 0;
+
+	pthread_rwlock_wrlock(&uffd->lock);
+	length = read(uffd->fd, all, sizeof(all));
+	n = length > 0 ? (size_t)length / sizeof(all[0]) : 0;
+	for (i = 0; i < n && !ret; i++) {
+		if (all[i].event != UFFD_EVENT_PAGEFAULT)
+			ret = event_take(uffd, &all[i], err);
+	}
+	pthread_rwlock_unlock(&uffd->lock);
+	for (i = 0; i < n; i++) {
+		if (all[i].event == UFFD_EVENT_PAGEFAULT)
+			uffd_wake(uffd, all[i].arg.pagefault.address & ~(FAULT_BYTES - 1),
+				  FAULT_BYTES, &ignored);
+	}
+	if (ret)
+		uffd_fail(uffd, err);
+	/* It is over when whoever did it has been on its CPU again. */
+	if (!n)
+		sched_yield();
+	return ret;
+}
+
 static int load_one(struct uffd *uffd, struct uffd_channel *channel,
 		    const struct uffd_region *region, uint64_t page,
 		    struct error *err)
@@ -125,7 +170,14 @@ static int load_one(struct uffd *uffd, struct uffd_channel *channel,
 	/* Whoever loads it wakes all that wait for it. */
 	if (uffd_claim_is_taken(uffd->claims, region->first + page))
 		uffd_count(&uffd->claims->stats->waited, 1);
-	return uffd_load(uffd, channel, region->first + page, 1, err);
+	if (uffd_load(uffd, channel, region->first + page, 1, err))
+		return -1;
+	/* Given back since it was looked at: nobody has loaded it. */
+	if (!uffd_claim_is_removed(uffd->claims, region->first + page))
+		return 0;
+	ret = uffd_place_zero(uffd, region, page, channel, err);
+	blocktime_end(&uffd->clock, region->first + page, 1, now_ns());
+	return ret;
 }
 
 static int fault_take(struct uffd_thread *thread, const struct uffd_msg *msg,

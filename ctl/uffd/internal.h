@@ -70,6 +70,7 @@ static inline bool uffd_is_released(const struct uffd *uffd)
 /* fault.c: what each of the threads does. */
 void *uffd_fault_thread(void *data);
 void uffd_fail(struct uffd *uffd, const struct error *err);
+int uffd_read_events(struct uffd *uffd, struct error *err);
 /* These pages, as the claims number them, are in place, or never will be. */
 void uffd_arrived(struct uffd *uffd, uint64_t page, uint64_t n);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Pages into the memory, and the waiters awake. */
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -150,11 +149,10 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 	while (n) {
 		put = n < batch ? n : batch ? batch : 1;
 		ret = batch_put(uffd, region, page, put, kind, buffer);
-		if (ret == -EAGAIN || ret == -EINTR) {
-			/* An event is to be read first. */
-			sched_yield();
+		if (ret == -EAGAIN && uffd_read_events(uffd, err))
+			return -1;
+		if (ret == -EAGAIN || ret == -EINTR)
 			continue;
-		}
 		if (ret == -EEXIST) {
 			if (uffd_wake(uffd, region->start + page * size, size, err))
 				return -1;
@@ -244,13 +242,13 @@ void uffd_poison(struct uffd *uffd, const struct uffd_region *region, uint64_t p
 			.len = n * region->page_size,
 		},
 	};
+	struct error err;
 
 	while (ioctl(uffd->fd, UFFDIO_POISON, &poison)) {
-		if (errno != EAGAIN) {
+		if (errno != EAGAIN || uffd_read_events(uffd, &err)) {
 			uffd_count(&uffd->claims->stats->stuck, n);
 			return;
 		}
-		sched_yield();
 	}
 	uffd_arrived(uffd, region->first + page, n);
 	uffd_count(&uffd->claims->stats->poisoned, n);

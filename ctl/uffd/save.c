@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Pages that are saved before they change. */
 #include <errno.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "uffd/internal.h"
 
-/* 0 or errno. */
+/* 0 or errno; what can't be followed is noted. */
 static int protection_set(struct uffd *uffd, uint64_t start, uint64_t size, uint64_t mode)
 {
+	struct error err;
+
 	struct uffdio_writeprotect protect = {
 		.range = { .start = start, .len = size },
 		.mode = mode,
@@ -18,8 +19,8 @@ static int protection_set(struct uffd *uffd, uint64_t start, uint64_t size, uint
 	while (ioctl(uffd->fd, UFFDIO_WRITEPROTECT, &protect)) {
 		if (errno != EAGAIN && errno != EINTR)
 			return errno;
-		/* An event is to be read first. */
-		sched_yield();
+		if (errno == EAGAIN)
+			uffd_read_events(uffd, &err);
 	}
 	return 0;
 }

@@ -481,25 +481,29 @@ static int run_load(struct uffd *uffd, struct uffd_channel *channel,
  * @err: why it failed
  *
  * Pages that somebody else has claimed are left to him. Those that could not be
- * supplied are poisoned.
+ * supplied are poisoned; the others are loaded all the same.
  *
- * Return: 0 or -1.
+ * Return: 0, or -1 with the first reason.
  */
 int uffd_load(struct uffd *uffd, struct uffd_channel *channel, uint64_t page,
 	      uint64_t n, struct error *err)
 {
 	const struct uffd_region *region;
+	struct error later;
 	uint64_t run;
+	int ret = 0;
 
 	while (n) {
-		region = uffd_run_claim(uffd, channel, page, n, &run, err);
-		if (!region || (run && run_load(uffd, channel, region, page - region->first,
-						run, err)))
+		region = uffd_run_claim(uffd, channel, page, n, &run, ret ? &later : err);
+		if (!region)
 			return -1;
+		if (run && run_load(uffd, channel, region, page - region->first, run,
+				    ret ? &later : err))
+			ret = -1;
 		if (!run)
 			run = 1;
 		page += run;
 		n -= run;
 	}
-	return 0;
+	return ret;
 }

@@ -23,7 +23,7 @@
 #define TOUCHERS	4
 
 static unsigned int loads[PAGES], saves[PAGES];
-static uint64_t bad_page = UINT64_MAX, slow_page = UINT64_MAX;
+static uint64_t bad_page = UINT64_MAX, slow_page = UINT64_MAX, n_slow = 1;
 static size_t load_page = PAGE;
 static char *saved;
 
@@ -46,7 +46,7 @@ static int load(void *data, uint64_t offset, size_t size, void *buffer,
 	if (bad_page >= page && bad_page < page + n)
 		return error_set(err, EXIT_DIFFERS, "page %llu is bad",
 				 (unsigned long long)bad_page);
-	if (page == slow_page)
+	if (page >= slow_page && page < slow_page + n_slow)
 		usleep(300000);
 	if (n == 1 && page_is_hole(page)) {
 		*kind = UFFD_ZERO;
@@ -334,6 +334,83 @@ static void test_removed(void)
 	report("pages that are given back are zeros, and are not loaded");
 }
 
+static void *touch_page(void *data)
+{
+	return page_is_right(data, (uint64_t)((char *)data - guest) / PAGE) ? data : NULL;
+}
+
+/*
+ * All threads that read are loading a page when memory is given back: none can put its
+ * page in place before that event is read.
+ */
+static void test_removed_while_all_load(void)
+{
+	struct uffd *uffd;
+	pthread_t threads[2];
+	unsigned int i;
+	void *right;
+
+	guest = map(MAP_PRIVATE | MAP_ANONYMOUS, -1, SIZE);
+	uffd = setup(guest, UFFD_MISSING, NULL, UFFD_FEATURE_EVENT_REMOVE, NULL);
+	CHECK(page_is_right(guest + 8 * PAGE, 8));
+	slow_page = 0;
+	n_slow = 2;
+	for (i = 0; i < 2; i++)
+		CHECK(!pthread_create(&threads[i], NULL, touch_page, guest + i * PAGE));
+	while (!__atomic_load_n(&loads[0], __ATOMIC_RELAXED) ||
+	       !__atomic_load_n(&loads[1], __ATOMIC_RELAXED))
+		usleep(1000);
+	/* Nobody reads: it hangs, and all others with it. */
+	alarm(60);
+	CHECK(!madvise(guest + 8 * PAGE, 4 * PAGE, MADV_DONTNEED));
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], &right);
+		CHECK(right);
+	}
+	alarm(0);
+	CHECK(page_is_zeros(guest + 8 * PAGE));
+	CHECK(page_is_right(guest + 12 * PAGE, 12));
+	slow_page = UINT64_MAX;
+	n_slow = 1;
+	uffd_stop(uffd);
+	munmap(guest, SIZE);
+	report("memory is given back while all threads load pages");
+}
+
+static unsigned int all_loads(void)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < PAGES; i++)
+		n += loads[i];
+	return n;
+}
+
+/* One page of many can't be had, and one beside it is there already: all others are loaded. */
+static void test_bad_among_loaded(void)
+{
+	struct uffd_channel channel;
+	struct uffd *uffd;
+	struct error err;
+	unsigned int i, before;
+
+	guest = map(MAP_PRIVATE | MAP_ANONYMOUS, -1, SIZE);
+	uffd = setup(guest, UFFD_MISSING, NULL, 0, NULL);
+	CHECK(page_is_right(guest + 10 * PAGE, 10));
+	bad_page = 5;
+	CHECK(!uffd_channel_open(&channel, 64 * PAGE, &err));
+	CHECK(uffd_load(uffd, &channel, 0, 64, &err));
+	CHECK(strstr(err.message, "page 5 is bad"));
+	before = all_loads();
+	for (i = 0; i < 64; i++)
+		CHECK(i == 5 || page_is_right(guest + (size_t)i * PAGE, i));
+	CHECK(all_loads() == before);
+	uffd_channel_close(&channel);
+	uffd_stop(uffd);
+	munmap(guest, SIZE);
+	report("beside a page that can't be had all others are loaded");
+}
+
 static void test_unmapped(void)
 {
 	struct uffd *uffd;
@@ -557,6 +634,8 @@ int main(void)
 	test_huge();
 	test_written();
 	test_removed();
+	test_removed_while_all_load();
+	test_bad_among_loaded();
 	test_unmapped();
 	test_refused_events();
 	test_poisoned();
