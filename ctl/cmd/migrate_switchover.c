@@ -13,7 +13,6 @@
 #include "cmd/session.h"
 #include "common/fault.h"
 #include "stream/address.h"
-#include "vmm/memfile.h"
 
 #define STATUS_WAIT_US		1000
 #define LOADED_WAIT_NS		(20 * NS_PER_MS)
@@ -119,33 +118,13 @@ static int same_machine(struct migration *m, struct error *err)
 	return ret;
 }
 
-/* Memory that was taken away, and plugged in again by the same name, is in another one. */
-static int same_files(struct migration *m, struct error *err)
-{
-	struct memfiles now;
-	int ret = 0;
-	size_t i;
-
-	if (memfiles_read(&now, m->vmm->pid, err))
-		return -1;
-	for (i = 0; i < m->n_memory && !ret; i++) {
-		if (memfiles_have(&now, m->memory[i].fd))
-			continue;
-		error_set(err, EXIT_VMM, "memory %.200s is in another file than at the start",
-			  m->memory[i].id);
-		ret = error_advise(err, "do not plug memory while a guest is moved: it runs on here, start again");
-	}
-	memfiles_free(&now);
-	return ret;
-}
-
 /* And until the guest has stopped: a block that we do not know is not moved. */
 static int same_memory(struct migration *m, struct error *err)
 {
 	json_t *now;
 	int ret;
 
-	if (same_files(m, err))
+	if (vmm_memory_same(m->vmm, m->memory, m->n_memory, err))
 		return -1;
 	if (m->ops->memory_blocks(m->vmm, &now, err))
 		return -1;

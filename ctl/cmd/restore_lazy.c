@@ -457,6 +457,7 @@ static int signals_of_children(int *signals, struct error *err)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(*signals, &set, SFD_CLOEXEC | SFD_NONBLOCK) < 0 ?

@@ -53,6 +53,7 @@ struct snapshot_times {
  * @forced: pause after the next sync, however long the rest takes
  * @saved: the VMM's settings as they were
  * @guard: undoes what we did if we die
+ * @guarded: it goes on with what we could not undo: the VMM is not ours any more
  * @lock: no other controller has the VMM
  * @control: where migctl set and switchover reach us
  * @record: the run record
@@ -85,6 +86,7 @@ struct taking {
 	bool forced;
 	json_t *saved;
 	struct guard *guard;
+	bool guarded;
 	struct lock lock;
 	struct control control;
 	struct record record;

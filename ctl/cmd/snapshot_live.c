@@ -308,7 +308,8 @@ static int live_close(struct live *live, int ret, struct error *err)
 	bool failed = live->uffd && uffd_failed(live->uffd, &later);
 
 	uffd_stop(live->uffd);
-	if (handover_release(live->t->vmm, ret ? &later : err))
+	/* The guard has the connection then, whose end is as good. */
+	if (!live->t->guarded && handover_release(live->t->vmm, ret ? &later : err))
 		ret = -1;
 	/* A page that is missing was written nevertheless. */
 	if (failed && !ret) {

@@ -298,7 +298,8 @@ static int same_memory(struct taking *t, struct error *err)
 	json_t *now;
 	int ret;
 
-	if (t->ops->memory_blocks(t->vmm, &now, err))
+	if (vmm_memory_same(t->vmm, t->memory, t->n_memory, err) ||
+	    t->ops->memory_blocks(t->vmm, &now, err))
 		return -1;
 	ret = vmm_blocks_changed(json_object_get(t->snapshot.vm, "blocks"), now, err);
 	json_decref(now);
@@ -379,7 +380,6 @@ int snapshot_stop(struct taking *t, struct error *err)
 int snapshot_resume(struct taking *t, struct error *err)
 {
 	struct error later;
-	bool left;
 	int ret = 0;
 
 	if (t->saved) {
@@ -389,12 +389,12 @@ int snapshot_resume(struct taking *t, struct error *err)
 			t->times.resumed = clock_ns(CLOCK_MONOTONIC);
 		if (t->ops->restore(t->vmm, t->saved, ret ? &later : err))
 			ret = -1;
-		left = guard_conclude(t->guard, t->vmm, ret ? err : NULL);
-		if (left)
+		t->guarded = guard_conclude(t->guard, t->vmm, ret ? err : NULL);
+		if (t->guarded)
 			lock_leave(&t->lock);
 		t->guard = NULL;
 		/* Done: who pauses the guest from now on means it. */
-		if (!ret || left) {
+		if (!ret || t->guarded) {
 			json_decref(t->saved);
 			t->saved = NULL;
 		}

@@ -378,5 +378,6 @@ int handover_userfaultfd(struct vmm *vmm, unsigned int modes, struct uffd_offer 
  */
 int handover_release(struct vmm *vmm, struct error *err)
 {
+	handover_settle(to_handover(vmm));
 	return qmp_execute(to_handover(vmm)->qmp, "release", NULL, NULL, err);
 }

@@ -78,5 +78,7 @@ int handover_parse(struct handover *h, const json_t *greeting, const int *fds, s
 int handover_userfaultfd(struct vmm *vmm, unsigned int modes, struct uffd_offer *offer,
 			 struct error *err);
 int handover_release(struct vmm *vmm, struct error *err);
+/* handover_migration.c: no reply is awaited any more, that another command could take. */
+void handover_settle(struct handover *h);
 
 #endif /* MIGCTL_HANDOVER_H */

@@ -188,6 +188,14 @@ static void busy_end(struct handover *h)
 	snprintf(h->reason, sizeof(h->reason), "%.255s", err.message);
 }
 
+void handover_settle(struct handover *h)
+{
+	if (!is_busy(h))
+		return;
+	stream_close(h);
+	busy_end(h);
+}
+
 static int handover_status(struct vmm *vmm, struct vmm_status *status, struct error *err)
 {
 	struct handover *h = to_handover(vmm);
@@ -223,8 +231,7 @@ static int handover_cancel(struct vmm *vmm, struct error *err)
 	if (h->undo && !h->undo->started)
 		return 0;
 	stream_close(h);
-	if (is_busy(h))
-		busy_end(h);
+	handover_settle(h);
 	if (handover_ran(vmm) && handover_run(vmm, err))
 		return -1;
 	h->phase = VMM_NONE;

@@ -246,10 +246,14 @@ static int message_read(struct qmp *qmp, int64_t deadline, const char *command,
 			json_t **message, struct error *err)
 {
 	size_t scanned = 0;
+	bool again = false;
 	char *end;
 	int ret;
 
-	for (;;) {
+	for (;; again = true) {
+		/* However much comes that is no message. */
+		if (again && now_ms() > deadline)
+			return timed_out(qmp, err, command);
 		end = NULL;
 		if (qmp->used > scanned)
 			end = memchr(qmp->buffer + scanned, '\n',
@@ -520,7 +524,8 @@ int qmp_take_events(struct qmp *qmp, struct error *err)
 	int64_t deadline = now_ms() + REPLY_TIMEOUT_MS;
 	json_t *message;
 
-	for (;;) {
+	/* The rest is for the next time, if they come faster than they are taken. */
+	while (now_ms() <= deadline) {
 		lines_skip(qmp);
 		if (!line_end(qmp, 0)) {
 			if (poll(&pfd, 1, 0) <= 0)
@@ -535,6 +540,7 @@ int qmp_take_events(struct qmp *qmp, struct error *err)
 		event_take(qmp, message);
 		json_decref(message);
 	}
+	return 0;
 }
 
 /* Whether something has come that nobody has read. */

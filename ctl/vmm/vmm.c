@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "vmm/memfile.h"
 #include "vmm/migration.h"
 
 const struct vmm_driver vmm_driver_qemu = { "qmp", &vmm_qemu, &vmm_qemu_migration };
@@ -24,6 +25,26 @@ void vmm_memory_free(struct vmm_memory *memory, size_t n)
 			close(memory[i].fd);
 	}
 	free(memory);
+}
+
+int vmm_memory_same(const struct vmm *vmm, const struct vmm_memory *memory, size_t n,
+		    struct error *err)
+{
+	struct memfiles now;
+	int ret = 0;
+	size_t i;
+
+	if (memfiles_read(&now, vmm->pid, err))
+		return -1;
+	for (i = 0; i < n && !ret; i++) {
+		if (memfiles_have(&now, memory[i].fd))
+			continue;
+		error_set(err, EXIT_VMM, "memory %.200s is in another file than at the start",
+			  memory[i].id);
+		ret = error_advise(err, "do not plug memory meanwhile: the guest runs on here, start again");
+	}
+	memfiles_free(&now);
+	return ret;
 }
 
 int vmm_memory_refuse(struct vmm_memory *memory, const char *reason,

@@ -97,6 +97,12 @@ extern const struct vmm_ops vmm_qemu;
 extern const struct vmm_ops vmm_handover;
 
 void vmm_memory_free(struct vmm_memory *memory, size_t n);
+/*
+ * Is it still in these files? Memory that was taken away, and plugged in again by its
+ * name, is not. Reads /proc/PID/maps; EXIT_VMM if it is in others.
+ */
+int vmm_memory_same(const struct vmm *vmm, const struct vmm_memory *memory, size_t n,
+		    struct error *err);
 
 /* Why the memory can't be tracked, and what to do about it. Returns -1. */
 int vmm_memory_refuse(struct vmm_memory *memory, const char *reason,
