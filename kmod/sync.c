@@ -427,7 +427,7 @@ static void migtrack_sync_chunk(struct migtrack_tracker *tracker,
 	if (bitmap_empty(c, MIGTRACK_CHUNK_PAGES))
 		return;
 
-	if (stay && migtrack_heeds_flushes())
+	if (stay && migtrack_heeds_flushes() && !migtrack_without(MIGTRACK_STEP_UNPROVEN))
 		bitmap_or(carry, carry, recent, MIGTRACK_CHUNK_PAGES);
 	bitmap_zero(held, MIGTRACK_CHUNK_PAGES);
 	migtrack_find_held(tracker, walk.first, c, held, recent);

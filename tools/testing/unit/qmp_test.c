@@ -68,6 +68,21 @@ TEST(qmp_that_hangs)
 	CHECK(time(NULL) - start <= 5);
 }
 
+/* A message that goes on, line by line, and each line is looked at. */
+TEST(qmp_that_floods)
+{
+	const size_t lines = 1 << 18;
+	char *flood = malloc(lines + 2);
+	time_t start = time(NULL);
+
+	flood[0] = '{';
+	memset(flood + 1, '\n', lines);
+	flood[lines + 1] = '\0';
+	open_fails(SCRIPT(flood), EXIT_VMM, "no QMP greeting within 3 s");
+	CHECK(time(NULL) - start <= 10);
+	free(flood);
+}
+
 TEST(qmp_that_another_client_holds)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
