@@ -125,6 +125,5 @@ void lock_drop(struct lock *lock)
 	if (lock->fd < 0)
 		return;
 	unlink(lock->path);
-	close(lock->fd);
-	lock->fd = -1;
+	lock_leave(lock);
 }

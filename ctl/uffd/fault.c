@@ -150,12 +150,20 @@ int uffd_read_events(struct uffd *uffd, struct error *err)
 	return ret;
 }
 
+/* The end of a wait for a page that nobody loads. */
+static int zero_one(struct uffd *uffd, struct uffd_channel *channel,
+		    const struct uffd_region *region, uint64_t page, struct error *err)
+{
+	int ret = uffd_place_zero(uffd, region, page, channel, err);
+
+	blocktime_end(&uffd->clock, region->first + page, 1, now_ns());
+	return ret;
+}
+
 static int load_one(struct uffd *uffd, struct uffd_channel *channel,
 		    const struct uffd_region *region, uint64_t page,
 		    struct error *err)
 {
-	int ret;
-
 	if (uffd_claim_is_removed(uffd->claims, region->first + page) ||
 	    uffd_claim_is_done(uffd->claims, region->first + page)) {
 		/*
@@ -163,9 +171,7 @@ static int load_one(struct uffd *uffd, struct uffd_channel *channel,
 		 * asked too late; or it was given back without an event.
 		 */
 		uffd_count(&uffd->claims->stats->zero_faults, 1);
-		ret = uffd_place_zero(uffd, region, page, channel, err);
-		blocktime_end(&uffd->clock, region->first + page, 1, now_ns());
-		return ret;
+		return zero_one(uffd, channel, region, page, err);
 	}
 	/* Whoever loads it wakes all that wait for it. */
 	if (uffd_claim_is_taken(uffd->claims, region->first + page))
@@ -175,9 +181,7 @@ static int load_one(struct uffd *uffd, struct uffd_channel *channel,
 	/* Given back since it was looked at: nobody has loaded it. */
 	if (!uffd_claim_is_removed(uffd->claims, region->first + page))
 		return 0;
-	ret = uffd_place_zero(uffd, region, page, channel, err);
-	blocktime_end(&uffd->clock, region->first + page, 1, now_ns());
-	return ret;
+	return zero_one(uffd, channel, region, page, err);
 }
 
 static int fault_take(struct uffd_thread *thread, const struct uffd_msg *msg,

@@ -190,10 +190,9 @@ static void busy_end(struct handover *h)
 
 void handover_settle(struct handover *h)
 {
-	if (!is_busy(h))
-		return;
 	stream_close(h);
-	busy_end(h);
+	if (is_busy(h))
+		busy_end(h);
 }
 
 static int handover_status(struct vmm *vmm, struct vmm_status *status, struct error *err)
@@ -230,7 +229,6 @@ static int handover_cancel(struct vmm *vmm, struct error *err)
 
 	if (h->undo && !h->undo->started)
 		return 0;
-	stream_close(h);
 	handover_settle(h);
 	if (handover_ran(vmm) && handover_run(vmm, err))
 		return -1;

@@ -157,6 +157,11 @@ now_ms() {
 	echo $((t / 1000))
 }
 
+# lines_since FILE MS: of those that now_ms has written there, so many are not older
+lines_since() {
+	awk -v from="$2" '$1 >= from { n++ } END { print n + 0 }' "$1"
+}
+
 # until_true SECONDS COMMAND...
 until_true() {
 	local end=$(($(now_ms) + $1 * 1000))
