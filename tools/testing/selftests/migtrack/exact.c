@@ -59,6 +59,7 @@ FIXTURE_SETUP(exact)
 	guest_write(&self->vm, NPAGES);
 
 	harvest_open(&self->harvest, getpid(), self->vm.mem_fd);
+	harvest_settle(&self->harvest);
 	harvest_sync(&self->harvest, MIGTRACK_SYNC_KIND_SETUP);
 	ASSERT_EQ(NPAGES, harvest_take(&self->harvest));
 	ASSERT_EQ(MEMORY, self->harvest.header->total_bytes);

@@ -2,6 +2,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "harvest.h"
 
 #define WORD_BITS	(8 * sizeof(unsigned long))
+#define SETTLE_SYNCS	20
 
 static void check(struct harvest *h, int ret, const char *what)
 {
@@ -95,6 +97,29 @@ size_t harvest_take(struct harvest *h)
 		n += __builtin_popcountl(h->taken[i]);
 	}
 	return n;
+}
+
+/**
+ * harvest_settle() - set up, and sync until nothing is found
+ * @h: opened; nobody writes
+ *
+ * A sync waits for the adoption of a process only so long. On a machine that is
+ * busy enough, the next ones report its memory once more.
+ */
+void harvest_settle(struct harvest *h)
+{
+	unsigned int try;
+
+	harvest_sync(h, MIGTRACK_SYNC_KIND_SETUP);
+	harvest_take(h);
+	for (try = 0; try < SETTLE_SYNCS; try++) {
+		harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
+		if (!harvest_take(h))
+			break;
+		printf("# quiet memory was reported again, by sync %u\n", try + 2);
+	}
+	if (try == SETTLE_SYNCS)
+		errx(1, "quiet memory is still reported after %d syncs", SETTLE_SYNCS);
 }
 
 /**

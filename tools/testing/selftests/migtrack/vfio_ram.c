@@ -40,6 +40,7 @@ FIXTURE_SETUP(guest)
 	self->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, self->mem_fd, 0);
 	ASSERT_NE(MAP_FAILED, self->memory);
 	harvest_open(&self->h, getpid(), self->mem_fd);
+	harvest_settle(&self->h);
 	vmm_device_open(&self->dev, "full");
 	vmm_device_set_number(&self->dev, "initial_bytes", INITIAL);
 	vmm_device_set_number(&self->dev, "stop_bytes", STOP);
