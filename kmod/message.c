@@ -189,14 +189,14 @@ static void migtrack_notify(struct migtrack_session *session, u8 cmd, int seq_at
 	lockdep_assert_held(&session->lock);
 
 	mutex_lock(&mnet->event_lock);
-	/* One that can't be sent leaves a gap, which listeners see. */
+	/* One that can't be sent leaves a gap, which listeners see at the next one. */
 	mnet->event_seq++;
 
 	if (!genl_has_listeners(&migtrack_nl_family, session->net, MIGTRACK_NLGRP_EVENTS))
 		goto out;
 	msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
 	if (!msg)
-		goto out;
+		goto err_tell;
 	hdr = genlmsg_put(msg, 0, 0, &migtrack_nl_family, 0, cmd);
 	if (!hdr)
 		goto err_free;
@@ -211,6 +211,9 @@ static void migtrack_notify(struct migtrack_session *session, u8 cmd, int seq_at
 
 err_free:
 	nlmsg_free(msg);
+err_tell:
+	/* There may be no next one. */
+	genl_set_err(&migtrack_nl_family, session->net, 0, MIGTRACK_NLGRP_EVENTS, -ENOBUFS);
 out:
 	mutex_unlock(&mnet->event_lock);
 }

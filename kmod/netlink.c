@@ -174,7 +174,7 @@ static int migtrack_nl_session_get(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 
 	rcu_read_lock();
-	session = xa_load(&mnet->sessions, nla_get_uint(info->attrs[MIGTRACK_A_SESSION_ID]));
+	session = migtrack_session_find(mnet, nla_get_uint(info->attrs[MIGTRACK_A_SESSION_ID]));
 	if (session) {
 		err = migtrack_fill_session(msg, session, rcu_dereference(session->snap));
 	} else {
@@ -206,6 +206,8 @@ static int migtrack_nl_session_get_dump(struct sk_buff *skb, struct netlink_call
 
 	rcu_read_lock();
 	xa_for_each_start(&mnet->sessions, id, session, cb->args[0]) {
+		if (READ_ONCE(session->cancel))
+			continue;
 		err = -EMSGSIZE;
 		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
 				  &migtrack_nl_family, NLM_F_MULTI,
@@ -399,9 +401,14 @@ static int migtrack_nl_source_del(struct sk_buff *skb, struct genl_info *info)
 				    info->extack);
 }
 
-/* In the reader's pid namespace; 0 if the process has no number there. */
+/*
+ * In the reader's pid namespace; 0 if the process has no number there, or none any more:
+ * it may be another's by now.
+ */
 static pid_t migtrack_source_pid(const struct migtrack_source_snapshot *source)
 {
+	if (!pid_task(source->pid, PIDTYPE_TGID))
+		return 0;
 	return pid_nr_ns(source->pid, task_active_pid_ns(current));
 }
 
@@ -429,8 +436,8 @@ static int migtrack_nl_source_get(struct sk_buff *skb, struct genl_info *info)
 
 	err = -ENOENT;
 	rcu_read_lock();
-	session = xa_load(&mnet->sessions,
-			  nla_get_uint(info->attrs[MIGTRACK_A_SOURCE_SESSION_ID]));
+	session = migtrack_session_find(mnet,
+					nla_get_uint(info->attrs[MIGTRACK_A_SOURCE_SESSION_ID]));
 	if (!session) {
 		NL_SET_ERR_MSG(info->extack, "no such session in this network namespace");
 		goto out;
@@ -471,8 +478,8 @@ static int migtrack_nl_source_get_dump(struct sk_buff *skb, struct netlink_callb
 		return -EINVAL;
 
 	rcu_read_lock();
-	session = xa_load(&mnet->sessions,
-			  nla_get_uint(info->attrs[MIGTRACK_A_SOURCE_SESSION_ID]));
+	session = migtrack_session_find(mnet,
+					nla_get_uint(info->attrs[MIGTRACK_A_SOURCE_SESSION_ID]));
 	if (!session) {
 		NL_SET_ERR_MSG(cb->extack, "no such session in this network namespace");
 		err = -ENOENT;

@@ -33,8 +33,8 @@ struct migtrack_device_args {
  * @type: of its sources
  * @owner: the module; each of its sources holds it
  * @new: make a source; it keeps references of its own to the files that it
- *	needs. Called without locks; says in extack why not; may sleep, but does
- *	not wait for a device
+ *	needs. Called without locks; says in extack why not; may sleep, and wait
+ *	for a device for half a second
  */
 struct migtrack_source_provider {
 	enum migtrack_source_type type;

@@ -573,6 +573,8 @@ void migtrack_session_end(struct migtrack_session *session)
 	}
 	mnet = migtrack_net(session->net);
 	WRITE_ONCE(session->cancel, true);
+	/* Whoever begins to listen too late for the event does not find it either. */
+	smp_mb();
 	if (session->announced)
 		migtrack_netlink_notify_session(session, MIGTRACK_CMD_SESSION_DEL_NTF);
 	trace_migtrack_session_del(session);
@@ -616,6 +618,22 @@ void migtrack_session_announce(struct migtrack_session *session)
 bool migtrack_session_ended(const struct migtrack_session *session)
 {
 	return !READ_ONCE(session->net);
+}
+
+/**
+ * migtrack_session_find - a session of a network namespace
+ * @mnet: of the namespace
+ * @id: the session's number
+ *
+ * Called under RCU. One whose end was told is not found.
+ *
+ * Return: the session or NULL.
+ */
+struct migtrack_session *migtrack_session_find(struct migtrack_net *mnet, u64 id)
+{
+	struct migtrack_session *session = xa_load(&mnet->sessions, id);
+
+	return session && !READ_ONCE(session->cancel) ? session : NULL;
 }
 
 /**

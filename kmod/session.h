@@ -32,7 +32,8 @@ struct netlink_ext_ack;
  * @snap: what readers see; swapped under @lock, read under RCU
  * @wait: poll and read of the file
  * @unread: syncs that ended and were not read yet
- * @cancel: the sync that runs has to end; set under @lock
+ * @cancel: it ends: the sync that runs has to, and nobody finds it any more; set
+ *	under @lock
  * @sync_work: the sync, as a work item, so that no doit waits for it
  * @sync_kind: what for; written before @sync_work is queued
  * @sync_started: when it was asked for, CLOCK_MONOTONIC in ns; likewise
@@ -75,6 +76,7 @@ void migtrack_session_end(struct migtrack_session *session);
 void migtrack_session_put(struct migtrack_session *session);
 bool migtrack_session_ended(const struct migtrack_session *session);
 struct migtrack_session *migtrack_session_from_file(struct file *file);
+struct migtrack_session *migtrack_session_find(struct migtrack_net *mnet, u64 id);
 struct migtrack_session *migtrack_session_next(struct migtrack_net *mnet,
 					       unsigned long *id);
 

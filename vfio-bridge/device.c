@@ -22,6 +22,12 @@
  */
 #define MIGTRACK_VFIO_WATCH_MS	20
 
+/*
+ * How long who adds a device waits at most for it to say what it can do, however large
+ * answer_ms is: all of generic netlink may wait meanwhile.
+ */
+#define MIGTRACK_VFIO_PROBE_MS	500
+
 /* Guards the list below. */
 static DEFINE_MUTEX(migtrack_vfio_devices_lock);
 static LIST_HEAD(migtrack_vfio_devices);
@@ -131,26 +137,6 @@ static void migtrack_vfio_tell_gone(struct migtrack_vfio_device *device)
 			migtrack_source_gone(&vfio->source);
 	}
 	spin_unlock(&device->lock);
-}
-
-static void migtrack_vfio_watch_work(struct work_struct *work)
-{
-	struct migtrack_vfio_device *device =
-		container_of(to_delayed_work(work), struct migtrack_vfio_device, watch_work);
-	struct migtrack_vfio_held held = {};
-
-	mutex_lock(&migtrack_vfio_devices_lock);
-	if (device->file)
-		migtrack_vfio_take_held(device, &held);
-	mutex_unlock(&migtrack_vfio_devices_lock);
-
-	migtrack_vfio_release(&held);
-	migtrack_vfio_tell_gone(device);
-	/* The module's end waits for this work item's. */
-	if (held.file)
-		module_put(THIS_MODULE);
-	migtrack_vfio_watch(device, MIGTRACK_VFIO_WATCH_MS);
-	migtrack_vfio_device_put(device);
 }
 
 /* ---- asking ---- */
@@ -381,6 +367,7 @@ static int migtrack_vfio_probe_result(struct migtrack_vfio_device *device, u32 *
 int migtrack_vfio_device_probe(struct migtrack_vfio_device *device, u32 *features,
 			       struct netlink_ext_ack *extack)
 {
+	unsigned int ms = min(READ_ONCE(migtrack_vfio_answer_ms), MIGTRACK_VFIO_PROBE_MS);
 	bool probed;
 	long left;
 
@@ -392,7 +379,7 @@ int migtrack_vfio_device_probe(struct migtrack_vfio_device *device, u32 *feature
 	if (!probed)
 		migtrack_vfio_device_queue(device, NULL, false);
 	left = wait_event_killable_timeout(device->answered, READ_ONCE(device->probed),
-					   msecs_to_jiffies(READ_ONCE(migtrack_vfio_answer_ms)));
+					   msecs_to_jiffies(ms));
 	if (left < 0)
 		return -EINTR;
 	if (!left) {
@@ -400,6 +387,41 @@ int migtrack_vfio_device_probe(struct migtrack_vfio_device *device, u32 *feature
 		return -ETIMEDOUT;
 	}
 	return migtrack_vfio_probe_result(device, features, extack);
+}
+
+/* ---- watching ---- */
+
+/* It could not be told to stop logging; it may be by now. */
+static void migtrack_vfio_stop_again(struct migtrack_vfio_device *device)
+{
+	bool again;
+
+	spin_lock(&device->lock);
+	again = device->file && !device->busy && device->log.active && !device->log.map;
+	spin_unlock(&device->lock);
+	if (again)
+		migtrack_vfio_device_queue(device, NULL, false);
+}
+
+static void migtrack_vfio_watch_work(struct work_struct *work)
+{
+	struct migtrack_vfio_device *device =
+		container_of(to_delayed_work(work), struct migtrack_vfio_device, watch_work);
+	struct migtrack_vfio_held held = {};
+
+	mutex_lock(&migtrack_vfio_devices_lock);
+	if (device->file)
+		migtrack_vfio_take_held(device, &held);
+	mutex_unlock(&migtrack_vfio_devices_lock);
+
+	migtrack_vfio_release(&held);
+	migtrack_vfio_tell_gone(device);
+	/* The module's end waits for this work item's. */
+	if (held.file)
+		module_put(THIS_MODULE);
+	migtrack_vfio_stop_again(device);
+	migtrack_vfio_watch(device, MIGTRACK_VFIO_WATCH_MS);
+	migtrack_vfio_device_put(device);
 }
 
 /* ---- sources ---- */
@@ -437,7 +459,8 @@ void migtrack_vfio_device_leave(struct migtrack_vfio_device *device,
 	device->users--;
 	if (device->log.owner == source)
 		old = migtrack_vfio_log_set(&device->log, NULL, NULL);
-	stop = device->log.active && !device->log.map;
+	/* One that is being started just now has to be stopped after that. */
+	stop = !device->log.map && (device->log.active || device->busy);
 	spin_unlock(&device->lock);
 	if (stop)
 		migtrack_vfio_device_queue(device, NULL, false);
@@ -478,16 +501,22 @@ int migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
  * migtrack_vfio_device_set_data - the device's migration data
  * @device: the device
  * @data: its file; looked at whether it may be one
+ *
+ * Return: 0, or -ENODEV if the device is gone.
  */
-void migtrack_vfio_device_set_data(struct migtrack_vfio_device *device, struct file *data)
+int migtrack_vfio_device_set_data(struct migtrack_vfio_device *device, struct file *data)
 {
+	bool there;
+
 	get_file(data);
 	spin_lock(&device->lock);
-	if (device->file && !device->gone)
+	there = device->file && !device->gone;
+	if (there)
 		swap(device->data, data);
 	spin_unlock(&device->lock);
 	if (data)
 		fput(data);
+	return there ? 0 : -ENODEV;
 }
 
 static struct migtrack_vfio_device *migtrack_vfio_device_new(struct file *file)

@@ -90,8 +90,8 @@ void migtrack_vfio_device_leave(struct migtrack_vfio_device *device,
 				struct migtrack_vfio_source *source);
 void migtrack_vfio_device_attach(struct migtrack_vfio_device *device,
 				 struct migtrack_vfio_source *source);
-void migtrack_vfio_device_set_data(struct migtrack_vfio_device *device,
-				   struct file *data);
+int migtrack_vfio_device_set_data(struct migtrack_vfio_device *device,
+				  struct file *data);
 int migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
 				 struct migtrack_vfio_source *source,
 				 struct migtrack_dma_map *map);

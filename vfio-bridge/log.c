@@ -109,7 +109,7 @@ bool migtrack_vfio_log_end(struct migtrack_vfio_log *log,
 	u32 state = migtrack_vfio_log_state(log);
 
 	/* What a device can't stop it ends when it is closed. */
-	if (query->stop && log->active == query->stop)
+	if (query->stop && query->asked && log->active == query->stop)
 		swap(log->active, query->dropped);
 	if (query->start && !query->start_err)
 		log->active = migtrack_dma_map_get(query->start);

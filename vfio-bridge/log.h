@@ -51,6 +51,7 @@ struct migtrack_vfio_log {
  * @start: start it with that; NULL: no
  * @report: it was started with that, and is to be read; NULL: no
  * @dropped: what the log had a reference to, and no longer has
+ * @asked: out: it was; without, nothing is known of what it does
  * @start_err: out
  * @report_err: out
  * @pages: out: reported by @report, and in a source
@@ -61,6 +62,7 @@ struct migtrack_vfio_log_query {
 	struct migtrack_dma_map *start;
 	struct migtrack_dma_map *report;
 	struct migtrack_dma_map *dropped;
+	bool asked;
 	int start_err;
 	int report_err;
 	u64 pages;

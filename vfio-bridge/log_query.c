@@ -194,6 +194,7 @@ out:
 void migtrack_vfio_log_ask(struct file *device, void __user *page,
 			   struct migtrack_vfio_log_query *query)
 {
+	query->asked = true;
 	if (query->stop)
 		migtrack_vfio_feature(device, page, VFIO_DEVICE_FEATURE_SET |
 				      VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, NULL, 0);

@@ -47,7 +47,15 @@ void migtrack_vfio_source_tell(struct migtrack_vfio_source *vfio)
 
 static void migtrack_vfio_attach(struct migtrack_source *source)
 {
-	migtrack_vfio_device_attach(to_vfio(source)->device, to_vfio(source));
+	struct migtrack_vfio_source *vfio = to_vfio(source);
+
+	migtrack_vfio_device_attach(vfio->device, vfio);
+	/* Not before: the device may be in other sessions, which a refusal must not touch. */
+	if (!vfio->data)
+		return;
+	migtrack_vfio_device_set_data(vfio->device, vfio->data);
+	fput(vfio->data);
+	vfio->data = NULL;
 }
 
 static bool migtrack_vfio_has_log(struct migtrack_vfio_source *vfio)
@@ -81,6 +89,7 @@ static void migtrack_vfio_begin(struct migtrack_source *source,
 
 	spin_lock(&device->lock);
 	late = device->done < vfio->late;
+	vfio->old = late;
 	if (late) {
 		vfio->asked = vfio->late;
 		/* What that one reads of its log may have been read before now. */
@@ -161,8 +170,10 @@ static int migtrack_vfio_sync(struct migtrack_source *source,
 		return err;
 
 	spin_lock(&device->lock);
-	if (device->done < vfio->asked)
+	if (device->done < vfio->asked) {
 		vfio->late = vfio->asked;
+		vfio->old = false;
+	}
 	spin_unlock(&device->lock);
 	return 0;
 }
@@ -213,7 +224,7 @@ static void migtrack_vfio_latest(struct migtrack_source *source,
 	if (device->gone)
 		stats->flags |= MIGTRACK_COUNTER_FLAGS_GONE;
 	migtrack_vfio_log_stats(vfio, stats);
-	if (device->gone || device->done < vfio->late) {
+	if (device->gone || vfio->old || device->done < vfio->late) {
 		stats->flags &= ~MIGTRACK_COUNTER_FLAGS_EXACT;
 		stats->flags |= MIGTRACK_COUNTER_FLAGS_STALE;
 	}
@@ -234,8 +245,11 @@ static int migtrack_vfio_set(struct migtrack_source *source,
 {
 	int err = migtrack_vfio_check_data(args->data, extack);
 
-	if (!err)
-		migtrack_vfio_device_set_data(to_vfio(source)->device, args->data);
+	if (err)
+		return err;
+	err = migtrack_vfio_device_set_data(to_vfio(source)->device, args->data);
+	if (err)
+		NL_SET_ERR_MSG(extack, "the device is gone");
 	return err;
 }
 
@@ -316,6 +330,8 @@ static void migtrack_vfio_free(struct migtrack_source *source)
 
 	/* One that was never in a session. */
 	migtrack_vfio_stop(source);
+	if (vfio->data)
+		fput(vfio->data);
 	migtrack_vfio_device_put(vfio->device);
 	kfree(vfio);
 }
@@ -370,7 +386,7 @@ static struct migtrack_source *migtrack_vfio_new(const struct migtrack_device_ar
 		goto err_leave;
 
 	if (args->data)
-		migtrack_vfio_device_set_data(vfio->device, args->data);
+		vfio->data = get_file(args->data);
 	spin_lock(&vfio->device->lock);
 	vfio->clamps = vfio->device->answer.clamps;
 	spin_unlock(&vfio->device->lock);

@@ -189,7 +189,8 @@ __guest void guest_main(struct guest_control *control, unsigned int vcpu)
 			guest_nest(control, vcpu);
 		else if (self->command == GUEST_STAMP_BURST)
 			stamp_burst(&control->stamp, &self->stamper, vcpu,
-				    (void *)control->memory, control->npages);
+				    (void *)control->memory, control->npages,
+				    control->last[vcpu]);
 		else if (self->command == GUEST_WRITE_LIST)
 			guest_write_list(control, self);
 		else if (self->command == GUEST_READ_ALL)

@@ -145,12 +145,12 @@ void stamp_run(const struct stamp_control *control, struct stamper *stamper,
 /* Some of them. */
 static inline __attribute__((always_inline))
 void stamp_burst(const struct stamp_control *control, struct stamper *stamper,
-		 unsigned int slot, void *memory, uint64_t npages)
+		 unsigned int slot, void *memory, uint64_t npages, uint64_t *last)
 {
 	uint64_t i;
 
 	for (i = 0; i < control->burst; i++)
-		stamp_once(control, stamper, slot, memory, npages, NULL);
+		stamp_once(control, stamper, slot, memory, npages, last);
 }
 
 enum guest_command {

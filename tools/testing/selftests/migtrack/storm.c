@@ -66,6 +66,7 @@ struct shared {
 	struct stamper vmm, backend;
 	volatile unsigned long events;
 	volatile unsigned long waits;	/* of writers, for memory that was read-only */
+	uint64_t vmm_last[NPAGES], backend_last[NPAGES];	/* stamps */
 };
 
 static struct shared *storm_shared;
@@ -321,6 +322,7 @@ FIXTURE_VARIANT(storm) {
 	void (*setup)(void);
 	void (*teardown)(void);
 	bool waits;			/* writers meet memory that is read-only */
+	bool punches;			/* some of what was written is gone */
 	const char *grows[3];		/* in /proc/vmstat, or they did nothing */
 };
 
@@ -334,6 +336,7 @@ FIXTURE_VARIANT_ADD(storm, mappings) {
 /* Catches who takes a mark while the pages are still going. */
 FIXTURE_VARIANT_ADD(storm, holes) {
 	.events = { punch, drop },
+	.punches = true,
 };
 
 FIXTURE_VARIANT_ADD(storm, swap) {
@@ -365,6 +368,7 @@ FIXTURE_VARIANT_ADD(storm, huge_pages) {
 
 FIXTURE_VARIANT_ADD(storm, folios_of_many_pages) {
 	.events = { page_out, punch, drop, change_node },
+	.punches = true,
 	.grows = { "pswpout ", "pgmigrate_success " },
 	.setup = setup_folios,
 	.teardown = teardown_folios,
@@ -425,6 +429,7 @@ struct writer {
 	struct stamper *stamper;
 	unsigned int slot;
 	char *memory;
+	uint64_t *last;
 };
 
 /* A burst in each iteration, and sleeps in between: there are few processors. */
@@ -437,7 +442,7 @@ static void *write_loop(void *data)
 			usleep(500);
 		else
 			stamp_burst(w->control, w->stamper, w->slot, w->memory,
-				    NPAGES);
+				    NPAGES, w->last);
 	}
 	return NULL;
 }
@@ -455,6 +460,7 @@ static void start_process(struct shared *shared, struct stamp_control *control,
 		.stamper	= backend ? &shared->backend : &shared->vmm,
 		.slot		= backend ? SLOT_BACKEND : SLOT_VMM,
 		.memory		= memory,
+		.last		= backend ? shared->backend_last : shared->vmm_last,
 	};
 	w.stamper->random = 0x2545f4914f6cdd1dULL * (backend + 1);
 	e = (struct eventer) {
@@ -594,6 +600,27 @@ static void check(FIXTURE_DATA(storm) *self, uint64_t iteration)
 	}
 }
 
+/* How many stamps are not there any more, after all have ended: in no hole. */
+static size_t lost(FIXTURE_DATA(storm) *self)
+{
+	static char page[GUEST_PAGE];
+	const uint64_t *last[STAMP_SLOTS] = {};
+	size_t n = 0, i, slot;
+
+	for (i = 0; i < VCPUS; i++)
+		last[i] = self->vm.control->last[i];
+	last[SLOT_VMM] = self->shared->vmm_last;
+	last[SLOT_BACKEND] = self->shared->backend_last;
+	for (i = 0; i < NPAGES; i++) {
+		if (pread(self->vm.mem_fd, page, sizeof(page), i * GUEST_PAGE) != sizeof(page))
+			err(1, "reading the memory");
+		for (slot = 0; slot < STAMP_SLOTS; slot++)
+			n += last[slot] &&
+			     *(uint64_t *)(page + stamp_place(0, slot)) != last[slot][i];
+	}
+	return n;
+}
+
 TEST_F_TIMEOUT(storm, misses_nothing, 290)
 {
 	uint64_t iteration;
@@ -618,6 +645,7 @@ TEST_F_TIMEOUT(storm, misses_nothing, 290)
 	       self->missed, self->holes);
 	EXPECT_EQ(0, self->missed);
 	EXPECT_EQ(0, self->holes);
+	EXPECT_EQ(variant->punches, lost(self) > 0);
 	EXPECT_LE(SYNCS / 4, self->shared->events);
 	EXPECT_EQ(variant->waits, self->shared->waits > 0);
 	for (i = 0; i < ARRAY_SIZE(variant->grows) && variant->grows[i]; i++) {

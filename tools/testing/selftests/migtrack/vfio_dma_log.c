@@ -155,6 +155,7 @@ static size_t take_all(FIXTURE_DATA(log) *self)
 
 /* What can be lost of both. */
 #define FINAL_TRIES	20
+#define START_MS	1000
 #define COVERED	(PAGES + PAGES / 2)
 
 /* Pages in a row, from there on; returns when all is written. */
@@ -657,6 +658,20 @@ TEST_F_TIMEOUT(log, many_ranges, 120)
 	EXPECT_EQ(10, device(self).dma_untracked);
 	for (i = 0; i < PAGES; i++)
 		EXPECT_EQ(i < 10, taken(&self->rams[0], i));
+}
+
+/* Its session ends while the device starts: nobody else would tell it to stop. */
+TEST_F_TIMEOUT(log, given_back_while_it_starts, 120)
+{
+	vmm_device_set_number(&self->dev, "delay_log_start", START_MS);
+	START_OR_RETURN(self);
+	/* It has been asked, and has not answered. */
+	ASSERT_EQ(true, EVENTUALLY(vmm_device_number(&self->dev, "count_log_start") == 1));
+	ASSERT_EQ(MIGTRACK_DMA_LOG_STARTING, device(self).dma_log);
+	ASSERT_EQ(0, migtrack_session_del(self->mt, self->fd));
+	EXPECT_EQ(true, EVENTUALLY(vmm_device_number(&self->dev, "count_log_stop") == 1));
+	vmm_device_set_number(&self->dev, "delay_log_start", 0);
+	EXPECT_EQ(true, vmm_can_start(self));
 }
 
 TEST_HARNESS_MAIN
