@@ -155,6 +155,17 @@ static void answer(int fd, const char *line, control_fn *fn, void *data)
 	line_send(fd, answer_of(ret, &err));
 }
 
+/*
+ * Who waited in vain has said so to its user: nothing is done for it later. One that only
+ * has nothing more to say still waits.
+ */
+static bool has_left(int fd)
+{
+	struct pollfd pfd = { .fd = fd };
+
+	return poll(&pfd, 1, 0) > 0 && pfd.revents & (POLLHUP | POLLERR);
+}
+
 static void let_in(struct control *control)
 {
 	int fd, n;
@@ -188,7 +199,7 @@ void control_serve(struct control *control, control_fn *fn, void *data)
 	for (i = control->n; i-- > 0;) {
 		client = &control->clients[i];
 		ret = line_take(client->fd, client->line, &client->used);
-		if (ret > 0)
+		if (ret > 0 && !has_left(client->fd))
 			answer(client->fd, client->line, fn, data);
 		if (ret)
 			client_remove(control, i);
@@ -205,8 +216,17 @@ void control_number(const json_t *request, const char *key, uint64_t *value)
 
 /* ---- the other side ---- */
 
+static int no_answer(uint64_t session, struct error *err)
+{
+	error_set(err, EXIT_GONE, "the migration of session %llu does not answer",
+		  (unsigned long long)session);
+	return error_advise(err, "see migctl list whether it has ended");
+}
+
 static int ask_error(uint64_t session, struct error *err)
 {
+	if (errno == EAGAIN)
+		return no_answer(session, err);
 	if (errno != ENOENT && errno != ECONNREFUSED)
 		return error_set(err, errno == EACCES ? EXIT_PERMISSION : EXIT_FAILED,
 				 "session %llu: %s", (unsigned long long)session,
@@ -233,24 +253,30 @@ static int answer_take(const char *line, struct error *err)
 	return ret;
 }
 
-int control_ask(uint64_t session, json_t *request, struct error *err)
+/* One that hangs lets nobody in, and its queue gets full: that is not waited for, either. */
+static int ask_connect(int fd, uint64_t session)
 {
+	const struct timeval patience = { .tv_sec = ANSWER_TIMEOUT_MS / 1000 };
 	struct control control = CONTROL_NONE;
 	struct sockaddr_un address;
-	char line[CONTROL_LINE];
-	int fd, ret = -1;
 
 	control_name(&control, session);
 	control_address(&control, &address);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) ||
+	       connect(fd, (struct sockaddr *)&address, sizeof(address)) ? -1 : 0;
+}
+
+int control_ask(uint64_t session, json_t *request, struct error *err)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), ret = -1;
+	char line[CONTROL_LINE];
+
+	if (fd < 0 || ask_connect(fd, session)) {
 		ask_error(session, err);
 		json_decref(request);
 	} else if (line_send(fd, request) ||
 		   line_read(fd, line, ANSWER_TIMEOUT_MS)) {
-		error_set(err, EXIT_GONE, "the migration of session %llu does not answer",
-			  (unsigned long long)session);
-		error_advise(err, "see migctl list whether it has ended");
+		no_answer(session, err);
 	} else {
 		ret = answer_take(line, err);
 	}

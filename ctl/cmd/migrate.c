@@ -269,6 +269,7 @@ static int open_source(struct migration *m, struct error *err)
 	    m->ops->describe(m->vmm, &m->description, err) ||
 	    m->vmm->ops->memory(m->vmm, &m->memory, &m->n_memory, err))
 		return -1;
+	record_remove_older(m->vmm, m->options->guest.driver);
 	if (!m->n_memory)
 		return error_set(err, EXIT_UNTRACKABLE,
 				 "%s: the VMM has no memory back ends",
@@ -294,7 +295,7 @@ static int open_tracker(struct migration *m, struct error *err)
 			return -1;
 	}
 	if (record_create(&m->record, m->tracker.id, &m->options->guest,
-			  m->options->to, err))
+			  m->vmm->pid, m->options->to, err))
 		return -1;
 	return control_open(&m->control, m->tracker.id, err);
 }

@@ -13,6 +13,7 @@
 
 #include "cmd/record.h"
 #include "vmm/memfile.h"
+#include "vmm/migration.h"
 
 static int record_error(const char *path, struct error *err)
 {
@@ -53,8 +54,11 @@ static int record_write(const struct record *record, struct error *err)
 	char *text;
 	int ret;
 
-	json = json_pack("{s:I, s:i, s:s, s:s, s:s, s:s, s:b}", "session_id",
+	json = json_pack("{s:I, s:i, s:I, s:i, s:I, s:s, s:s, s:s, s:s, s:b}", "session_id",
 			 (json_int_t)record->session, "pid", (int)record->pid,
+			 "pid_start", (json_int_t)record->pid_start,
+			 "vmm", (int)record->vmm,
+			 "vmm_start", (json_int_t)record->vmm_start,
 			 "driver", record->driver->option,
 			 "qmp", record->qmp, "to", record->to, "state",
 			 record->state, "paused", record->paused);
@@ -90,19 +94,29 @@ static bool is_handed_over(const struct record *record)
  * @record: filled; its path is "" on failure
  * @session: number of the kernel's session
  * @guest: the source VMM
+ * @vmm: its process
  * @to: the destination's address
  * @err: why it failed
  *
  * Return: 0 or -1.
  */
 int record_create(struct record *record, uint64_t session,
-		  const struct vmm_choice *guest, const char *to, struct error *err)
+		  const struct vmm_choice *guest, pid_t vmm, const char *to,
+		  struct error *err)
 {
 	struct record old;
 
-	*record = (struct record) { .pid = getpid(), .driver = guest->driver,
-				    .state = "migrating" };
-	snprintf(record->qmp, sizeof(record->qmp), "%s", guest->socket);
+	*record = (struct record) {
+		.pid = getpid(),
+		.pid_start = process_start(getpid()),
+		.vmm = vmm,
+		.vmm_start = process_start(vmm),
+		.driver = guest->driver,
+		.state = "migrating",
+	};
+	/* Who reads it may be in another directory. */
+	if (!realpath(guest->socket, record->qmp))
+		snprintf(record->qmp, sizeof(record->qmp), "%s", guest->socket);
 	snprintf(record->to, sizeof(record->to), "%s", to);
 	if (mkdir(RECORD_DIR, 0755) && errno != EEXIST)
 		return record_error(RECORD_DIR, err);
@@ -137,7 +151,8 @@ void record_remove(struct record *record)
 int record_read(struct record *record, uint64_t session, struct error *err)
 {
 	const char *qmp = "", *to = "", *state = "", *driver = "";
-	int pid = 0, paused = 0;
+	json_int_t pid_start = 0, vmm_start = 0;
+	int pid = 0, vmm = 0, paused = 0;
 	json_t *json;
 
 	*record = (struct record){};
@@ -148,13 +163,17 @@ int record_read(struct record *record, uint64_t session, struct error *err)
 		return error_advise(err, "see migctl list, column MIGRATION");
 	}
 	json = json_load_file(record->path, 0, NULL);
-	if (!json || json_unpack(json, "{s:i, s?s, s:s, s:s, s:s, s?b}", "pid", &pid,
-				 "driver", &driver, "qmp", &qmp, "to", &to, "state",
-				 &state, "paused", &paused)) {
+	if (!json || json_unpack(json, "{s:i, s?I, s?i, s?I, s?s, s:s, s:s, s:s, s?b}",
+				 "pid", &pid, "pid_start", &pid_start, "vmm", &vmm,
+				 "vmm_start", &vmm_start, "driver", &driver, "qmp", &qmp,
+				 "to", &to, "state", &state, "paused", &paused)) {
 		json_decref(json);
 		return error_set(err, EXIT_FAILED, "%s can't be read", record->path);
 	}
 	record->pid = pid;
+	record->pid_start = (uint64_t)pid_start;
+	record->vmm = vmm;
+	record->vmm_start = (uint64_t)vmm_start;
 	record->paused = paused;
 	record->driver = !strcmp(driver, vmm_driver_handover.option) ?
 			 &vmm_driver_handover : &vmm_driver_qemu;
@@ -169,10 +188,33 @@ bool record_owner_lives(const struct record *record)
 {
 	char name[32];
 
-	if (record->pid <= 0 || (kill(record->pid, 0) && errno == ESRCH))
+	if (record->pid <= 0 || (kill(record->pid, 0) && errno == ESRCH) ||
+	    (record->pid_start && process_start(record->pid) != record->pid_start))
 		return false;
 	process_name(record->pid, name, sizeof(name));
 	return !strcmp(name, "migctl");
+}
+
+bool record_is_of(const struct record *record, pid_t vmm)
+{
+	return record->vmm == vmm && record->vmm_start == process_start(vmm);
+}
+
+static void remove_older(const struct record *record, void *data)
+{
+	const struct vmm *vmm = data;
+
+	if (record_is_of(record, vmm->pid) && !record_owner_lives(record))
+		unlink(record->path);
+}
+
+void record_remove_older(struct vmm *vmm, const struct vmm_driver *driver)
+{
+	struct vmm_status status;
+	struct error ignored;
+
+	if (!driver->migration->status(vmm, &status, &ignored) && status.running)
+		record_each(remove_older, vmm);
 }
 
 void record_each(void (*fn)(const struct record *record, void *data), void *data)

@@ -22,7 +22,10 @@
  * @path: "" while there is none
  * @session: number of the kernel's session
  * @pid: the migctl that migrates
- * @qmp: the source VMM's socket
+ * @pid_start: when it began, see process_start()
+ * @qmp: the source VMM's socket, from the root
+ * @vmm: the process of that VMM; 0 if nobody knows
+ * @vmm_start: when it began
  * @driver: of that VMM
  * @to: the destination
  * @state: "migrating", "handed-over", "in-doubt"; "postcopy": the guest runs at the
@@ -33,21 +36,32 @@ struct record {
 	char path[PATH_MAX];
 	uint64_t session;
 	pid_t pid;
+	uint64_t pid_start;
 	char qmp[PATH_MAX];
+	pid_t vmm;
+	uint64_t vmm_start;
 	const struct vmm_driver *driver;
 	char to[PATH_MAX];
 	char state[32];
 	bool paused;
 };
 
+/* The guest is one that its VMM, process @vmm, has. */
 int record_create(struct record *record, uint64_t session,
-		  const struct vmm_choice *guest, const char *to,
+		  const struct vmm_choice *guest, pid_t vmm, const char *to,
 		  struct error *err);
 /* On the disk when it returns. */
 int record_set(struct record *record, const char *state, struct error *err);
 void record_remove(struct record *record);
 /* Does the migctl that wrote it live? */
 bool record_owner_lives(const struct record *record);
+/* Is process @vmm the VMM that it is about? */
+bool record_is_of(const struct record *record, pid_t vmm);
+/*
+ * The lock of @vmm's guest is ours. If it runs, what others that ended have left of it
+ * says nothing any more.
+ */
+void record_remove_older(struct vmm *vmm, const struct vmm_driver *driver);
 /*
  * Remove what killed migctls have left; a record that says more than "migrating" may be
  * all that is known of a guest, and stays.

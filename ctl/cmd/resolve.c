@@ -72,22 +72,51 @@ static const struct out_field fields[FIELDS] = {
 	[TO] = { "to", "TO", 0, OUT_TEXT },
 };
 
+/* Another one that listens there now has nothing to do with it. */
+static int open_vmm(const struct record *record, struct vmm **vmm, struct error *err)
+{
+	const struct vmm_choice guest = { record->qmp, record->driver };
+	pid_t pid;
+
+	*vmm = NULL;
+	if (choice_open(&guest, vmm, err))
+		return error_advise(err,
+				    "if its VMM has ended nothing can run on here: end this with --there, and boot the guest anew");
+	pid = (*vmm)->pid;
+	if (!record->vmm || record_is_of(record, pid))
+		return 0;
+	(*vmm)->ops->close(*vmm);
+	*vmm = NULL;
+	error_set(err, EXIT_GONE, "session %llu: the VMM whose guest was moved, process %d, has ended; process %d answers at %s now",
+		  (unsigned long long)record->session, record->vmm, pid, record->qmp);
+	return error_advise(err, "nothing can run on here: end this with --there");
+}
+
+static bool runs(const struct record *record, struct vmm *vmm)
+{
+	struct vmm_status status = {};
+	struct error ignored;
+
+	return !record->driver->migration->status(vmm, &status, &ignored) &&
+	       status.running;
+}
+
 /*
  * A VMM that was handing over may have failed at it once migctl had died: then the
- * guard has resumed the guest. One that can't be asked is not known to.
+ * guard has resumed the guest. Or somebody else has. One that can't be asked is not
+ * known to run it.
  */
 static bool runs_here(const struct record *record)
 {
-	const struct vmm_choice guest = { record->qmp, record->driver };
-	struct vmm_status status = {};
-	struct vmm *vmm = NULL;
 	struct error ignored;
+	struct vmm *vmm;
+	bool ret;
 
-	if (!choice_open(&guest, &vmm, &ignored))
-		record->driver->migration->status(vmm, &status, &ignored);
-	if (vmm)
-		vmm->ops->close(vmm);
-	return status.running;
+	if (open_vmm(record, &vmm, &ignored))
+		return false;
+	ret = runs(record, vmm);
+	vmm->ops->close(vmm);
+	return ret;
 }
 
 /* It ran at the destination, which may not have got all of its memory. */
@@ -97,12 +126,16 @@ static bool is_there(const struct record *record)
 }
 
 /* Handed over by a migctl that died is as much in doubt as one that says so. */
-static bool is_in_doubt(const struct record *record)
+static bool may_be_there(const struct record *record)
 {
 	return !strcmp(record->state, "in-doubt") ||
 	       (!record_owner_lives(record) &&
-		(is_there(record) ||
-		 (!strcmp(record->state, "handed-over") && !runs_here(record))));
+		(is_there(record) || !strcmp(record->state, "handed-over")));
+}
+
+static bool is_in_doubt(const struct record *record)
+{
+	return may_be_there(record) && !runs_here(record);
 }
 
 static void out_row(struct output *out, const struct record *record)
@@ -121,15 +154,25 @@ static void show_one(const struct record *record, void *data)
 		out_row(data, record);
 }
 
-static int check(const struct record *record, bool here, struct error *err)
+static int refuse_here(const struct record *record, struct error *err)
 {
-	if (is_in_doubt(record) && here && is_there(record)) {
-		error_set(err, EXIT_FAILED, "session %llu: the guest has run at the destination, what is here is what it was before",
-			  (unsigned long long)record->session);
-		return error_advise(err, "end the VMM here, then: migctl resolve %llu --there",
-				    (unsigned long long)record->session);
-	}
-	if (is_in_doubt(record))
+	error_set(err, EXIT_FAILED, "session %llu: the guest has run at the destination, what is here is what it was before",
+		  (unsigned long long)record->session);
+	return error_advise(err, "end the VMM here, then: migctl resolve %llu --there",
+			    (unsigned long long)record->session);
+}
+
+static int refuse_there(const struct record *record, struct error *err)
+{
+	error_set(err, EXIT_FAILED, "session %llu: the guest runs here",
+		  (unsigned long long)record->session);
+	return error_advise(err, "if it runs at the destination, too, stop one of them at once; else: migctl resolve %llu --here",
+			    (unsigned long long)record->session);
+}
+
+static int check(const struct record *record, struct error *err)
+{
+	if (may_be_there(record))
 		return 0;
 	if (record_owner_lives(record)) {
 		error_set(err, EXIT_FAILED, "session %llu is still moved, by process %d",
@@ -142,25 +185,50 @@ static int check(const struct record *record, bool here, struct error *err)
 	return error_advise(err, "nothing is to be resolved; start the migration again");
 }
 
-/* The destination's answer will never come: nobody else may run the guest. */
-static int run_here(const struct record *record, struct error *err)
+/* Nobody else acts on the guest: what the record says now holds. */
+static int run_locked(struct record *record, struct vmm *vmm, struct error *err)
 {
-	const struct vmm_migration_ops *ops = record->driver->migration;
-	const struct vmm_choice guest = { record->qmp, record->driver };
+	bool running = runs(record, vmm);
+
+	if (record_read(record, record->session, err) || check(record, err))
+		return -1;
+	if (is_there(record))
+		return refuse_here(record, err);
+	/* It was paused, and so it is left. */
+	if (record->paused || running)
+		return 0;
+	return record->driver->migration->run(vmm, err);
+}
+
+/* The destination's answer will never come: nobody else may run the guest. */
+static int run_here(struct record *record, struct error *err)
+{
 	struct lock lock = LOCK_NONE;
-	struct vmm *vmm = NULL;
+	struct vmm *vmm;
 	int ret;
 
-	/* It was paused, and so it is left. */
+	if (is_there(record))
+		return refuse_here(record, err);
+	/* Nothing is to be done with its VMM, which may have ended. */
 	if (record->paused)
 		return 0;
-	if (choice_open(&guest, &vmm, err))
-		return error_advise(err,
-				    "if its VMM has ended nothing can run on here: end this with --there, and boot the guest anew");
-	ret = lock_take(&lock, vmm->pid, err) || ops->run(vmm, err) ? -1 : 0;
+	if (open_vmm(record, &vmm, err))
+		return -1;
+	ret = lock_take(&lock, vmm->pid, err);
+	if (!ret)
+		ret = run_locked(record, vmm, err);
 	lock_drop(&lock);
 	vmm->ops->close(vmm);
 	return ret;
+}
+
+static int resolve(struct record *record, bool here, struct error *err)
+{
+	if (check(record, err))
+		return -1;
+	if (here)
+		return run_here(record, err);
+	return runs_here(record) ? refuse_there(record, err) : 0;
 }
 
 static void out_resolved(struct output *out, const struct record *record, bool here)
@@ -188,8 +256,8 @@ int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
 		record_each(show_one, out);
 		return 0;
 	}
-	if (record_read(&record, options.session, err) || check(&record, options.here, err) ||
-	    (options.here && run_here(&record, err)))
+	if (record_read(&record, options.session, err) ||
+	    resolve(&record, options.here, err))
 		return -1;
 	record_remove(&record);
 	out_resolved(out, &record, options.here);

@@ -11,31 +11,9 @@
 
 #include "cmd/cmd.h"
 #include "cmd/runs.h"
+#include "vmm/memfile.h"
 
 #define SUFFIX	".json"
-
-/* A process and when it began: its number alone may be another's by now. */
-static uint64_t process_start(pid_t pid)
-{
-	char path[64], text[1024], *at;
-	unsigned long long start = 0;
-	size_t length;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	length = fread(text, 1, sizeof(text) - 1, file);
-	fclose(file);
-	text[length] = '\0';
-	/* After the name, which may hold anything, the 20th number. */
-	at = strrchr(text, ')');
-	if (at)
-		sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-		       &start);
-	return start;
-}
 
 static int make_dirs(const char *dir)
 {

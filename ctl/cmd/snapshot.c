@@ -154,6 +154,7 @@ static int open_guest(struct taking *t, struct error *err)
 	    memory_check(t, err) ||
 	    snapshot_alloc(&t->snapshot, t->n_memory, err))
 		return -1;
+	record_remove_older(t->vmm, t->options->guest.driver);
 	return t->ops->describe(t->vmm, &t->snapshot.vm, err);
 }
 
@@ -225,7 +226,7 @@ static int open_tracker(struct taking *t, struct error *err)
 		t->sources[i].bitmap = t->tracker.sources[i].bitmap;
 	}
 	if (record_create(&t->record, t->tracker.id, &t->options->guest,
-			  t->options->to, err))
+			  t->vmm->pid, t->options->to, err))
 		return -1;
 	return control_open(&t->control, t->tracker.id, err);
 }

@@ -336,7 +336,7 @@ static int session_open(struct live *live, struct error *err)
 		policy_init(&t->policy, &t->options->limits, t->times.started);
 		t->policy.limits.downtime = 0;
 		if (record_create(&t->record, t->tracker.id, &t->options->guest,
-				  t->options->to, err) ||
+				  t->vmm->pid, t->options->to, err) ||
 		    control_open(&t->control, t->tracker.id, err))
 			return -1;
 		tracker_left_open(&t->tracker, &live->left);

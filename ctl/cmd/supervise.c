@@ -13,7 +13,11 @@ static int open_vmm(struct supervision *s, struct error *err)
 	if (s->signals < 0 || vmm_qemu.open(&s->vmm, s->options->qmp, 0, err) ||
 	    (!s->options->dry_run && lock_take(&s->lock, s->vmm->pid, err)))
 		return -1;
-	return s->ops->check(s->vmm, s->options->qmp, &s->options->vmm, err);
+	if (s->ops->check(s->vmm, s->options->qmp, &s->options->vmm, err))
+		return -1;
+	if (!s->options->dry_run)
+		record_remove_older(s->vmm, &vmm_driver_qemu);
+	return 0;
 }
 
 static void supervision_close(struct supervision *s)

@@ -452,7 +452,7 @@ static int begin(struct supervision *s, struct error *err)
 		return -1;
 	s->interval = options->limits.min_interval;
 	if (!options->dry_run &&
-	    (record_create(&s->record, s->tracker.id, &guest, to, err) ||
+	    (record_create(&s->record, s->tracker.id, &guest, s->vmm->pid, to, err) ||
 	     control_open(&s->control, s->tracker.id, err)))
 		return -1;
 	run_note(&s->run, "session_id", json_integer((json_int_t)s->tracker.id));

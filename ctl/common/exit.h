@@ -21,8 +21,9 @@ enum exit_code {
 	EXIT_DIFFERS = 13,	/* migrate: the two memories are not equal; restore:
 				   the snapshot is not what was saved */
 	EXIT_SNAPSHOT = 14,	/* no snapshot, or one that can't be used */
-	EXIT_MOVED = 15,	/* migrate: the guest runs at the destination, and what
-				   was to be done after that failed */
+	EXIT_MOVED = 15,	/* migrate, supervise: the guest runs at the destination,
+				   and what was to be done after that failed, or it was
+				   too late to call it off */
 };
 
 /* The code's name in JSON. */

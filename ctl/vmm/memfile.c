@@ -335,6 +335,28 @@ void process_name(pid_t pid, char *name, size_t size)
 	}
 }
 
+uint64_t process_start(pid_t pid)
+{
+	char path[64], text[1024], *at;
+	unsigned long long start = 0;
+	size_t length;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	length = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[length] = '\0';
+	/* After the name, which may hold anything, the 20th number. */
+	at = strrchr(text, ')');
+	if (at)
+		sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		       &start);
+	return start;
+}
+
 /* Whom a directory lets through to what is in it. */
 static void pass(const char *dir, gid_t gid, bool *others, bool *group)
 {

@@ -73,6 +73,9 @@ int memfile_mapped(pid_t pid, int fd, uint64_t size, bool *mapped, uint64_t *wri
 
 /* What a process is called, "" if it is not there. */
 void process_name(pid_t pid, char *name, size_t size);
+/* When it began, in clock ticks since boot, 0 if it is not there: its number alone may be
+ * another's by now. */
+uint64_t process_start(pid_t pid);
 
 /**
  * struct memfile_verdict - why a file can't be tracked

@@ -181,6 +181,85 @@ TEST(control_does_not_wait)
 	control_close(&control);
 }
 
+static void say(int fd, const char *line)
+{
+	CHECK_EQ(send(fd, line, strlen(line), 0), strlen(line));
+}
+
+/* It has told its user that nobody answers. */
+TEST(control_does_nothing_for_who_has_left)
+{
+	struct control control = listen_there();
+	char reply[512] = "";
+	uint64_t number = 0;
+	int fd = connect_there(&control);
+
+	say(fd, "{\"command\": \"switchover\"}\n");
+	close(fd);
+	control_serve(&control, answer, &number);
+	CHECK_EQ(served, 0);
+	CHECK_EQ(control.n, 0);
+	/* One that was let in before it has said all. */
+	fd = connect_there(&control);
+	say(fd, "{\"command\": ");
+	control_serve(&control, answer, &number);
+	say(fd, "\"switchover\"}\n");
+	close(fd);
+	control_serve(&control, answer, &number);
+	CHECK_EQ(served, 0);
+	/* One that has nothing more to say waits. */
+	fd = connect_there(&control);
+	say(fd, "{\"command\": \"switchover\"}\n");
+	shutdown(fd, SHUT_WR);
+	control_serve(&control, answer, &number);
+	CHECK_EQ(served, 1);
+	CHECK(recv(fd, reply, sizeof(reply) - 1, MSG_DONTWAIT) > 0);
+	CHECK_HAS(reply, "done");
+	close(fd);
+	control_close(&control);
+}
+
+/* Until nobody else can connect. */
+static void fill(const struct control *control)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int i, fd;
+
+	strcpy(address.sun_path, control->path);
+	for (i = 0; i < 100; i++) {
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		if (connect(fd, (void *)&address, sizeof(address)))
+			break;
+	}
+	CHECK(i < 100);
+}
+
+/* Whoever asks gives up, in the queue or before it; later nothing is done for them. */
+TEST(control_that_hangs)
+{
+	struct control control = listen_there();
+	struct ask first = { .command = "switchover" }, last = first;
+	uint64_t number = 0, begin = clock_ns(CLOCK_MONOTONIC);
+	pthread_t thread;
+	int i;
+
+	pthread_create(&thread, NULL, ask_main, &first);
+	usleep(300000);
+	fill(&control);
+	ask_main(&last);
+	pthread_join(thread, NULL);
+	CHECK(clock_ns(CLOCK_MONOTONIC) - begin < 20 * NS_PER_S);
+	CHECK_EQ(first.ret, -1);
+	CHECK_EQ(last.ret, -1);
+	CHECK_EQ(last.err.code, EXIT_GONE);
+	CHECK_HAS(first.err.message, "does not answer");
+	CHECK_HAS(last.err.message, "does not answer");
+	for (i = 0; i < 10; i++)
+		control_serve(&control, answer, &number);
+	CHECK_EQ(served, 0);
+	control_close(&control);
+}
+
 static pid_t dead(void)
 {
 	pid_t pid = fork();
@@ -248,7 +327,7 @@ TEST(record_sweeps)
 	CHECK(is_there("9000004.json") && is_there("9000004.sock"));
 	CHECK(is_there("other") && !is_there(lock));
 	/* Nor is it written over. */
-	CHECK_EQ(record_create(&record, 9000003, &guest, "t", &err), -1);
+	CHECK_EQ(record_create(&record, 9000003, &guest, getpid(), "t", &err), -1);
 	CHECK_EQ(err.code, EXIT_IN_DOUBT);
 	unlink(RECORD_DIR "/9000002.json");
 	unlink(RECORD_DIR "/9000003.json");
@@ -262,13 +341,34 @@ TEST(record_knows_a_paused_guest)
 	struct record record, read;
 	struct error err = {};
 
-	CHECK_EQ(record_create(&record, SESSION, &guest, "t", &err), 0);
+	CHECK_EQ(record_create(&record, SESSION, &guest, getpid(), "t", &err), 0);
 	CHECK_EQ(record_read(&read, SESSION, &err), 0);
 	CHECK(!read.paused);
 	record.paused = true;
 	CHECK_EQ(record_set(&record, "in-doubt", &err), 0);
 	CHECK_EQ(record_read(&read, SESSION, &err), 0);
 	CHECK(read.paused);
+	record_remove(&record);
+}
+
+/* A number alone may be another process's. */
+TEST(record_knows_processes)
+{
+	struct record record, read;
+	struct error err = {};
+	pid_t gone = dead();
+
+	prctl(PR_SET_NAME, "migctl");
+	CHECK_EQ(record_create(&record, SESSION, &guest, getpid(), "t", &err), 0);
+	CHECK_EQ(record_read(&read, SESSION, &err), 0);
+	CHECK(record_is_of(&read, getpid()) && !record_is_of(&read, gone));
+	CHECK(record_owner_lives(&read));
+	record.pid_start++;
+	record.vmm_start++;
+	CHECK_EQ(record_set(&record, "in-doubt", &err), 0);
+	CHECK_EQ(record_read(&read, SESSION, &err), 0);
+	CHECK(!record_is_of(&read, getpid()));
+	CHECK(!record_owner_lives(&read));
 	record_remove(&record);
 }
 

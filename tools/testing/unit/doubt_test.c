@@ -121,7 +121,7 @@ static void here_prepare(struct migration *m, struct migrate_options *options)
 	channel_open(&m->channel, -1, address);
 	m->channel.sent = 1000;
 	mkdir(RECORD_DIR, 0755);
-	CHECK_EQ(record_create(&m->record, SESSION, &guest, address, &err), 0);
+	CHECK_EQ(record_create(&m->record, SESSION, &guest, getpid(), address, &err), 0);
 }
 
 static void here_end(struct migration *m)
