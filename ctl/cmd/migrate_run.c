@@ -61,15 +61,25 @@ static void publish_moved(struct migration *m)
 	}
 }
 
+/* Of memory, as what is left is: on the wire a compressor makes it less. */
+static void sample_add(struct migration *m, const struct sender_stats *before, uint64_t time)
+{
+	struct sender_stats now = sender_stats(&m->sender);
+
+	m->sample.bytes += (now.pages - before->pages) * WIRE_PAGE_SIZE;
+	m->sample.zeros += (now.zero_pages - before->zero_pages) * WIRE_PAGE_SIZE;
+	m->sample.time += time;
+}
+
 int migrate_send(struct migration *m, uint64_t bytes, struct error *err)
 {
-	uint64_t start = clock_ns(CLOCK_MONOTONIC), sent = link_sent(&m->link);
+	struct sender_stats before = sender_stats(&m->sender);
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
 	int ret;
 
 	ret = sender_send(&m->sender, bytes, err);
 	/* Only while there is more: an idle channel says nothing. */
-	m->sample.bytes += link_sent(&m->link) - sent;
-	m->sample.time += clock_ns(CLOCK_MONOTONIC) - start;
+	sample_add(m, &before, clock_ns(CLOCK_MONOTONIC) - start);
 	publish_moved(m);
 	return ret;
 }
@@ -115,15 +125,27 @@ static void pending_get(const struct migration *m, struct policy_pending *pendin
 		pending->precopy = sender_pending(&m->sender);
 }
 
+/*
+ * Zero pages take time and hardly any bandwidth: a sample that is mostly of them says too
+ * little, and goes. As long as nothing is known that is better than nothing.
+ */
+static const struct policy_sample *sample_due(struct migration *m)
+{
+	struct policy_sample *sample = &m->sample;
+
+	if (sample->zeros > sample->bytes &&
+	    m->policy.bandwidth_source != POLICY_BANDWIDTH_UNKNOWN)
+		*sample = (struct policy_sample){};
+	return sample->time >= SAMPLE_TIME && sample->bytes >= SAMPLE_BYTES ? sample : NULL;
+}
+
 /* All was asked: what is to be done now is in @m. */
 static int decide(struct migration *m, struct error *err)
 {
-	const struct policy_sample *sample = NULL;
+	const struct policy_sample *sample = sample_due(m);
 	struct policy_pending pending = {};
 
 	pending_get(m, &pending);
-	if (m->sample.time >= SAMPLE_TIME && m->sample.bytes >= SAMPLE_BYTES)
-		sample = &m->sample;
 	m->decision = policy_switchover(&m->policy, clock_ns(CLOCK_MONOTONIC),
 					&pending, true, sample);
 	if (m->decision.verdict == POLICY_MOVE)
@@ -162,6 +184,9 @@ int migrate_precopy(struct migration *m, struct error *err)
 	struct policy_pending pending = {};
 
 	m->times.started = clock_ns(CLOCK_MONOTONIC);
+	/* What a killed one has left; to throttle, it was taken over. */
+	if (!m->throttle.n)
+		throttle_sweep(&m->throttle, m->vmm->pid);
 	if (first_pass(m, err))
 		return -1;
 	for (;;) {

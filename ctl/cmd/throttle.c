@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -111,16 +112,39 @@ static int group_of(const struct throttle *throttle, pid_t process, pid_t thread
 	return error_advise(err, "leave --throttle out, or boot with systemd.unified_cgroup_hierarchy=1");
 }
 
+/* It is in a cgroup that is named for it: one was killed, and its guard, too. */
+static bool cut_child(char *group, pid_t thread)
+{
+	char *slash = strrchr(group, '/'), name[32];
+
+	snprintf(name, sizeof(name), CHILD_NAME "%d", thread);
+	if (!slash || strcmp(slash + 1, name))
+		return false;
+	*slash = '\0';
+	return true;
+}
+
+/* Where the thread belongs; and ours of that, which a killed one may have left. */
+static int locate(const struct throttle *throttle, struct throttle_cpu *cpu, pid_t process,
+		  pid_t thread, struct error *err)
+{
+	*cpu = (struct throttle_cpu) { .thread = thread };
+	if (group_of(throttle, process, thread, cpu->group, err))
+		return -1;
+	cpu->moved = cut_child(cpu->group, thread);
+	snprintf(cpu->child, sizeof(cpu->child), "%.*s/" CHILD_NAME "%d",
+		 PATH_MAX - 64, cpu->group, thread);
+	cpu->stale = !access(cpu->child, F_OK);
+	return 0;
+}
+
 static int find_one(struct throttle *throttle, struct throttle_cpu *cpu, pid_t process,
 		    pid_t thread, struct error *err)
 {
 	char text[1024];
 
-	*cpu = (struct throttle_cpu) { .thread = thread };
-	if (group_of(throttle, process, thread, cpu->group, err))
+	if (locate(throttle, cpu, process, thread, err))
 		return -1;
-	snprintf(cpu->child, sizeof(cpu->child), "%.*s/" CHILD_NAME "%d",
-		 PATH_MAX - 64, cpu->group, thread);
 	if (file_read(cpu->group, "cgroup.controllers", text, sizeof(text)))
 		return refuse("cgroup.controllers", cpu->group, errno, err);
 	if (!has_word(text, "cpu")) {
@@ -156,14 +180,17 @@ static int make_one(const struct throttle_cpu *cpu, struct error *err)
 {
 	int ret;
 
-	/* A killed one may have left it. */
 	if (mkdir(cpu->child, 0755) && errno != EEXIST)
 		return refuse("mkdir", cpu->child, errno, err);
 	ret = file_write(cpu->child, "cgroup.type", "threaded");
 	if (ret)
 		return refuse("cgroup.type", cpu->child, ret, err);
 	ret = cpu->enabled ? 0 : file_write(cpu->group, "cgroup.subtree_control", "+cpu");
-	return ret ? refuse("cgroup.subtree_control", cpu->group, ret, err) : 0;
+	if (ret)
+		return refuse("cgroup.subtree_control", cpu->group, ret, err);
+	/* The policy begins with all of the time, whatever a killed one has left. */
+	ret = file_write(cpu->child, "cpu.max", "max");
+	return ret ? refuse("cpu.max", cpu->child, ret, err) : 0;
 }
 
 int throttle_make(struct throttle *throttle, struct error *err)
@@ -242,6 +269,21 @@ static int undo_one(const struct throttle_cpu *cpu)
 	return rmdir(cpu->child);
 }
 
+static bool has_children(const char *group)
+{
+	char text[1024];
+
+	return file_read(group, "cgroup.stat", text, sizeof(text)) ||
+	       !strstr(text, "nr_descendants 0\n");
+}
+
+/* A killed one's was enabled by it, as far as one can tell: without children it is of no use. */
+static void disable(const struct throttle_cpu *cpu)
+{
+	if (!cpu->enabled || (cpu->stale && !has_children(cpu->group)))
+		file_write(cpu->group, "cgroup.subtree_control", "-cpu");
+}
+
 int throttle_undo(struct throttle *throttle, struct error *err)
 {
 	const struct throttle_cpu *cpu;
@@ -256,11 +298,38 @@ int throttle_undo(struct throttle *throttle, struct error *err)
 				cpu->child, strerror(errno));
 		error_advise(err, "it has no limit any more; remove it once QEMU has ended");
 	}
-	for (i = 0; i < throttle->n; i++) {
-		if (!throttle->cpus[i].enabled)
-			file_write(throttle->cpus[i].group, "cgroup.subtree_control", "-cpu");
-	}
+	for (i = 0; i < throttle->n; i++)
+		disable(&throttle->cpus[i]);
 	return ret;
+}
+
+static void sweep_one(const struct throttle *throttle, pid_t process, pid_t thread)
+{
+	struct throttle_cpu cpu;
+	struct error ignored;
+
+	if (locate(throttle, &cpu, process, thread, &ignored) || !cpu.moved)
+		return;
+	cpu.enabled = true;
+	undo_one(&cpu);
+	disable(&cpu);
+}
+
+void throttle_sweep(const struct throttle *throttle, pid_t process)
+{
+	struct dirent *entry;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/%d/task", throttle->proc, process);
+	dir = opendir(path);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		if (atoi(entry->d_name) > 0)
+			sweep_one(throttle, process, atoi(entry->d_name));
+	}
+	closedir(dir);
 }
 
 void throttle_free(struct throttle *throttle)

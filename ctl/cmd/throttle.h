@@ -22,6 +22,7 @@
  * @thread: its thread
  * @group: directory of the cgroup that it is in
  * @child: of that one, ours
+ * @stale: that was there before: a killed one has left it
  * @enabled: the cpu controller was enabled for children of @group before
  * @moved: it is in @child
  */
@@ -29,6 +30,7 @@ struct throttle_cpu {
 	pid_t thread;
 	char group[PATH_MAX];
 	char child[PATH_MAX];
+	bool stale;
 	bool enabled;
 	bool moved;
 };
@@ -58,6 +60,11 @@ int throttle_make(struct throttle *throttle, struct error *err);
 int throttle_set(struct throttle *throttle, unsigned int percent, struct error *err);
 /* -1 if something of it is left. */
 int throttle_undo(struct throttle *throttle, struct error *err);
+/*
+ * Without throttling: a killed one, whose guard was killed, too, may have left threads
+ * that have less time for ever. Nobody else has the VMM.
+ */
+void throttle_sweep(const struct throttle *throttle, pid_t process);
 void throttle_free(struct throttle *throttle);
 
 #endif /* MIGCTL_THROTTLE_H */

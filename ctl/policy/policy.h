@@ -106,12 +106,14 @@ struct policy_pending {
 
 /**
  * struct policy_sample - what was sent while there was more to send
- * @bytes: sent
+ * @bytes: sent, of what is pending
  * @time: it took
+ * @zeros: zero pages that were gone through meanwhile, in bytes; for who measures
  */
 struct policy_sample {
 	uint64_t bytes;
 	uint64_t time;
+	uint64_t zeros;
 };
 
 /**
@@ -226,6 +228,7 @@ struct policy_action {
 /**
  * struct policy_stall - what the detector knows (stall.c)
  * @slots: the least seen in each part of the window, a ring
+ * @width: of one; the window may become another one
  * @slot: number of the newest
  * @best: the least seen before the window, POLICY_UNKNOWN for nothing
  * @stalled: no progress for a window
@@ -236,6 +239,7 @@ struct policy_action {
  */
 struct policy_stall {
 	uint64_t slots[POLICY_STALL_SLOTS];
+	uint64_t width;
 	uint64_t slot;
 	uint64_t best;
 	bool stalled;

@@ -11,13 +11,18 @@
 
 #define MIN_PATIENCE	NS_PER_S
 
-void stall_init(struct policy_stall *stall)
+static void clear(struct policy_stall *stall)
 {
 	int i;
 
-	*stall = (struct policy_stall) { .best = POLICY_UNKNOWN };
 	for (i = 0; i < POLICY_STALL_SLOTS; i++)
 		stall->slots[i] = POLICY_UNKNOWN;
+}
+
+void stall_init(struct policy_stall *stall)
+{
+	*stall = (struct policy_stall) { .best = POLICY_UNKNOWN };
+	clear(stall);
 }
 
 /* A timeout leaves no time for a window as long as it. */
@@ -28,6 +33,11 @@ static uint64_t window_of(const struct policy_limits *limits)
 	if (limits->timeout && window > limits->timeout / 4)
 		window = limits->timeout / 4;
 	return window;
+}
+
+static uint64_t width_of(const struct policy_limits *limits)
+{
+	return window_of(limits) / (POLICY_STALL_SLOTS - 1) + 1;
 }
 
 /* What has left the window joins the best. */
@@ -49,9 +59,9 @@ static void age(struct policy_stall *stall, uint64_t slot)
 		stall->slot = slot;
 }
 
-static uint64_t least_of_all(const struct policy_stall *stall)
+static uint64_t least_in_window(const struct policy_stall *stall)
 {
-	uint64_t least = stall->best;
+	uint64_t least = POLICY_UNKNOWN;
 	int i;
 
 	for (i = 0; i < POLICY_STALL_SLOTS; i++) {
@@ -59,6 +69,30 @@ static uint64_t least_of_all(const struct policy_stall *stall)
 			least = stall->slots[i];
 	}
 	return least;
+}
+
+static uint64_t least_of_all(const struct policy_stall *stall)
+{
+	uint64_t least = least_in_window(stall);
+
+	return least < stall->best ? least : stall->best;
+}
+
+/*
+ * The numbers of slots of another width say nothing of these. What is in the window still
+ * is taken for seen now: it leaves late rather than early.
+ */
+static void resize(struct policy_stall *stall, uint64_t now, uint64_t width)
+{
+	uint64_t least;
+
+	if (stall->width)
+		age(stall, now / stall->width);
+	least = least_in_window(stall);
+	clear(stall);
+	stall->width = width;
+	stall->slot = now / width;
+	stall->slots[stall->slot % POLICY_STALL_SLOTS] = least;
 }
 
 static void wait_from(struct policy_stall *stall, uint64_t now, uint64_t patience)
@@ -81,10 +115,12 @@ static void lose_patience(struct policy_stall *stall, uint64_t now)
 void stall_add(struct policy_stall *stall, const struct policy_limits *limits,
 	       uint64_t now, uint64_t remaining)
 {
-	uint64_t window = window_of(limits);
+	uint64_t width = width_of(limits);
 	uint64_t *slot;
 
-	age(stall, now / (window / (POLICY_STALL_SLOTS - 1) + 1));
+	if (width != stall->width)
+		resize(stall, now, width);
+	age(stall, now / width);
 	slot = &stall->slots[stall->slot % POLICY_STALL_SLOTS];
 	if (remaining < *slot)
 		*slot = remaining;
@@ -97,7 +133,7 @@ void stall_add(struct policy_stall *stall, const struct policy_limits *limits,
 	if (!stall->stalled) {
 		stall->stalled = true;
 		stall->target = least_of_all(stall);
-		wait_from(stall, now, window);
+		wait_from(stall, now, window_of(limits));
 	}
 	if (remaining < stall->least)
 		stall->least = remaining;

@@ -201,7 +201,7 @@ static void move_on(struct policy *policy, uint64_t now)
 
 static void synced(struct policy *policy, uint64_t now)
 {
-	struct policy_sample sample = { bytes(), time_of(10000) };
+	struct policy_sample sample = { .bytes = bytes(), .time = time_of(10000) };
 	struct policy_pending pending = random_pending();
 	struct policy_decision decision;
 	uint64_t iteration = policy->iteration;

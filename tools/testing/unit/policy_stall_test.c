@@ -123,6 +123,40 @@ TEST(policy_rule_16_a_timeout_makes_the_window_shorter)
 	CHECK_EQ(at(&policy, 7, 100 * MIB).act, POLICY_ACT_RAISE);
 }
 
+/* migctl set: what was seen by then leaves the new window as if it was seen then. */
+TEST(policy_rule_16_a_longer_timeout_meanwhile)
+{
+	struct policy policy = begin();
+
+	policy.limits.timeout = 40 * NS_PER_S;
+	at(&policy, 1, 100 * MIB);
+	at(&policy, 4, 200 * MIB);
+	policy.limits.timeout = 400 * NS_PER_S;
+	at(&policy, 5, 200 * MIB);
+	at(&policy, 44, 150 * MIB);
+	CHECK(!policy.stall.stalled);
+	at(&policy, 46, 150 * MIB);
+	CHECK(policy.stall.stalled);
+	CHECK_EQ(policy.stall.target, 100 * MIB);
+	CHECK_EQ(policy.stall.patience, 40 * NS_PER_S);
+}
+
+TEST(policy_rule_16_a_shorter_timeout_meanwhile)
+{
+	struct policy policy = begin();
+
+	at(&policy, 1, 100 * MIB);
+	at(&policy, 20, 100 * MIB);
+	policy.limits.timeout = 40 * NS_PER_S;
+	at(&policy, 21, 100 * MIB);
+	CHECK(!policy.stall.stalled);
+	at(&policy, 30, 100 * MIB);
+	CHECK(!policy.stall.stalled);
+	at(&policy, 32, 100 * MIB);
+	CHECK(policy.stall.stalled);
+	CHECK_EQ(policy.stall.patience, 10 * NS_PER_S);
+}
+
 /* What stands for a size that nobody knows is no stall while RAM gets less. */
 TEST(policy_rule_16_of_what_is_known)
 {

@@ -125,6 +125,69 @@ TEST(throttle_leaves_the_controller)
 	clean(&throttle);
 }
 
+/* migctl and its guard were killed: of one thread the child is taken for what it is. */
+static struct throttle prepare_stale(unsigned int others)
+{
+	struct throttle throttle = prepare("0::/vm\n");
+	char text[64];
+
+	put(proc, "10/task/11/cgroup", "0::/vm/migtrack-vcpu-11\n");
+	put(cgroups, "vm/migtrack-vcpu-11/cpu.max", "4000 20000\n");
+	put(cgroups, "vm/migtrack-vcpu-11/cgroup.threads", "11\n");
+	put(cgroups, "vm/cgroup.subtree_control", "cpu pids\n");
+	snprintf(text, sizeof(text), "nr_descendants %u\nnr_dying_descendants 0\n", others);
+	put(cgroups, "vm/cgroup.stat", text);
+	return throttle;
+}
+
+TEST(throttle_takes_over_a_stale_one)
+{
+	struct throttle throttle = prepare_stale(0);
+	struct error err = {};
+
+	CHECK_EQ(throttle_find(&throttle, 10, threads, 2, &err), 0);
+	CHECK_HAS(throttle.cpus[0].child, "cgroup/vm/migtrack-vcpu-11");
+	CHECK_STR(throttle.cpus[0].group, throttle.cpus[1].group);
+	CHECK_STR(get("vm/migtrack-vcpu-11/cpu.max"), "4000 20000\n");
+	CHECK_EQ(throttle_make(&throttle, &err), 0);
+	CHECK_HAS(get("vm/migtrack-vcpu-11/cpu.max"), "max");
+	CHECK_EQ(throttle_set(&throttle, 20, &err), 0);
+	CHECK_STR(get("vm/migtrack-vcpu-12/cgroup.threads"), "12");
+	throttle_undo(&throttle, &err);
+	CHECK_HAS(get("vm/migtrack-vcpu-11/cpu.max"), "max");
+	CHECK_STR(get("vm/cgroup.threads"), "12");
+	CHECK_HAS(get("vm/cgroup.subtree_control"), "-cpu");
+	clean(&throttle);
+}
+
+TEST(throttle_sweeps_a_stale_one)
+{
+	struct throttle throttle = prepare_stale(0);
+
+	throttle_sweep(&throttle, 10);
+	CHECK_HAS(get("vm/migtrack-vcpu-11/cpu.max"), "max");
+	CHECK_STR(get("vm/cgroup.threads"), "11");
+	CHECK_HAS(get("vm/cgroup.subtree_control"), "-cpu");
+	/* The other one is where it belongs. */
+	CHECK_STR(get("vm/migtrack-vcpu-12/cpu.max"), "");
+	clean(&throttle);
+}
+
+/* Of somebody else, who may need the controller; and not named for the thread. */
+TEST(throttle_sweeps_nothing_else)
+{
+	struct throttle throttle = prepare_stale(1);
+
+	put(proc, "10/task/12/cgroup", "0::/vm/migtrack-vcpu-1\n");
+	put(cgroups, "vm/migtrack-vcpu-1/cpu.max", "4000 20000\n");
+	throttle_sweep(&throttle, 10);
+	CHECK_STR(get("vm/cgroup.threads"), "11");
+	CHECK_STR(get("vm/cgroup.subtree_control"), "cpu pids\n");
+	CHECK_STR(get("vm/migtrack-vcpu-1/cpu.max"), "4000 20000\n");
+	CHECK_STR(get("vm/migtrack-vcpu-12/cpu.max"), "");
+	clean(&throttle);
+}
+
 static void refused(const char *cgroup, const char *controllers, const char *message)
 {
 	struct throttle throttle = prepare(cgroup);
