@@ -53,7 +53,7 @@ typedef int control_fn(const char *command, const json_t *request, void *data,
 		       struct error *err);
 
 int control_open(struct control *control, uint64_t session, struct error *err);
-/* Answers whose request has come; waits for nobody. */
+/* Answers whose request has come, unless they have left; waits for nobody. */
 void control_serve(struct control *control, control_fn *fn, void *data);
 void control_close(struct control *control);
 

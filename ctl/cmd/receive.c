@@ -147,9 +147,20 @@ static int check_readers(const struct reception *r, struct error *err)
 	return 0;
 }
 
+/* From here on nobody else gives it a guest, or moves it away before we are through. */
+static int lock_vmm(struct reception *r, struct error *err)
+{
+	if (!lock_take(&r->lock, r->vmm->pid, err))
+		return 0;
+	/* One that has a VMM which waits for a guest has no session that could be cancelled. */
+	if (err->code == EXIT_VMM)
+		error_advise(err, "wait until that has ended, or start another VMM for this guest");
+	return -1;
+}
+
 static int open_vmm(struct reception *r, struct error *err)
 {
-	if (choice_open(&r->options->guest, &r->vmm, err))
+	if (choice_open(&r->options->guest, &r->vmm, err) || lock_vmm(r, err))
 		return -1;
 	r->vmm_fd = (int)syscall(SYS_pidfd_open, r->vmm->pid, 0);
 	if (r->vmm_fd < 0)
@@ -159,7 +170,8 @@ static int open_vmm(struct reception *r, struct error *err)
 		return -1;
 	if (r->vmm->ops->memory(r->vmm, &r->memory, &r->n_memory, err))
 		return -1;
-	return check_readers(r, err);
+	return check_readers(r, err) ||
+	       vmm_memory_alone(r->vmm, r->memory, r->n_memory, err) ? -1 : 0;
 }
 
 static int open_destination(struct reception *r, struct error *err)
@@ -290,7 +302,8 @@ static int settle(struct reception *r, int ret, struct error *err)
 		return ret;
 	if (r->resumed && !receive_lacks(r))
 		return error_advise(err, "the guest runs here; the source did not say whether its memory was compared");
-	if (!r->started)
+	/* Nothing was done to it, or it is somebody else's by now. */
+	if (!r->started || r->spared)
 		return ret;
 	/* Advice on the cause is worth more than this. */
 	if (r->ops->quit(r->vmm, &more) && !receive_vmm_ended(r)) {
@@ -314,6 +327,8 @@ static void reception_close(struct reception *r)
 	security_close(&r->secured);
 	vmm_memory_free(r->memory, r->n_memory);
 	json_decref(r->saved);
+	/* Who waits for the VMM's socket is not to find it held. */
+	lock_drop(&r->lock);
 	if (r->vmm)
 		r->vmm->ops->close(r->vmm);
 	if (r->signals >= 0)
@@ -330,6 +345,7 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 	struct reception r = {
 		.out = out,
 		.options = &options,
+		.lock = LOCK_NONE,
 		.door.fd = -1,
 		.offer.fd = -1,
 		.channel.fd = -1,

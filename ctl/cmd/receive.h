@@ -6,6 +6,7 @@
 #include "cmd/choice.h"
 #include "cmd/cmd.h"
 #include "cmd/live.h"
+#include "cmd/lock.h"
 #include "cmd/runs.h"
 #include "cmd/security.h"
 #include "postcopy/fetch.h"
@@ -46,6 +47,7 @@ struct reception_progress {
  * @options: what the user asked for
  * @vmm: the destination VMM
  * @ops: its driver's part
+ * @lock: no other controller has the VMM
  * @memory: its memory back ends
  * @n_memory: how many
  * @saved: the VMM's settings as they were
@@ -76,6 +78,7 @@ struct reception_progress {
  * @broken: another thread ended the connection
  * @why: and why, once that thread has ended
  * @started: when the source connected
+ * @spared: the VMM, or its memory, had become somebody else's by then: it is not ended
  * @loaded: the VMM has its state
  * @told: the VMM was told to run the guest
  * @resumed: the guest runs here
@@ -93,6 +96,7 @@ struct reception {
 	const struct receive_options *options;
 	struct vmm *vmm;
 	const struct vmm_migration_ops *ops;
+	struct lock lock;
 	struct vmm_memory *memory;
 	size_t n_memory;
 	json_t *saved;
@@ -123,6 +127,7 @@ struct reception {
 	bool broken;
 	struct error why;
 	uint64_t started;
+	bool spared;
 	bool loaded;
 	bool told;
 	bool resumed;

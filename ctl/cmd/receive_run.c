@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What the source sends, and what is done with it. */
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -221,6 +222,19 @@ int receive_accept(struct reception *r, struct error *err)
 	return ret;
 }
 
+/*
+ * A source comes late, perhaps. Of what was found at the start, see what can be another
+ * thing by now; of the processes that have the memory only those that need no privilege.
+ */
+static int check_again(struct reception *r, struct error *err)
+{
+	if (!r->ops->check_waiting(r->vmm, err) &&
+	    !vmm_memory_alone(r->vmm, r->memory, r->n_memory, err))
+		return 0;
+	r->spared = true;
+	return -1;
+}
+
 /**
  * receive_agree() - take the source's description, and compare
  * @r: connected; its payload is the HELLO
@@ -233,7 +247,9 @@ int receive_agree(struct reception *r, struct error *err)
 	json_t *hello = json_loads(r->payload, 0, NULL);
 	int ret;
 
-	ret = compare_vm(r, hello, err);
+	ret = check_again(r, err);
+	if (!ret)
+		ret = compare_vm(r, hello, err);
 	if (!ret)
 		ret = take_blocks(r, json_object_get(hello, "blocks"), err);
 	if (!ret)
@@ -313,11 +329,22 @@ static int vmm_end(struct reception *r, struct error *err)
 	}
 }
 
+/* Then it has not run the guest, and never will: nothing is in doubt. */
+static int check_vmm_lives(const struct reception *r, struct error *err)
+{
+	struct pollfd pollfd = { .fd = r->vmm_fd, .events = POLLIN };
+
+	if (poll(&pollfd, 1, 0) <= 0)
+		return 0;
+	return error_set(err, EXIT_VMM, "the VMM has ended; see its log");
+}
+
 /* The guest is ours now. One that was paused stays so. */
 static int go(struct reception *r, bool run, struct error *err)
 {
 	if ((!r->fetch.uffd && (intake_close(&r->intake, err) ||
-				receive_postcopy_forgo(r, err))) || fault("go-taken", err))
+				receive_postcopy_forgo(r, err))) || fault("go-taken", err) ||
+	    check_vmm_lives(r, err))
 		return -1;
 	r->told = run;
 	if (run && r->ops->run(r->vmm, err))

@@ -266,6 +266,7 @@ const struct vmm_migration_ops vmm_handover_migration = {
 	.check_source = handover_check_source,
 	.check_disks = handover_check_disks,
 	.check_destination = handover_check_destination,
+	.check_waiting = handover_check_destination,
 	.save = handover_save,
 	.prepare_source = handover_prepare_source,
 	.prepare_destination = handover_prepare_load,

@@ -21,6 +21,7 @@ struct mapping {
 	uint64_t end;
 	uint64_t offset;
 	bool shared;
+	bool writable;
 	dev_t dev;
 	ino_t ino;
 	const char *path;
@@ -41,6 +42,7 @@ static bool mapping_parse(const char *line, struct mapping *map)
 	map->end = end;
 	map->offset = offset;
 	map->shared = mode[3] == 's';
+	map->writable = mode[1] == 'w';
 	map->dev = makedev(major_id, minor_id);
 	map->ino = ino;
 	map->path = line + path;
@@ -255,6 +257,48 @@ int memfile_mapped(pid_t pid, int fd, uint64_t size, bool *mapped, uint64_t *wri
 	}
 	free(text);
 	return 0;
+}
+
+static bool mapping_overlaps(const struct mapping *map, const struct memfile_range *range)
+{
+	return map->offset < range->offset + range->size &&
+	       range->offset < map->offset + (map->end - map->start);
+}
+
+/**
+ * memfile_writable() - which memory a process has mapped such that it can write there
+ * @pid: the process
+ * @ranges: the memory
+ * @n: how many
+ *
+ * A private mapping counts as well: a guest that has one has in it what others write to
+ * the file.
+ *
+ * Return: the first of @ranges, or -1: none, or its mappings can't be read.
+ */
+int memfile_writable(pid_t pid, const struct memfile_range *ranges, size_t n)
+{
+	struct mapping map;
+	struct error ignored;
+	const char *line;
+	int found = -1;
+	char *text;
+	size_t i;
+
+	if (maps_read(pid, "maps", &text, &ignored))
+		return -1;
+	for (line = text; *line && found < 0; line += strcspn(line, "\n"),
+					      line += *line == '\n') {
+		if (!mapping_parse(line, &map) || !map.writable || !map.ino)
+			continue;
+		for (i = 0; i < n && found < 0; i++) {
+			if (mapping_overlaps(&map, &ranges[i]) &&
+			    mapping_is(&map, pid, &ranges[i].st))
+				found = (int)i;
+		}
+	}
+	free(text);
+	return found;
 }
 
 static bool is_file(const struct memfile *file, const struct stat *st)

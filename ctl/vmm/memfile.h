@@ -71,6 +71,20 @@ bool memfile_stat(pid_t pid, const char *path, struct stat *st);
 int memfile_mapped(pid_t pid, int fd, uint64_t size, bool *mapped, uint64_t *written,
 		   struct error *err);
 
+/**
+ * struct memfile_range - a part of a file
+ * @st: of the file
+ * @offset: where it begins
+ * @size: bytes
+ */
+struct memfile_range {
+	struct stat st;
+	uint64_t offset;
+	uint64_t size;
+};
+
+int memfile_writable(pid_t pid, const struct memfile_range *ranges, size_t n);
+
 /* What a process is called, "" if it is not there. */
 void process_name(pid_t pid, char *name, size_t size);
 /* When it began, in clock ticks since boot, 0 if it is not there: its number alone may be

@@ -63,6 +63,8 @@ struct vmm_status {
  *	they are reached over a network
  * @check_destination: it waits for an incoming migration (-incoming defer) and
  *	will not start the guest by itself (-S)
+ * @check_waiting: of @check_destination, what can be another thing later: it still waits,
+ *	and nobody else has begun to give it a guest. Needs no privilege
  * @check_mapped: as @check_destination, but its memory is the files of a snapshot,
  *	see struct vmm_memory. NULL: it can't have such memory
  * @save: read the capabilities and parameters that @prepare_* change, for @restore
@@ -95,6 +97,7 @@ struct vmm_migration_ops {
 	int (*check_source)(struct vmm *vmm, struct error *err);
 	int (*check_disks)(struct vmm *vmm, struct error *err);
 	int (*check_destination)(struct vmm *vmm, struct error *err);
+	int (*check_waiting)(struct vmm *vmm, struct error *err);
 	int (*check_mapped)(struct vmm *vmm, struct error *err);
 	int (*save)(struct vmm *vmm, json_t **saved, struct error *err);
 	int (*prepare_source)(struct vmm *vmm, struct error *err);

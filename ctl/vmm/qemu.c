@@ -44,6 +44,16 @@ static uint64_t clock_now(int clock)
 /* An event that is older was not: the clock has been set since. */
 #define EVENT_AGE_MAX	(2 * NS_PER_S)
 
+/* The state is kept: QEMU may be gone before it can be asked for it. */
+static void migration_event(struct qemu *qemu, const json_t *event)
+{
+	const json_t *data = json_object_get(event, "data");
+	const char *status = json_string_value(json_object_get(data, "status"));
+
+	qemu->migration_events++;
+	snprintf(qemu->said, sizeof(qemu->said), "%s", status ? status : "");
+}
+
 /* Events carry the time of day; how long ago that was counts. */
 static void qemu_event(const char *name, json_t *event, void *data)
 {
@@ -54,9 +64,12 @@ static void qemu_event(const char *name, json_t *event, void *data)
 	if (!strcmp(name, "RESUME"))
 		qemu->vmm.stopped_ns = 0;
 	if (!strcmp(name, "MIGRATION"))
-		qemu->migration_events++;
-	if (strcmp(name, "STOP") ||
-	    json_unpack(event, "{s:{s:I, s:I}}", "timestamp", "seconds", &seconds,
+		migration_event(qemu, event);
+	if (strcmp(name, "STOP"))
+		return;
+	/* A migration that stopped it comes to its next state at once. */
+	qemu->migration_events++;
+	if (json_unpack(event, "{s:{s:I, s:I}}", "timestamp", "seconds", &seconds,
 			"microseconds", &us))
 		return;
 	when = (uint64_t)seconds * NS_PER_S + (uint64_t)us * NS_PER_US;

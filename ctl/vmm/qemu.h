@@ -31,13 +31,18 @@ struct qemu_undo {
  * @vmm: what the rest of migctl sees
  * @qmp: the connection
  * @undo: NULL until what a migration changes was saved
- * @migration_events: how often its migration said that its state changed
+ * @migration_events: how often its migration said that its state changed, or the guest
+ *	that it stopped
+ * @seen: how many of these there were when the migration's state was last asked for
+ * @said: that state, as the last of them named it
  */
 struct qemu {
 	struct vmm vmm;
 	struct qmp *qmp;
 	struct qemu_undo *undo;
 	unsigned int migration_events;
+	unsigned int seen;
+	char said[32];
 };
 
 static inline struct qemu *to_qemu(struct vmm *vmm)
@@ -70,6 +75,7 @@ int qemu_vcpus(struct vmm *vmm, pid_t **threads, size_t *n, struct error *err);
 int qemu_check_source(struct vmm *vmm, struct error *err);
 int qemu_check_disks(struct vmm *vmm, struct error *err);
 int qemu_check_destination(struct vmm *vmm, struct error *err);
+int qemu_check_waiting(struct vmm *vmm, struct error *err);
 int qemu_check_mapped(struct vmm *vmm, struct error *err);
 int qemu_save(struct vmm *vmm, json_t **saved, struct error *err);
 int qemu_prepare_source(struct vmm *vmm, struct error *err);

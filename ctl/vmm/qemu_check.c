@@ -368,11 +368,18 @@ static int cmdline_check(pid_t pid, struct error *err)
 	return ret;
 }
 
-static int waiting_check(struct qemu *qemu, struct error *err)
+/**
+ * qemu_check_waiting() - refuse a QEMU that does not wait for a guest
+ * @vmm: the QEMU
+ * @err: what it does instead, and what to change
+ *
+ * Return: 0 or -1.
+ */
+int qemu_check_waiting(struct vmm *vmm, struct error *err)
 {
 	struct vmm_status status;
 
-	if (qemu_status(&qemu->vmm, &status, err))
+	if (qemu_status(vmm, &status, err))
 		return -1;
 	if (strcmp(status.state, "inmigrate")) {
 		error_set(err, EXIT_VMM,
@@ -388,7 +395,7 @@ static int waiting_check(struct qemu *qemu, struct error *err)
 
 static int destination_check(struct qemu *qemu, struct error *err)
 {
-	return waiting_check(qemu, err) || cmdline_check(qemu->vmm.pid, err) ||
+	return qemu_check_waiting(&qemu->vmm, err) || cmdline_check(qemu->vmm.pid, err) ||
 	       devices_each(qemu, vfio_refuse, err) ? -1 : 0;
 }
 

@@ -360,6 +360,7 @@ const struct vmm_migration_ops vmm_qemu_migration = {
 	.check_source = qemu_check_source,
 	.check_disks = qemu_check_disks,
 	.check_destination = qemu_check_destination,
+	.check_waiting = qemu_check_waiting,
 	.check_mapped = qemu_check_mapped,
 	.save = qemu_save,
 	.prepare_source = qemu_prepare_source,

@@ -103,6 +103,12 @@ void vmm_memory_free(struct vmm_memory *memory, size_t n);
  */
 int vmm_memory_same(const struct vmm *vmm, const struct vmm_memory *memory, size_t n,
 		    struct error *err);
+/*
+ * Before it is written to: has no other process that memory, as a guest's? Reads
+ * /proc/PID/maps of all that it may; EXIT_VMM, with the process, if one has.
+ */
+int vmm_memory_alone(const struct vmm *vmm, const struct vmm_memory *memory, size_t n,
+		     struct error *err);
 
 /* Why the memory can't be tracked, and what to do about it. Returns -1. */
 int vmm_memory_refuse(struct vmm_memory *memory, const char *reason,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * QEMU's driver and the guard against real QEMUs. The memory goes over by a plain
- * copy of the file. QEMU and ACCEL name the binary and the accelerator; prints TAP.
+ * copy of the file. QEMU and ACCEL name the binary and the accelerator, MIGCTL migctl,
+ * O is where qemu_save is; prints TAP.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ int main(int argc, char **argv)
 	test_cancels();
 	test_guards(runs);
 	test_refusals();
+	test_commands();
 	test_supervises(runs);
 	printf("1..%d\n", tests);
 	folder_remove();

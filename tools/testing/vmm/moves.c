@@ -29,6 +29,7 @@ static void test_round_trip(void)
 	OK(vmm_compare(here, there, &err));
 	OK(ops->check_source(from, &err));
 	OK(ops->check_destination(to, &err));
+	OK(ops->check_waiting(to, &err));
 	OK(ops->save(from, &saved, &err));
 	OK(ops->save(to, &kept, &err));
 	OK(ops->prepare_source(from, &err));
@@ -39,6 +40,7 @@ static void test_round_trip(void)
 	close(pair[0]);
 	close(pair[1]);
 	CHECK(phase_wait(from, VMM_PRE_SWITCHOVER, PATIENCE_MS));
+	REFUSED(ops->check_waiting(to, &err), "from elsewhere");
 	CHECK(counts_within(&src, 100) < 0);
 	REFUSED(ops->check_source(from, &err), "under way");
 	REFUSED(ops->run(to, &err), "has not loaded");
@@ -51,6 +53,7 @@ static void test_round_trip(void)
 	printf("# continue to completed: %lld us\n",
 	       (long long)(now_us() - start));
 	CHECK(counts_within(&dst, 100) < 0);
+	REFUSED(ops->check_waiting(to, &err), "does not wait for a guest");
 	OK(ops->restore(to, kept, &err));
 	start = now_us();
 	OK(ops->run(to, &err));

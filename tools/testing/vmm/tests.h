@@ -6,6 +6,7 @@ void test_moves(void);
 void test_cancels(void);
 void test_guards(int random_runs);
 void test_refusals(void);
+void test_commands(void);
 void test_supervises(int random_runs);
 
 #endif /* TESTS_H */
