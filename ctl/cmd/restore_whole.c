@@ -201,6 +201,12 @@ static int destination_check(struct restoring *r, struct error *err)
 	return error_advise(err, "leave it out, or start QEMU with the snapshot's files as memory; see migctl restore --help");
 }
 
+/* The last thing before the first write. */
+static int alone_check(const struct restoring *r, struct error *err)
+{
+	return r->mapped ? 0 : vmm_memory_alone(r->vmm, r->memory, r->n_memory, err);
+}
+
 static int open_all(struct restoring *r, struct error *err)
 {
 	r->signals = signals_open_for_guest(err);
@@ -208,9 +214,11 @@ static int open_all(struct restoring *r, struct error *err)
 	    snapshot_open(&r->snapshot, r->options->dir, NULL, err) ||
 	    choice_open(&r->options->guest, &r->vmm, err) ||
 	    lock_take(&r->lock, r->vmm->pid, err) ||
-	    destination_check(r, err) || compare_vm(r, err) || memory_match(r, err))
+	    destination_check(r, err) || compare_vm(r, err) || memory_match(r, err) ||
+	    snapshot_digests(&r->snapshot, r->options->dir, err))
 		return -1;
-	return snapshot_state_load(&r->state, &r->snapshot, err);
+	return snapshot_state_load(&r->state, &r->snapshot, err) || alone_check(r, err) ?
+	       -1 : 0;
 }
 
 enum { ROW_TIME, ROW_BYTES, ROW_ALL, ROW_RATE, ROW_FIELDS };

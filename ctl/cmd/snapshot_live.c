@@ -233,15 +233,16 @@ static int look(struct live *live, struct error *err)
 {
 	struct taking *t = live->t;
 	char time[UNIT_TEXT_SIZE];
+	uint64_t timeout;
 
 	if (uffd_failed(live->uffd, err) || snapshot_check(t, err))
 		return -1;
 	out_row(live);
-	if (!t->options->limits.timeout ||
-	    clock_ns(CLOCK_MONOTONIC) < t->times.started + t->options->limits.timeout)
+	timeout = t->policy.limits.timeout;
+	if (!timeout || clock_ns(CLOCK_MONOTONIC) - t->times.started < timeout)
 		return 0;
 	error_set(err, EXIT_TIMEOUT, "not all was saved within %s",
-		  format_time(time, t->options->limits.timeout));
+		  format_time(time, timeout));
 	return error_advise(err, "the guest runs on; give it more time, or use faster storage");
 }
 
@@ -306,7 +307,11 @@ static int live_close(struct live *live, int ret, struct error *err)
 {
 	struct error later;
 	bool failed = live->uffd && uffd_failed(live->uffd, &later);
+	struct error why_paused;
 
+	/* A thread whose storage hangs is waited for: not with the guest paused. */
+	if (ret && snapshot_resume(live->t, &why_paused) && live->t->guarded)
+		out_error(live->t->out, &why_paused);
 	uffd_stop(live->uffd);
 	/* The guard has the connection then, whose end is as good. */
 	if (!live->t->guarded && handover_release(live->t->vmm, ret ? &later : err))
@@ -332,9 +337,9 @@ static int session_open(struct live *live, struct error *err)
 	struct taking *t = live->t;
 	struct error ignored;
 
+	policy_init(&t->policy, &t->options->limits, t->times.started);
+	t->policy.limits.downtime = 0;
 	if (!tracker_open(&t->tracker, &ignored)) {
-		policy_init(&t->policy, &t->options->limits, t->times.started);
-		t->policy.limits.downtime = 0;
 		if (record_create(&t->record, t->tracker.id, &t->options->guest,
 				  t->vmm->pid, t->options->to, err) ||
 		    control_open(&t->control, t->tracker.id, err))

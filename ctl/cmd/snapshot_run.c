@@ -36,6 +36,28 @@ int snapshot_phase(struct taking *t, enum migtrack_phase phase, struct error *er
 	return 0;
 }
 
+/* Nothing is decided there: what is left of the limits is how long it may take. */
+static int live_set(struct taking *t, const json_t *request, struct error *err)
+{
+	if (json_object_get(request, "downtime_ns") ||
+	    json_object_get(request, "max_downtime_ns") ||
+	    json_object_get(request, "bandwidth_bytes_per_second")) {
+		error_set(err, EXIT_USAGE,
+			  "a live snapshot has no limit of the downtime, and decides by no bandwidth");
+		return error_advise(err, "--timeout and --max-bandwidth can be set");
+	}
+	control_number(request, "timeout_ns", &t->policy.limits.timeout);
+	return 0;
+}
+
+static int precopy_set(struct taking *t, const json_t *request, struct error *err)
+{
+	if (json_object_get(request, "max_downtime_ns"))
+		return error_set(err, EXIT_USAGE,
+				 "migctl snapshot does not raise the limit by itself");
+	return limits_set(&t->policy, UINT64_MAX, request, err);
+}
+
 int snapshot_asked(const char *command, const json_t *request, void *data,
 		   struct error *err)
 {
@@ -52,10 +74,8 @@ int snapshot_asked(const char *command, const json_t *request, void *data,
 	}
 	if (strcmp(command, "set"))
 		return error_set(err, EXIT_USAGE, "%s is not known here", command);
-	if (json_object_get(request, "max_downtime_ns"))
-		return error_set(err, EXIT_USAGE,
-				 "migctl snapshot does not raise the limit by itself");
-	if (limits_set(&t->policy, UINT64_MAX, request, err))
+	if (snapshot_is_live(t->options) ? live_set(t, request, err) :
+					   precopy_set(t, request, err))
 		return -1;
 	control_number(request, "max_bandwidth_bytes_per_second",
 		       &t->writer.max_bandwidth);
@@ -129,7 +149,7 @@ static int iterate(struct taking *t, struct policy_decision *decision,
 
 	if (sync_memory(t, MIGTRACK_SYNC_KIND_ITERATION, err))
 		return -1;
-	if (t->sample.time >= SAMPLE_TIME || t->sample.bytes >= 16 * SAMPLE_BYTES)
+	if (t->sample.time >= SAMPLE_TIME && t->sample.bytes >= SAMPLE_BYTES)
 		sample = &t->sample;
 	pending.precopy = writer_pending(&t->writer);
 	*decision = policy_switchover(&t->policy, clock_ns(CLOCK_MONOTONIC), &pending,

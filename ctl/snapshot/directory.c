@@ -81,6 +81,16 @@ static int dir_clear(int fd)
 	return ret;
 }
 
+/* Whether what we have locked still has that name. */
+static bool partial_is_ours(const struct snapshot_dir *dir)
+{
+	struct stat locked, named;
+
+	return !fstat(dir->fd, &locked) &&
+	       !fstatat(dir->parent_fd, dir->partial, &named, AT_SYMLINK_NOFOLLOW) &&
+	       locked.st_dev == named.st_dev && locked.st_ino == named.st_ino;
+}
+
 static int partial_open(struct snapshot_dir *dir, struct error *err)
 {
 	struct stat st;
@@ -102,7 +112,7 @@ static int partial_open(struct snapshot_dir *dir, struct error *err)
 		return error_advise(err, "wait for it, or choose another name");
 	}
 	/* The lock's last holder may have given it its name, or removed it. */
-	if (fstat(dir->fd, &st) || st.st_nlink == 0)
+	if (!partial_is_ours(dir))
 		return exists_refuse(dir, err);
 	return dir_clear(dir->fd) ? file_error(dir, "", err) : 0;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "snapshot/snapshot.h"
 
@@ -58,13 +59,13 @@ static int file_open(const char *path, int dir, const char *name, uint64_t size,
 	return 0;
 }
 
-static int read_all(int fd, void *data, size_t size)
+static int read_at(int fd, void *data, size_t size, off_t at)
 {
 	size_t done = 0;
 	ssize_t length;
 
 	while (done < size) {
-		length = pread(fd, (char *)data + done, size - done, (off_t)done);
+		length = pread(fd, (char *)data + done, size - done, at + (off_t)done);
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length <= 0)
@@ -89,7 +90,7 @@ static int manifest_read(struct snapshot *snapshot, const char *path, int dir,
 		goto out;
 	}
 	text = malloc((size_t)st.st_size + 1);
-	if (text && !read_all(fd, text, (size_t)st.st_size))
+	if (text && !read_at(fd, text, (size_t)st.st_size, 0))
 		manifest = json_loadb(text, (size_t)st.st_size,
 				      JSON_REJECT_DUPLICATES, NULL);
 	if (manifest)
@@ -104,19 +105,87 @@ out:
 	return ret;
 }
 
-/* The size was checked against that of the file, so it is no number out of thin air. */
+static void zeros_hash(XXH3_state_t *hash, size_t size)
+{
+	static const char zeros[64 << 10];
+	size_t part;
+
+	for (; size; size -= part) {
+		part = size < sizeof(zeros) ? size : sizeof(zeros);
+		XXH3_64bits_update(hash, zeros, part);
+	}
+}
+
+/* A hole takes no memory here either: it is not even looked at there. */
+static int digests_load(struct snapshot_block *block, XXH3_state_t *hash, size_t size)
+{
+	char *digests = (char *)block->digests;
+	size_t at = 0, data, hole;
+	off_t ret;
+
+	while (at < size) {
+		ret = lseek(block->digests_fd, (off_t)at, SEEK_DATA);
+		if (ret < 0 && errno != ENXIO)
+			return -1;
+		data = ret < 0 || (size_t)ret > size ? size : (size_t)ret;
+		zeros_hash(hash, data - at);
+		if (data == size)
+			return 0;
+		ret = lseek(block->digests_fd, (off_t)data, SEEK_HOLE);
+		if (ret < 0)
+			return -1;
+		hole = (size_t)ret > size ? size : (size_t)ret;
+		if (read_at(block->digests_fd, digests + data, hole - data, (off_t)data))
+			return -1;
+		XXH3_64bits_update(hash, digests + data, hole - data);
+		at = hole;
+	}
+	return 0;
+}
+
 static int digests_read(struct snapshot_block *block, const char *path,
 			const char *name, struct error *err)
 {
 	size_t size = snapshot_pages(block) * sizeof(*block->digests);
+	XXH3_state_t *hash = XXH3_createState();
+	uint64_t digest;
+	int ret;
 
-	block->digests = malloc(size);
-	if (!block->digests)
+	block->digests = calloc(1, size);
+	if (!hash || !block->digests) {
+		XXH3_freeState(hash);
 		return error_set(err, EXIT_FAILED, "out of memory");
-	if (read_all(block->digests_fd, block->digests, size))
+	}
+	XXH3_64bits_reset(hash);
+	ret = digests_load(block, hash, size);
+	digest = XXH3_64bits_digest(hash);
+	XXH3_freeState(hash);
+	if (ret)
 		return refuse(path, name, "it can't be read", err);
-	if (snapshot_digest_all(block->digests, size) != block->digest)
+	if (digest != block->digest)
 		return refuse(path, name, "it is not what was saved: its digest differs", err);
+	return 0;
+}
+
+/**
+ * snapshot_digests() - read the digests of all pages
+ * @snapshot: opened; its blocks have the sizes of the memory that they are for, if
+ *	that is known: a snapshot can be of any size, and its digests are read whole
+ * @path: the directory
+ * @err: why it is refused, EXIT_SNAPSHOT if the directory is to blame
+ *
+ * Return: 0 or -1.
+ */
+int snapshot_digests(struct snapshot *snapshot, const char *path, struct error *err)
+{
+	char name[32];
+	size_t i;
+
+	for (i = 0; i < snapshot->n; i++) {
+		snprintf(name, sizeof(name), "digests%zu", i);
+		if (digests_read(&snapshot->blocks[i], path, name, err))
+			return -1;
+	}
 	return 0;
 }
 
@@ -136,8 +205,7 @@ static int files_open(struct snapshot *snapshot, const char *path, int dir,
 		snprintf(name, sizeof(name), "digests%zu", i);
 		if (file_open(path, dir, name,
 			      snapshot_pages(block) * sizeof(*block->digests),
-			      &block->digests_fd, &st, err) ||
-		    digests_read(block, path, name, err))
+			      &block->digests_fd, &st, err))
 			return -1;
 	}
 	return file_open(path, dir, SNAPSHOT_STATE, snapshot->state_size,
@@ -151,8 +219,8 @@ static int files_open(struct snapshot *snapshot, const char *path, int dir,
  * @dir_fd: of it, the caller's; -1 after a failure. Or NULL
  * @err: why it is refused, EXIT_SNAPSHOT if the directory is to blame
  *
- * The sizes and the digests of the digests are checked; the memory itself is when
- * it is read.
+ * The sizes are checked. Its digests are to be read next, with snapshot_digests(),
+ * which checks them; the memory itself is when it is read.
  *
  * Return: 0 or -1.
  */

@@ -33,7 +33,8 @@
  * @digest: of all of @digests, as they are in their file
  * @fd: its file
  * @digests_fd: the file of its digests
- * @digests: one for each page, see snapshot_digest()
+ * @digests: one for each page, see snapshot_digest(); of one that was opened, once
+ *	snapshot_digests() has read them
  */
 struct snapshot_block {
 	char id[NAME_MAX + 1];
@@ -110,6 +111,7 @@ void snapshot_dir_discard(struct snapshot_dir *dir);
 /* open.c: read one that somebody else may have made. */
 int snapshot_open(struct snapshot *snapshot, const char *path, int *dir_fd,
 		  struct error *err);
+int snapshot_digests(struct snapshot *snapshot, const char *path, struct error *err);
 
 /* state.c: the VMM's own stream, to its file and back. */
 struct snapshot_state;

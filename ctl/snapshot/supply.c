@@ -75,7 +75,9 @@ int supply_open(struct supply *supply, const char *path, struct error *err)
 	} else {
 		snprintf(supply->working_set, sizeof(supply->working_set), "%s",
 			 SNAPSHOT_WORKING_SET);
-		if (snapshot_open(&supply->snapshot, path, &supply->dir_fd, err))
+		/* What the VMM has is not known yet. */
+		if (snapshot_open(&supply->snapshot, path, &supply->dir_fd, err) ||
+		    snapshot_digests(&supply->snapshot, path, err))
 			return -1;
 	}
 	for (i = 0; i < supply->snapshot.n; i++)

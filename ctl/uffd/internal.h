@@ -18,6 +18,24 @@ struct uffd_thread {
 };
 
 /**
+ * struct uffd_saving - pages that a thread saves just now
+ * @page: the first, as the claims number them
+ * @n: how many
+ * @max_s: so long may somebody wait for them
+ * @awaited: somebody does, who wants to write there
+ * @looks: how often the watchdog has seen that
+ * @next: those of another thread
+ */
+struct uffd_saving {
+	uint64_t page;
+	uint64_t n;
+	uint64_t max_s;
+	bool awaited;
+	unsigned int looks;
+	struct uffd_saving *next;
+};
+
+/**
  * struct uffd - a set-up
  * @fd: the userfaultfd
  * @own: we made it, and registered the memory
@@ -33,6 +51,11 @@ struct uffd_thread {
  * @threads: that handle faults
  * @n_threads: that were started
  * @clock: how long was waited for pages
+ * @saving: of all threads
+ * @saving_lock: of @saving, and of claims of pages that are to be saved
+ * @watch: the watchdog of @saving
+ * @watch_fd: written to end it; -1 if there is none
+ * @abandoned: it has let everybody write, as that took too long: nothing more is protected
  * @protected: from now on pages are saved before they change; under @lock
  * @lock: held to read messages; shared, to put pages in place, or to say that they are
  *	saved: a page that the VMM gives back is not put there again afterwards
@@ -54,6 +77,11 @@ struct uffd {
 	struct uffd_thread *threads;
 	unsigned int n_threads;
 	struct blocktime_clock clock;
+	struct uffd_saving *saving;
+	pthread_mutex_t saving_lock;
+	pthread_t watch;
+	int watch_fd;
+	bool abandoned;
 	bool protected;
 	pthread_rwlock_t lock;
 	pthread_mutex_t err_lock;
@@ -82,6 +110,19 @@ const struct uffd_region *uffd_run_claim(struct uffd *uffd,
 /* save.c: somebody is about to write to a page. */
 int uffd_save_one(struct uffd *uffd, struct uffd_channel *channel,
 		  const struct uffd_region *region, uint64_t page, struct error *err);
+
+void uffd_unprotect(struct uffd *uffd);
+
+/* watch.c: what is just being saved, and who waits for it. */
+bool uffd_saving_one(struct uffd *uffd, const struct uffd_region *region, uint64_t page,
+		     struct uffd_saving *saving);
+const struct uffd_region *uffd_saving_run(struct uffd *uffd,
+					  const struct uffd_channel *channel,
+					  uint64_t page, uint64_t n,
+					  struct uffd_saving *saving, struct error *err);
+void uffd_saving_end(struct uffd *uffd, struct uffd_saving *saving);
+int uffd_watch_start(struct uffd *uffd, struct error *err);
+void uffd_watch_stop(struct uffd *uffd);
 
 /* place.c: pages into the memory. */
 int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t page,

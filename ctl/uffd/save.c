@@ -26,27 +26,28 @@ static int protection_set(struct uffd *uffd, uint64_t start, uint64_t size, uint
 }
 
 /**
- * uffd_protect() - write-protect all memory that is registered for it
- * @uffd: set up
- * @err: why it failed
+ * uffd_unprotect() - let everybody write, saved or not
+ * @uffd: set up; what is saved has failed
  *
- * Prerequisites: nobody writes to the memory meanwhile, if what is saved is to be of one
- * instant.
- *
- * On success @ops->written is called before a page changes, once. On failure some of the
- * memory may be protected: uffd_stop() or uffd_release() end that.
- *
- * Return: 0 or -1.
+ * Whoever waits is woken. Where that can't be the VMM has ended, or has taken its memory
+ * back: nobody waits there.
  */
-int uffd_protect(struct uffd *uffd, struct error *err)
+void uffd_unprotect(struct uffd *uffd)
+{
+	size_t i;
+
+	for (i = 0; i < uffd->n; i++) {
+		if (uffd->regions[i].modes & UFFD_WRITE)
+			protection_set(uffd, uffd->regions[i].start,
+				       uffd->regions[i].size, 0);
+	}
+}
+
+static int regions_protect(struct uffd *uffd, struct error *err)
 {
 	size_t i;
 	int ret;
 
-	/* What was read until now is done with: it was given back before. */
-	pthread_rwlock_wrlock(&uffd->lock);
-	uffd->protected = true;
-	pthread_rwlock_unlock(&uffd->lock);
 	for (i = 0; i < uffd->n; i++) {
 		const struct uffd_region *region = &uffd->regions[i];
 
@@ -58,6 +59,38 @@ int uffd_protect(struct uffd *uffd, struct error *err)
 			return uffd_ioctl_error(ret, "write-protecting", err);
 	}
 	return 0;
+}
+
+/**
+ * uffd_protect() - write-protect all memory that is registered for it
+ * @uffd: set up
+ * @err: why it failed
+ *
+ * Prerequisites: nobody writes to the memory meanwhile, if what is saved is to be of one
+ * instant.
+ *
+ * On success @ops->written is called before a page changes, once. If somebody waits for
+ * that longer than a second all may be written to again, saved or not, and uffd_failed()
+ * says so. On failure some of the memory may be protected: uffd_stop() or uffd_release()
+ * end that.
+ *
+ * Return: 0 or -1.
+ */
+int uffd_protect(struct uffd *uffd, struct error *err)
+{
+	int ret;
+
+	/* What was read until now is done with: it was given back before. */
+	pthread_rwlock_wrlock(&uffd->lock);
+	uffd->protected = true;
+	pthread_rwlock_unlock(&uffd->lock);
+	ret = regions_protect(uffd, err);
+	if (ret || !__atomic_load_n(&uffd->abandoned, __ATOMIC_SEQ_CST))
+		return ret;
+	/* Somebody has waited too long meanwhile: what was protected since then stays so. */
+	uffd_unprotect(uffd);
+	uffd_failed(uffd, err);
+	return -1;
 }
 
 /* Whoever waits for them is woken. */
@@ -102,11 +135,11 @@ static void test_late(struct uffd *uffd, const struct uffd_region *region, uint6
  * not be saved: the guest is worth more than its copy, which fails.
  */
 static int run_save(struct uffd *uffd, struct uffd_channel *channel,
-		    const struct uffd_region *region, uint64_t page, uint64_t n,
+		    const struct uffd_region *region, struct uffd_saving *saving,
 		    struct error *err)
 {
+	uint64_t page = saving->page - region->first, n = saving->n, i;
 	struct error later;
-	uint64_t i;
 	int ret;
 
 	test_late(uffd, region, page, n);
@@ -114,13 +147,14 @@ static int run_save(struct uffd *uffd, struct uffd_channel *channel,
 				 n * region->page_size, channel->buffer, err);
 	if (ret)
 		uffd_fail(uffd, err);
+	uffd_saving_end(uffd, saving);
 	/*
 	 * Memory that is given back is gone as soon as its event is read. That is done,
 	 * and noted, under this lock: what we have read is older, or it is told of.
 	 */
 	pthread_rwlock_rdlock(&uffd->lock);
 	for (i = 0; i < n; i++)
-		uffd_claim_done(uffd->claims, region->first + page + i);
+		uffd_claim_done(uffd->claims, saving->page + i);
 	pthread_rwlock_unlock(&uffd->lock);
 	uffd_count(&uffd->claims->stats->saved, n);
 	return run_allow(uffd, region, page, n, ret ? &later : err) ? -1 : ret;
@@ -131,10 +165,11 @@ int uffd_save_one(struct uffd *uffd, struct uffd_channel *channel,
 		  const struct uffd_region *region, uint64_t page, struct error *err)
 {
 	uint64_t index = region->first + page;
+	struct uffd_saving saving;
 
 	uffd_count(&uffd->claims->stats->write_faults, 1);
-	if (uffd_claim(uffd->claims, index))
-		return run_save(uffd, channel, region, page, 1, err);
+	if (uffd_saving_one(uffd, region, index, &saving))
+		return run_save(uffd, channel, region, &saving, err);
 	/* Somebody saves it, and allows it then. */
 	if (!uffd_claim_is_done(uffd->claims, index))
 		return 0;
@@ -161,13 +196,15 @@ int uffd_save(struct uffd *uffd, struct uffd_channel *channel, uint64_t page, ui
 	      struct error *err)
 {
 	const struct uffd_region *region;
+	struct uffd_saving saving;
 	uint64_t run;
 
 	while (n) {
-		region = uffd_run_claim(uffd, channel, page, n, &run, err);
+		region = uffd_saving_run(uffd, channel, page, n, &saving, err);
 		if (!region)
 			return -1;
-		if (run && run_save(uffd, channel, region, page - region->first, run, err))
+		run = saving.n;
+		if (run && run_save(uffd, channel, region, &saving, err))
 			return -1;
 		if (!run)
 			run = 1;

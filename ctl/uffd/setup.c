@@ -163,6 +163,17 @@ static int threads_start(struct uffd *uffd, unsigned int n, struct error *err)
 	return 0;
 }
 
+static bool has_to_save(const struct uffd *uffd)
+{
+	size_t i;
+
+	for (i = 0; i < uffd->n; i++) {
+		if (uffd->regions[i].modes & UFFD_WRITE)
+			return true;
+	}
+	return false;
+}
+
 static int descriptors_open(struct uffd *uffd, const struct uffd_config *config,
 			    struct error *err)
 {
@@ -189,6 +200,7 @@ static void locks_init(struct uffd *uffd)
 	pthread_rwlock_init(&uffd->lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&uffd->err_lock, NULL);
+	pthread_mutex_init(&uffd->saving_lock, NULL);
 	blocktime_open(&uffd->clock);
 }
 
@@ -220,7 +232,7 @@ int uffd_setup(struct uffd **uffd, const struct uffd_config *config,
 			close(config->fd);
 		return error_set(err, EXIT_FAILED, "out of memory");
 	}
-	new->fd = new->quit_fd = new->failed_fd = -1;
+	new->fd = new->quit_fd = new->failed_fd = new->watch_fd = -1;
 	new->ops = config->ops;
 	new->data = config->data;
 	locks_init(new);
@@ -228,7 +240,8 @@ int uffd_setup(struct uffd **uffd, const struct uffd_config *config,
 		threads = UFFD_MAX_THREADS;
 	if (descriptors_open(new, config, err) || regions_copy(new, config, err) ||
 	    regions_register(new, err) || wake_all(new, err) ||
-	    threads_start(new, threads, err)) {
+	    threads_start(new, threads, err) ||
+	    (has_to_save(new) && uffd_watch_start(new, err))) {
 		uffd_stop(new);
 		return -1;
 	}
@@ -268,7 +281,9 @@ void uffd_stop(struct uffd *uffd)
 
 	if (!uffd)
 		return;
+	/* Threads end when their storage lets them: until then somebody may wait for them. */
 	threads_stop(uffd);
+	uffd_watch_stop(uffd);
 	/* Who had begun to wait just before the release, and was not read of. */
 	if (uffd->claims && uffd->claims->stats && uffd->claims->stats->released)
 		wake_all(uffd, &ignored);
@@ -282,6 +297,7 @@ void uffd_stop(struct uffd *uffd)
 	uffd_claims_close(&uffd->own_claims);
 	pthread_rwlock_destroy(&uffd->lock);
 	pthread_mutex_destroy(&uffd->err_lock);
+	pthread_mutex_destroy(&uffd->saving_lock);
 	blocktime_close(&uffd->clock);
 	free(uffd->threads);
 	free(uffd->regions);

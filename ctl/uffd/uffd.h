@@ -82,7 +82,8 @@ enum uffd_kind {
  *	thread's. From several threads at once, never twice for a page
  *
  * -1 with the error filled in, see uffd_failed(): whoever waits for a page that could
- * not be loaded gets SIGBUS; one that could not be saved is written nevertheless.
+ * not be loaded gets SIGBUS; one that could not be saved is written nevertheless. So are
+ * all pages if somebody waits for longer than a second until one is saved.
  */
 struct uffd_ops {
 	int (*load)(void *data, uint64_t offset, size_t size, void *buffer,

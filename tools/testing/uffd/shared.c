@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -46,6 +47,35 @@ static int load(void *data, uint64_t offset, size_t size, void *buffer,
 	return 0;
 }
 
+/* The storage hangs at some pages, until it is let go on. */
+static int storage[2];
+static uint64_t hangs_from, hangs_to;
+static unsigned int hanging;
+
+static void storage_open(uint64_t from, uint64_t to)
+{
+	CHECK(!pipe(storage));
+	hanging = 0;
+	hangs_from = from;
+	hangs_to = to;
+}
+
+static void storage_goes_on(void)
+{
+	hangs_to = 0;
+	close(storage[1]);
+}
+
+static void storage_use(uint64_t page, uint64_t n)
+{
+	char byte;
+
+	if (page >= hangs_to || page + n <= hangs_from)
+		return;
+	__atomic_fetch_add(&hanging, 1, __ATOMIC_SEQ_CST);
+	CHECK(!read(storage[0], &byte, 1));
+}
+
 /* Through the file, as it is done for a VMM. */
 static int written(void *data, uint64_t offset, size_t size, void *buffer, struct error *err)
 {
@@ -55,6 +85,7 @@ static int written(void *data, uint64_t offset, size_t size, void *buffer, struc
 	if (page == bad_page)
 		return error_set(err, EXIT_FAILED, "page %llu can't be saved",
 				 (unsigned long long)page);
+	storage_use(page, size / PAGE);
 	if (pread(file, buffer, size, (off_t)offset) != (ssize_t)size)
 		return error_set(err, EXIT_FAILED, "pread");
 	for (i = 0; i < size / PAGE; i++)
@@ -304,6 +335,158 @@ static void test_not_saved(void)
 	report_checks("a page that can't be saved is written nevertheless, and told of");
 }
 
+static void *page_writer(void *data)
+{
+	memset(data, 0x55, PAGE);
+	return NULL;
+}
+
+static void *page_remover(void *data)
+{
+	return madvise(data, PAGE, MADV_REMOVE) ? data : NULL;
+}
+
+static pthread_t at_page(void *(*what)(void *data), uint64_t page)
+{
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, what, guest + page * PAGE));
+	return thread;
+}
+
+/* It does not wait for the storage. */
+static bool ends(pthread_t thread)
+{
+	struct timespec until;
+	void *failure;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += 20;
+	return !pthread_clockjoin_np(thread, &failure, CLOCK_MONOTONIC, &until) && !failure;
+}
+
+/* One that does not is waited for once the storage goes on. */
+static void all_end(pthread_t *threads, unsigned int n)
+{
+	bool end[8];
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		end[i] = ends(threads[i]);
+		CHECK(end[i]);
+	}
+	storage_goes_on();
+	for (i = 0; i < n; i++) {
+		if (!end[i])
+			pthread_join(threads[i], NULL);
+	}
+}
+
+/* All threads that handle faults hang: who writes to a page is not even read of. */
+static void test_storage_hangs(void)
+{
+	pthread_t threads[5];
+	struct uffd *uffd;
+	struct error err = {};
+	unsigned int i;
+
+	CHECK(memory_open(0, SIZE));
+	memory_fill();
+	uffd = setup(UFFD_WRITE, WRITE_FEATURES, PAGE);
+	OK(uffd_protect(uffd, &err));
+	storage_open(3, 5);
+	threads[0] = at_page(page_writer, 3);
+	threads[1] = at_page(page_writer, 4);
+	while (__atomic_load_n(&hanging, __ATOMIC_SEQ_CST) < 2)
+		usleep(1000);
+	threads[2] = at_page(page_writer, 9);
+	threads[3] = at_page(page_writer, 3);
+	threads[4] = at_page(page_remover, 12);
+	all_end(threads, 5);
+	CHECK(uffd_failed(uffd, &err) && strstr(err.message, "storage hangs") && err.advice[0]);
+	/* Nor is anything protected once those threads go on. */
+	for (i = 0; i < PAGES; i++)
+		page_writer(guest + (size_t)i * PAGE);
+	CHECK(!saves[9] && !saves[100]);
+	uffd_stop(uffd);
+	close(storage[0]);
+	memory_close(SIZE);
+	report_checks("storage that hangs: all may write within a second, and what is saved has failed");
+}
+
+static void *save_some(void *data)
+{
+	struct uffd_channel channel;
+
+	OK(uffd_channel_open(&channel, 16 * PAGE, &err));
+	OK(uffd_save(data, &channel, 32, 16, &err));
+	uffd_channel_close(&channel);
+	return NULL;
+}
+
+/* Who saves pages by itself may take as long as it likes, until somebody wants to write. */
+static void test_storage_hangs_for_nobody(void)
+{
+	pthread_t saver, thread;
+	struct error err = {};
+	struct uffd *uffd;
+
+	CHECK(memory_open(0, SIZE));
+	memory_fill();
+	uffd = setup(UFFD_WRITE, WRITE_FEATURES, PAGE);
+	OK(uffd_protect(uffd, &err));
+	storage_open(40, 41);
+	CHECK(!pthread_create(&saver, NULL, save_some, uffd));
+	while (!__atomic_load_n(&hanging, __ATOMIC_SEQ_CST))
+		usleep(1000);
+	usleep(1500000);
+	/* Others are as fast as ever. */
+	page_writer(guest + 9 * PAGE);
+	CHECK(saves[9] == 1);
+	CHECK(!uffd_failed(uffd, &err));
+	thread = at_page(page_writer, 47);
+	all_end(&thread, 1);
+	CHECK(uffd_failed(uffd, &err) && strstr(err.message, "storage hangs"));
+	pthread_join(saver, NULL);
+	uffd_stop(uffd);
+	close(storage[0]);
+	memory_close(SIZE);
+	report_checks("storage that hangs while nobody waits for it is waited for");
+}
+
+/* The best of some: how long it takes to stop what has nothing to do. */
+static long stop_ms(unsigned int modes, uint64_t features)
+{
+	struct timespec begin, end;
+	long ms, best = LONG_MAX;
+	struct uffd *uffd;
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		uffd = setup(modes, features, PAGE);
+		clock_gettime(CLOCK_MONOTONIC, &begin);
+		uffd_stop(uffd);
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		ms = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+		best = ms < best ? ms : best;
+	}
+	return best;
+}
+
+/* The one that looks after the storage now and then does not end only then. */
+static void test_stopped_at_once(void)
+{
+	long ms, without;
+
+	CHECK(memory_open(0, SIZE));
+	without = stop_ms(UFFD_MISSING, UFFD_FEATURE_MISSING_SHMEM);
+	ms = stop_ms(UFFD_WRITE, WRITE_FEATURES);
+	CHECK(ms < without + 50);
+	printf("# %ld ms, %ld ms where nothing is saved\n", ms, without);
+	memory_close(SIZE);
+	report_checks("nothing is waited for when nothing is being saved");
+}
+
 static void test_given_back(void)
 {
 	struct uffd_channel channel;
@@ -384,6 +567,9 @@ int main(void)
 	test_saved_to_the_end();
 	test_loaded();
 	test_not_saved();
+	test_storage_hangs();
+	test_storage_hangs_for_nobody();
+	test_stopped_at_once();
 	test_given_back();
 	test_second_fails();
 	printf("1..%d\n", tests);

@@ -53,18 +53,76 @@ TEST(snapshot_refuses_what_it_does_not_do)
 	fclose(out.stream);
 }
 
-TEST(snapshot_that_is_live_was_paused_already)
+static const struct snapshot_options live = {
+	.guest = { .driver = &vmm_driver_handover }, .live = true,
+};
+
+/* It has no limit of the downtime, as its policy says. */
+static struct taking begin_live(struct output *out)
 {
-	static const struct snapshot_options live = {
-		.guest = { .driver = &vmm_driver_handover }, .live = true,
-	};
-	struct output out;
-	struct taking t = begin(&out);
-	struct error err = {};
+	struct taking t = begin(out);
 
 	t.options = &live;
+	t.policy.limits.downtime = 0;
+	return t;
+}
+
+TEST(snapshot_that_is_live_was_paused_already)
+{
+	struct output out;
+	struct taking t = begin_live(&out);
+	struct error err = {};
+
 	CHECK_EQ(snapshot_asked("switchover", NULL, &t, &err), -1);
 	CHECK_HAS(err.message, "too late");
 	CHECK(!t.forced);
+	fclose(out.stream);
+}
+
+TEST(snapshot_that_is_live_takes_time_and_bandwidth)
+{
+	struct output out;
+	struct taking t = begin_live(&out);
+	json_t *request = json_pack("{s:I, s:I}", "timeout_ns", (json_int_t)(7 * NS_PER_S),
+				    "max_bandwidth_bytes_per_second", (json_int_t)1000);
+	struct error err = {};
+
+	CHECK_EQ(snapshot_asked("set", request, &t, &err), 0);
+	CHECK_EQ(t.policy.limits.timeout, 7 * NS_PER_S);
+	CHECK_EQ(t.writer.max_bandwidth, 1000);
+	CHECK_EQ(t.policy.limits.downtime, 0);
+	json_decref(request);
+	/* What is not said stays as it is. */
+	request = json_pack("{s:I}", "max_bandwidth_bytes_per_second", (json_int_t)0);
+	CHECK_EQ(snapshot_asked("set", request, &t, &err), 0);
+	CHECK_EQ(t.policy.limits.timeout, 7 * NS_PER_S);
+	CHECK_EQ(t.writer.max_bandwidth, 0);
+	json_decref(request);
+	fclose(out.stream);
+}
+
+TEST(snapshot_that_is_live_refuses_what_it_does_not_decide)
+{
+	static const char *const keys[] = {
+		"downtime_ns", "max_downtime_ns", "bandwidth_bytes_per_second",
+	};
+	struct output out;
+	struct taking t = begin_live(&out);
+	json_t *request;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		struct error err = {};
+
+		request = json_pack("{s:I, s:I}", keys[i], (json_int_t)NS_PER_S,
+				    "timeout_ns", (json_int_t)NS_PER_S);
+		CHECK_EQ(snapshot_asked("set", request, &t, &err), -1);
+		CHECK_EQ(err.code, EXIT_USAGE);
+		CHECK_HAS(err.message, "no limit of the downtime");
+		CHECK_HAS(err.advice, "--timeout and --max-bandwidth");
+		/* All of it, or nothing. */
+		CHECK_EQ(t.policy.limits.timeout, policy_default_limits.timeout);
+		json_decref(request);
+	}
 	fclose(out.stream);
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "snapshot/supply.h"
@@ -262,6 +265,7 @@ TEST(snapshot_save_and_fill)
 	saving_commit(&s);
 
 	CHECK(!snapshot_open(&snapshot, s.to, NULL, &err));
+	CHECK(!snapshot_digests(&snapshot, s.to, &err));
 	CHECK_EQ(page_get(&snapshot, 0), 'A');
 	CHECK_EQ(page_get(&snapshot, 65), 0);
 	CHECK_EQ(page_get(&snapshot, 299), 'c');
@@ -307,6 +311,7 @@ TEST(snapshot_verify_reads_all)
 	copy_all(&s);
 	saving_commit(&s);
 	CHECK(!snapshot_open(&snapshot, s.to, NULL, &err));
+	CHECK(!snapshot_digests(&snapshot, s.to, &err));
 	block = &snapshot.blocks[0];
 	CHECK(!snapshot_verify(block, &reading, &err));
 	CHECK_EQ(reading.bytes, 2 * PAGE);
@@ -360,6 +365,139 @@ TEST(snapshot_dir_is_made_once)
 	CHECK(!access(s.to, F_OK));
 	CHECK(snapshot_dir_create(&s.dir, "/tmp/..", &err));
 	CHECK_EQ(err.code, EXIT_USAGE);
+	saving_close(&s);
+}
+
+/* What happens just before we get the lock: NULL for nothing. */
+static void (*before_lock)(struct saving *s);
+static struct saving *before_lock_of;
+
+int flock(int fd, int operation)
+{
+	if (before_lock)
+		before_lock(before_lock_of);
+	return (int)syscall(SYS_flock, fd, operation);
+}
+
+static void gone(struct saving *s)
+{
+	snapshot_dir_discard(&s->dir);
+}
+
+/* Another one has opened the directory before that got its name, and locks it then. */
+static void taken_over(void (*end)(struct saving *s), struct saving *s)
+{
+	struct snapshot_dir other;
+	struct error err = {};
+
+	before_lock_of = s;
+	before_lock = end;
+	CHECK(snapshot_dir_create(&other, s->to, &err));
+	before_lock = NULL;
+	CHECK_EQ(err.code, EXIT_USAGE);
+	CHECK_HAS(err.message, "exists already");
+	snapshot_dir_discard(&other);
+}
+
+TEST(snapshot_dir_is_not_emptied_once_it_has_its_name)
+{
+	struct snapshot snapshot;
+	struct error err = {};
+	struct saving s;
+
+	saving_open(&s);
+	page_put(&s, 7, 'a');
+	copy_all(&s);
+	taken_over(saving_commit, &s);
+	CHECK(!snapshot_open(&snapshot, s.to, NULL, &err));
+	CHECK(!snapshot_digests(&snapshot, s.to, &err));
+	CHECK_EQ(page_get(&snapshot, 7), 'a');
+	snapshot_close(&snapshot);
+	saving_close(&s);
+
+	saving_open(&s);
+	taken_over(gone, &s);
+	CHECK(access(s.to, F_OK));
+	saving_close(&s);
+}
+
+#define HUGE	(1ull << 40)
+
+/* As large as it says, on a disk that has nothing of it. */
+static void huge_make(const struct saving *s)
+{
+	char path[128];
+	json_t *json;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/memory0", s->to);
+	CHECK(!truncate(path, (off_t)HUGE));
+	snprintf(path, sizeof(path), "%s/digests0", s->to);
+	fd = open(path, O_RDWR);
+	CHECK(!ftruncate(fd, 0));
+	CHECK(!ftruncate(fd, (off_t)(HUGE / PAGE * 8)));
+	close(fd);
+	snprintf(path, sizeof(path), "%s/manifest.json", s->to);
+	json = json_load_file(path, 0, NULL);
+	json_object_set_new(block(json, 0), "size", json_integer((json_int_t)HUGE));
+	CHECK(!json_dump_file(json, path, 0));
+	json_decref(json);
+}
+
+static long resident_kib(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_maxrss;
+}
+
+TEST(snapshot_that_is_huge_takes_what_it_has)
+{
+	struct snapshot snapshot;
+	struct error err = {};
+	struct saving s;
+	long before;
+
+	saving_open(&s);
+	saving_commit(&s);
+	huge_make(&s);
+	before = resident_kib();
+	/* Its sizes can be compared before anything of that size is made. */
+	CHECK(!snapshot_open(&snapshot, s.to, NULL, &err));
+	CHECK_EQ(snapshot.blocks[0].size, HUGE);
+	CHECK(!snapshot.blocks[0].digests);
+	CHECK(snapshot_digests(&snapshot, s.to, &err));
+	CHECK_EQ(err.code, EXIT_SNAPSHOT);
+	CHECK_HAS(err.message, "its digest differs");
+	CHECK(resident_kib() - before < 256 << 10);
+	snapshot_close(&snapshot);
+	saving_close(&s);
+}
+
+TEST(snapshot_digests_are_compared)
+{
+	struct snapshot snapshot;
+	struct error err = {};
+	struct saving s;
+	char path[96];
+
+	saving_open(&s);
+	page_put(&s, 299, 'c');
+	copy_all(&s);
+	saving_commit(&s);
+	snprintf(path, sizeof(path), "%s/digests0", s.to);
+	CHECK(!truncate(path, 0) && !truncate(path, PAGES * 8));
+	CHECK(!snapshot_open(&snapshot, s.to, NULL, &err));
+	CHECK(snapshot_digests(&snapshot, s.to, &err));
+	CHECK_EQ(err.code, EXIT_SNAPSHOT);
+	CHECK_HAS(err.message, "digests0: it is not what was saved");
+	/* Shorter than when it was opened. */
+	free(snapshot.blocks[0].digests);
+	CHECK(!truncate(path, 8));
+	CHECK(snapshot_digests(&snapshot, s.to, &err));
+	CHECK_EQ(err.code, EXIT_SNAPSHOT);
+	snapshot_close(&snapshot);
 	saving_close(&s);
 }
 
