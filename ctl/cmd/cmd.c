@@ -191,7 +191,12 @@ int signals_open(struct error *err)
 
 int signals_open_for_guest(struct error *err)
 {
-	signal(SIGPIPE, SIG_IGN);
+	static const int ignored[] = { SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU };
+	size_t i;
+
+	/* Stopped by a key we would leave a guest stopped: the guard sees only our end. */
+	for (i = 0; i < ARRAY_SIZE(ignored); i++)
+		signal(ignored[i], SIG_IGN);
 	return signals_open(err);
 }
 

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -130,18 +129,35 @@ static bool has_option(int argc, char **argv, const char *brief,
 	return false;
 }
 
+static void write_failed(const struct output *out, const char *but)
+{
+	fprintf(stderr, "migctl: can't write: %s%s\n", strerror(out->error), but);
+}
+
+/* A guest that was moved has been moved, whoever has read of it. */
+static bool is_move(const struct command *command)
+{
+	return command->run == cmd_migrate || command->run == cmd_supervise;
+}
+
 static int command_run(struct output *out, int argc, char **argv,
 		       struct error *err)
 {
 	const struct command *command;
 	char *help[] = { "help", argv[0], NULL };
+	int ret;
 
 	command = command_find(argv[0], err);
 	if (!command)
 		return -1;
 	if (has_option(argc, argv, "-h", "--help"))
 		return cmd_help(out, 2, help, err);
-	return command->run(out, argc, argv, err);
+	ret = command->run(out, argc, argv, err);
+	if (!ret && is_move(command) && out->failed) {
+		write_failed(out, "; the migration is not affected by that");
+		out->failed = false;
+	}
+	return ret;
 }
 
 /* Options before the command: only the bare migctl and the usual two. */
@@ -166,7 +182,7 @@ static int run(struct output *out, int argc, char **argv, struct error *err)
 int main(int argc, char **argv)
 {
 	struct output out = { .stream = stdout };
-	struct error err;
+	struct error err = {};
 	int ret;
 
 	out.json = has_option(argc, argv, "-j", "--json");
@@ -174,7 +190,7 @@ int main(int argc, char **argv)
 	if (ret)
 		out_error(&out, &err);
 	else if (out.failed)
-		fprintf(stderr, "migctl: can't write: %s\n", strerror(errno));
+		write_failed(&out, "");
 	if (ret)
 		return err.code;
 	return out.failed ? EXIT_FAILED : EXIT_OK;

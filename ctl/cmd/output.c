@@ -1,18 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cmd/output.h"
 #include "common/units.h"
 
 #define LABEL_WIDTH	20
 
+/* The first reason is the one that counts. */
+static void out_fail(struct output *out)
+{
+	if (!out->failed)
+		out->error = errno;
+	out->failed = true;
+}
+
 static void out_flush(struct output *out)
 {
 	if (fflush(out->stream) || ferror(out->stream))
-		out->failed = true;
+		out_fail(out);
 }
 
 /* Text is set flush left in its column, numbers flush right. */
@@ -52,7 +66,7 @@ void out_end(struct output *out)
 {
 	if (out->json) {
 		if (json_dumpf(out->object, out->stream, JSON_COMPACT))
-			out->failed = true;
+			out_fail(out);
 		json_decref(out->object);
 		out->object = NULL;
 	}
@@ -71,7 +85,7 @@ static void out_value(struct output *out, const struct out_field *field,
 		return;
 	copy = strdup(text);
 	if (!copy) {
-		out->failed = true;
+		out_fail(out);
 		return;
 	}
 	for (c = copy; *c; c++) {
@@ -194,4 +208,123 @@ void out_error(struct output *out, const struct error *err)
 			   "message", json_text(err->message),
 			   "advice", json_text(err->advice)), "");
 	out_end(out);
+}
+
+/* ---- without waiting for whoever reads ---- */
+
+/* So much is kept: more than is said in minutes. */
+#define KEPT_MAX	(256u << 10)
+/* A line, or a screen, goes there as a whole, or is lost as a whole. */
+#define WHOLE_MAX	(64u << 10)
+
+/**
+ * struct out_kept - what nobody has read yet
+ * @to: the stream before
+ * @fd: where it goes, opened for this only if it is not that of @to
+ * @used: bytes
+ * @lost: there was no room for some
+ * @data: they
+ */
+struct out_kept {
+	FILE *to;
+	int fd;
+	size_t used;
+	bool lost;
+	char data[KEPT_MAX];
+};
+
+/* A pipe that takes anything takes so much, and so does a socket. */
+static int kept_send(struct out_kept *kept, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = kept->fd, .events = POLLOUT };
+	ssize_t length;
+
+	while (kept->used && poll(&pfd, 1, timeout_ms) > 0) {
+		length = write(kept->fd, kept->data,
+			       kept->used < PIPE_BUF ? kept->used : PIPE_BUF);
+		if (length < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (length < 0) {
+			kept->used = 0;
+			return -1;
+		}
+		kept->used -= (size_t)length;
+		memmove(kept->data, kept->data + length, kept->used);
+	}
+	return 0;
+}
+
+/* 0 is how a stream is told of an error. */
+static ssize_t kept_write(void *cookie, const char *data, size_t size)
+{
+	struct out_kept *kept = cookie;
+
+	if (size > KEPT_MAX - kept->used) {
+		kept->lost = true;
+		return (ssize_t)size;
+	}
+	memcpy(kept->data + kept->used, data, size);
+	kept->used += size;
+	return kept_send(kept, 0) ? 0 : (ssize_t)size;
+}
+
+/*
+ * A terminal can take less than it is given, and is waited for then. Opened anew it is
+ * not, and nobody else who has it open is affected. With a file it would begin anew.
+ */
+static int kept_open(int fd)
+{
+	char path[32];
+	struct stat st;
+	int own = -1;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (!fstat(fd, &st) && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+		own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return own < 0 ? fd : own;
+}
+
+void out_never_wait(struct output *out)
+{
+	static const cookie_io_functions_t functions = { .write = kept_write };
+	struct out_kept *kept = malloc(sizeof(*kept));
+	FILE *stream = kept ? fopencookie(kept, "w", functions) : NULL;
+
+	if (!stream) {
+		free(kept);
+		return;
+	}
+	out_flush(out);
+	setvbuf(stream, NULL, _IOFBF, WHOLE_MAX);
+	kept->to = out->stream;
+	kept->fd = kept_open(fileno(out->stream));
+	kept->used = 0;
+	kept->lost = false;
+	out->kept = kept;
+	out->stream = stream;
+}
+
+void out_catch_up(struct output *out)
+{
+	if (out->kept && kept_send(out->kept, 0))
+		out_fail(out);
+}
+
+void out_may_wait(struct output *out)
+{
+	struct out_kept *kept = out->kept;
+
+	if (!kept)
+		return;
+	out_flush(out);
+	if (kept_send(kept, -1))
+		out_fail(out);
+	if (kept->lost)
+		fprintf(stderr, "migctl: some of the output was lost: nobody has read it for too long\n");
+	fclose(out->stream);
+	out->stream = kept->to;
+	if (kept->fd != fileno(out->stream))
+		close(kept->fd);
+	free(kept);
+	out->kept = NULL;
 }

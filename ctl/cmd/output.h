@@ -48,6 +48,8 @@ struct out_field {
  * @stream: the file
  * @json: programs read it
  * @failed: something could not be written
+ * @error: why, an errno
+ * @kept: of out_never_wait(), NULL without
  * @layout: of the object that is being written
  * @first: nothing of it was written yet
  * @object: it, in JSON
@@ -56,6 +58,8 @@ struct output {
 	FILE *stream;
 	bool json;
 	bool failed;
+	int error;
+	struct out_kept *kept;
 	enum out_layout layout;
 	bool first;
 	json_t *object;
@@ -85,5 +89,15 @@ void out_say(struct output *out, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 void out_error(struct output *out, const struct error *err);
+
+/*
+ * A guest may wait for us: from here on we do not wait for whoever reads. What does not
+ * go at once is kept, up to a bound, and goes with what comes later.
+ */
+void out_never_wait(struct output *out);
+/* What was kept, as far as it goes. */
+void out_catch_up(struct output *out);
+/* No guest waits any more: all of it, and from here on as before. */
+void out_may_wait(struct output *out);
 
 #endif /* MIGCTL_OUTPUT_H */

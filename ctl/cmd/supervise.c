@@ -60,6 +60,7 @@ int cmd_supervise(struct output *out, int argc, char **argv, struct error *err)
 	/* What is refused, or can't be reached, is a run that ended, too. */
 	run_begin(&s.run, NULL, options.dry_run ? "watch" : "supervise",
 		  options.qmp, options.vmm.to ? options.vmm.to : "");
+	out_never_wait(out);
 	ret = open_vmm(&s, err);
 	if (!ret) {
 		ret = supervise_attempts(&s, err);
@@ -67,5 +68,6 @@ int cmd_supervise(struct output *out, int argc, char **argv, struct error *err)
 	}
 	run_end(&s.run, result_name(&s), ret ? err : NULL);
 	supervision_close(&s);
+	out_may_wait(out);
 	return ret;
 }

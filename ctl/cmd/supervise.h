@@ -45,6 +45,7 @@ struct supervise_times {
 	uint64_t stopped;	/* it was seen to have stopped */
 	uint64_t checked;	/* and then looked at once more */
 	uint64_t continued;	/* the VMM was told to go on */
+	uint64_t device;	/* it was seen to hand over, told or not */
 	uint64_t over;		/* the VMM has completed */
 };
 
@@ -82,6 +83,7 @@ struct supervise_times {
  * @attempt: number of this one, from 1
  * @reinit: a device had new initial data after the stop
  * @forced: switch over, however long that takes
+ * @held: the VMM waits for us with the guest stopped: nothing is said or written down
  * @called_off: too late for this attempt, but there is to be no other
  * @attached: the migration was under way already
  * @touched: the VMM was changed
@@ -122,6 +124,7 @@ struct supervision {
 	unsigned int attempt;
 	bool reinit;
 	bool forced;
+	bool held;
 	bool called_off;
 	bool attached;
 	bool touched;
@@ -136,14 +139,24 @@ int supervise_options_parse(struct supervise_options *options, int argc,
 
 /* supervise_run.c: from the start to the end of an attempt. 0: moved. */
 int supervise_run(struct supervision *s, struct error *err);
+/* There is no way back: the VMM ends it, one way or the other. */
+bool supervise_handing_over(const struct supervision *s);
 /* By a signal, and in time; what comes too late is noted. */
 int supervise_cancelled(struct supervision *s, struct error *err);
 int supervise_go_on(struct supervision *s, struct error *err);
 /* Waits for what happens, and looks. */
 int supervise_news(struct supervision *s, struct error *err);
+/* In the run record: for who comes after a crash. Who only watches has none. */
+int supervise_write_down(struct supervision *s, const char *state, struct error *err);
+/* The guest was to be taken back. True if it can't be: @why says so then. */
+bool supervise_too_late(struct supervision *s, struct error *why);
 
 /* supervise_attempts.c: all of them. 0: moved. */
 int supervise_attempts(struct supervision *s, struct error *err);
+/* The guest runs on here, or is to: -1 if it does not, or may not. */
+int supervise_take_back(struct supervision *s, struct error *why);
+/* The VMM's settings are as before, whatever has become of the guest; NULL: moved. */
+void supervise_restore(struct supervision *s, struct error *why);
 /* One has failed: true if another is to be made, which is prepared. */
 bool supervise_again(struct supervision *s, struct error *err);
 void supervise_end(struct supervision *s);

@@ -38,8 +38,10 @@ int supervise_limit(struct supervision *s, struct error *err)
 		};
 	if (s->options->dry_run || !memcmp(&now, &s->limits, sizeof(now)))
 		return 0;
+	if (s->ops->limit(s->vmm, &now, err))
+		return -1;
 	s->limits = now;
-	return s->ops->limit(s->vmm, &now, err);
+	return 0;
 }
 
 static int give_up(struct supervision *s, struct error *err)
@@ -104,13 +106,20 @@ static const char *intention(enum policy_act act)
 	}
 }
 
+/* Forced by the timeout itself it has no other end. */
+static bool is_over_time(const struct supervision *s)
+{
+	return s->policy.limits.on_timeout != POLICY_ON_TIMEOUT_STOP &&
+	       policy_timed_out(&s->policy, clock_ns(CLOCK_MONOTONIC));
+}
+
 int supervise_act(struct supervision *s, struct error *err)
 {
 	enum policy_act before = s->action.act;
 	bool boundary = s->policy.boundary;
 	struct policy_action action;
 
-	if (s->forced || s->progress.postcopy)
+	if (s->progress.postcopy || (s->forced && !is_over_time(s)))
 		return supervise_limit(s, err);
 	action = policy_act(&s->policy, clock_ns(CLOCK_MONOTONIC));
 	/* Between two iterations there is mostly nothing to say. */
@@ -131,14 +140,36 @@ int supervise_act(struct supervision *s, struct error *err)
 
 static int set(struct supervision *s, const json_t *request, struct error *err)
 {
+	struct vmm_limits told = s->limits;
+	struct policy policy = s->policy;
+
 	if (limits_set(&s->policy, DOWNTIME_ANY, request, err))
 		return -1;
 	control_number(request, "max_bandwidth_bytes_per_second", &s->limits.max_bandwidth);
 	/* Told anew, all of it. */
 	s->limits.downtime_ns = 0;
+	if (supervise_limit(s, err)) {
+		/* Whoever asked hears of it, and all is as before. */
+		s->policy = policy;
+		s->limits = told;
+		return -1;
+	}
 	supervise_out_action(s, "limits set as asked for", NULL);
 	s->decision = policy_recheck(&s->policy);
-	return supervise_limit(s, err) || supervise_publish(s, err) ? -1 : 0;
+	return supervise_publish(s, err);
+}
+
+static int switch_over(struct supervision *s, struct error *err)
+{
+	bool before = s->forced;
+
+	s->forced = true;
+	if (supervise_limit(s, err)) {
+		s->forced = before;
+		return -1;
+	}
+	supervise_out_action(s, "switching over as asked for", NULL);
+	return 0;
 }
 
 int supervise_asked(const char *command, const json_t *request, void *data,
@@ -148,13 +179,11 @@ int supervise_asked(const char *command, const json_t *request, void *data,
 
 	if (s->options->dry_run)
 		return error_set(err, EXIT_FAILED, "that one only watches (--dry-run)");
-	if (s->times.continued || s->progress.postcopy)
+	if (supervise_handing_over(s))
 		return error_set(err, EXIT_FAILED, "too late: the guest is being handed over");
 	if (!strcmp(command, "set"))
 		return set(s, request, err);
 	if (strcmp(command, "switchover"))
 		return error_set(err, EXIT_USAGE, "%s is not known here", command);
-	s->forced = true;
-	supervise_out_action(s, "switching over as asked for", NULL);
-	return supervise_limit(s, err);
+	return switch_over(s, err);
 }

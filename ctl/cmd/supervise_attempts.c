@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Attempts: how one ends, and what the next one begins with. */
 #include <poll.h>
+#include <string.h>
 #include <time.h>
 
 #include "cmd/session.h"
@@ -9,45 +10,88 @@
 /* Between two attempts: the destination has to be made ready again. */
 #define ATTEMPT_PAUSE_MS	1000
 
-static bool is_moved(const struct supervision *s)
+/* @why: of its end, NULL if it went well. */
+static bool is_moved(const struct supervision *s, const struct error *why)
 {
-	return s->phase == MIGTRACK_PHASE_COMPLETED;
+	return s->phase == MIGTRACK_PHASE_COMPLETED || !why || why->code == EXIT_MOVED;
 }
 
 /* No way back: what is under way is not ours to end. */
-static bool is_left_alone(const struct supervision *s, const struct error *err)
+static bool is_left_alone(const struct supervision *s, const struct error *why)
 {
-	return s->progress.postcopy || err->code == EXIT_IN_DOUBT;
+	return s->progress.postcopy || (why && why->code == EXIT_IN_DOUBT);
 }
 
-/* The guest runs on here, unless it has been moved. */
-static int take_back(struct supervision *s, const struct error *why)
+/**
+ * supervise_take_back() - the guest runs on here, unless it has been moved
+ * @s: the migration
+ * @why: it is to; filled anew if it was too late
+ *
+ * Return: 0, or -1 if there can't be another attempt.
+ */
+int supervise_take_back(struct supervision *s, struct error *why)
 {
-	if (!s->touched || is_moved(s) || is_left_alone(s, why))
+	bool failed;
+
+	if (!s->touched || is_moved(s, why) || is_left_alone(s, why))
 		return 0;
 	/* Who took charge of a migration that runs ends it only if told to. */
 	if (s->attached && (why->code == EXIT_CANCELLED || why->code == EXIT_TIMEOUT))
 		s->ops->attach(s->vmm, true);
-	s->not_undone = s->ops->guard->cancel(s->vmm, &s->undo_error);
-	return s->not_undone ? -1 : 0;
+	failed = s->ops->guard->cancel(s->vmm, &s->undo_error);
+	s->held = false;
+	if (supervise_too_late(s, why))
+		return -1;
+	s->not_undone = failed;
+	return failed ? -1 : 0;
 }
 
-static void restore(struct supervision *s, const struct error *why)
+/* That the guest runs on here is what the exit code would say. */
+static void not_taken_back(const struct supervision *s, struct error *why)
 {
-	bool stays = !is_moved(s) && !is_left_alone(s, why);
+	char text[sizeof(why->message)];
+
+	/* A QEMU that has ended is no more to be said of than once. */
+	if (!strcmp(why->message, s->undo_error.message))
+		return;
+	memcpy(text, why->message, sizeof(text));
+	error_set(why, s->undo_error.code, "%.400s; that could not be undone: %.500s", text,
+		  s->undo_error.message);
+	error_advise(why, "%s", s->undo_error.advice);
+}
+
+/* One that has ended after it moved the guest has no settings any more. */
+static bool restore_settings(struct supervision *s, const struct error *why)
+{
 	struct error later;
+
+	return !s->ops->guard->restore(s->vmm, s->saved,
+				       s->not_undone ? &later : &s->undo_error) ||
+	       is_left_alone(s, why) ||
+	       (is_moved(s, why) && s->ops->gone(s->vmm));
+}
+
+/**
+ * supervise_restore() - the VMM's settings are as before, and the guard ends
+ * @s: the migration
+ * @why: of its end, NULL if the guest was moved; that it does not run on here is added
+ */
+void supervise_restore(struct supervision *s, struct error *why)
+{
+	bool stays = !is_moved(s, why) && !is_left_alone(s, why);
+	bool lost = s->not_undone;
 
 	if (!s->touched)
 		return;
-	if (s->ops->guard->restore(s->vmm, s->saved,
-				   s->not_undone ? &later : &s->undo_error) &&
-	    !is_left_alone(s, why))
+	if (!restore_settings(s, why))
 		s->not_undone = true;
 	/* The guard would have the guest run here. */
 	if (guard_conclude(s->guard, s->vmm,
 			   s->not_undone && stays ? &s->undo_error : NULL))
 		lock_leave(&s->lock);
-	if (s->not_undone)
+	if (lost)
+		not_taken_back(s, why);
+	else if (s->not_undone)
 		out_error(s->out, &s->undo_error);
 	s->guard = NULL;
 	s->touched = false;
@@ -73,9 +117,10 @@ void supervise_end(struct supervision *s)
 	struct error ignored;
 
 	control_close(&s->control);
-	/* One that is in doubt leaves its record. */
+	/* One that is in doubt leaves its record, and post-copy says more than that. */
 	if (s->phase == MIGTRACK_PHASE_IN_DOUBT)
-		record_set(&s->record, "in-doubt", &ignored);
+		supervise_write_down(s, s->progress.postcopy ? "postcopy" : "in-doubt",
+				     &ignored);
 	else
 		record_remove(&s->record);
 	track_devices_free(&s->devices);
@@ -86,7 +131,7 @@ static void attempt_end(struct supervision *s, const struct error *err)
 {
 	struct error ignored;
 
-	if (err && s->phase != MIGTRACK_PHASE_NONE)
+	if (err && s->phase != MIGTRACK_PHASE_NONE && !is_moved(s, err))
 		supervise_set_phase(s, end_phase(s, err), &ignored);
 }
 
@@ -180,8 +225,8 @@ int supervise_attempts(struct supervision *s, struct error *err)
 	s->attempt = 1;
 	do {
 		ret = supervise_run(s, err);
-	} while (ret && !take_back(s, err) && supervise_again(s, err));
-	restore(s, err);
+	} while (ret && !supervise_take_back(s, err) && supervise_again(s, err));
+	supervise_restore(s, ret ? err : NULL);
 	/* Who only watched goes; what was watched goes on. */
 	if (ret && s->options->dry_run && err->code == EXIT_CANCELLED)
 		return 0;

@@ -164,6 +164,8 @@ void supervise_out_phase(struct supervision *s)
 {
 	struct output *out = s->out;
 
+	if (s->held)
+		return;
 	note_numbers(s);
 	run_write(&s->run, true);
 	if (!out->json)
@@ -180,6 +182,7 @@ void supervise_out_look(struct supervision *s, bool iteration)
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	uint64_t age = now - s->times.shown;
 
+	out_catch_up(s->out);
 	note_numbers(s);
 	run_write(&s->run, false);
 	if (s->out->json) {

@@ -208,8 +208,12 @@ void supervise_pending(struct supervision *s, struct policy_pending *pending,
 		pending->no_postcopy = device->name;
 		if (!device->tracked ||
 		    migtrack_source_get(s->tracker.mt, s->tracker.id, device->id,
-					&source))
+					&source)) {
+			/* Its bytes are in nobody's sum, unless in the VMM's. */
+			if (s->progress.all_bytes == VMM_UNKNOWN)
+				pending->unknown = device->name;
 			continue;
+		}
 		if (source.flags & MIGTRACK_COUNTER_FLAGS_UNKNOWN)
 			pending->unknown = device->name;
 		if (source.flags & MIGTRACK_COUNTER_FLAGS_REINIT)

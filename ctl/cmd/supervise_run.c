@@ -34,6 +34,17 @@
 /* Of the last sync, while the guest is stopped; devices are not asked by it. */
 #define FINAL_TIMEOUT_MS	100
 
+bool supervise_handing_over(const struct supervision *s)
+{
+	return s->times.continued || s->progress.postcopy ||
+	       s->progress.phase == VMM_DEVICE;
+}
+
+static int check_guard(const struct supervision *s, struct error *err)
+{
+	return s->guard ? guard_check(s->guard, err) : 0;
+}
+
 /* ---- waiting ---- */
 
 /**
@@ -42,7 +53,8 @@
  * @err: says so
  *
  * A guest that is being handed over can't be kept here. If that fails by itself,
- * whoever called it off does not want another attempt.
+ * whoever called it off does not want another attempt. Who only watches can go at any
+ * time.
  *
  * Return: -1 if so, 0 if not, or if this attempt is past that.
  */
@@ -52,7 +64,7 @@ int supervise_cancelled(struct supervision *s, struct error *err)
 
 	if (read(s->signals, &signal, sizeof(signal)) <= 0)
 		return 0;
-	if (!s->times.continued && !s->progress.postcopy)
+	if (s->options->dry_run || !supervise_handing_over(s))
 		return error_set(err, EXIT_CANCELLED, "cancelled");
 	s->called_off = true;
 	out_say(s->out, "Too late to call it off: the guest is being handed over.");
@@ -80,6 +92,11 @@ static int wait_once(struct supervision *s, int timeout_ms, struct error *err)
 	};
 	bool changed = false;
 
+	/* What came with the reply to a command does not wake poll(2) any more. */
+	if (s->ops->news(s->vmm, &changed, err))
+		return -1;
+	if (changed)
+		return 1;
 	if (poll(fds, ARRAY_SIZE(fds), timeout_ms) <= 0)
 		return supervise_cancelled(s, err);
 	if (fds[0].revents && supervise_cancelled(s, err))
@@ -100,7 +117,8 @@ static int wait_once(struct supervision *s, int timeout_ms, struct error *err)
 
 static int wait_news(struct supervision *s, struct error *err)
 {
-	uint64_t interval = s->times.continued ? STOPPED_INTERVAL : s->interval;
+	uint64_t interval = s->times.continued || s->progress.phase == VMM_DEVICE ?
+			    STOPPED_INTERVAL : s->interval;
 	uint64_t next = s->times.looked + interval, now;
 	int ret;
 
@@ -200,7 +218,7 @@ static int sync_ended(struct supervision *s, struct error *err)
 static int iterate(struct supervision *s, struct error *err)
 {
 	s->passes = s->progress.passes;
-	if (supervise_report(s, true, err))
+	if (check_guard(s, err) || supervise_report(s, true, err))
 		return -1;
 	return supervise_sync(s, MIGTRACK_SYNC_KIND_ITERATION, err);
 }
@@ -288,6 +306,30 @@ int supervise_go_on(struct supervision *s, struct error *err)
 	return s->progress.phase == VMM_PRE_SWITCHOVER ? -1 : 0;
 }
 
+int supervise_write_down(struct supervision *s, const char *state, struct error *err)
+{
+	if (!s->record.path[0])
+		return 0;
+	s->record.paused = !s->ops->guard->ran(s->vmm);
+	return record_set(&s->record, state, err);
+}
+
+/* All that has to be known before; whoever reads of it can do so later. */
+static int let_go(struct supervision *s, struct error *err)
+{
+	int ret;
+
+	if (supervise_cancelled(s, err) || check_guard(s, err) ||
+	    supervise_set_phase(s, MIGTRACK_PHASE_SWITCHOVER, err) ||
+	    supervise_write_down(s, "handed-over", err))
+		return -1;
+	s->times.continued = clock_ns(CLOCK_MONOTONIC);
+	ret = supervise_go_on(s, err);
+	s->held = false;
+	supervise_out_phase(s);
+	return ret;
+}
+
 /* The guest has stopped, and the VMM waits for us. */
 static int switch_over(struct supervision *s, struct error *err)
 {
@@ -298,6 +340,7 @@ static int switch_over(struct supervision *s, struct error *err)
 		return 0;
 	if (s->times.continued)
 		return supervise_go_on(s, err);
+	s->held = true;
 	s->times.stopped = clock_ns(CLOCK_MONOTONIC);
 	s->times.running = s->vmm->stopped_ns ? s->vmm->stopped_ns :
 						s->times.stopped;
@@ -311,16 +354,27 @@ static int switch_over(struct supervision *s, struct error *err)
 	s->times.checked = clock_ns(CLOCK_MONOTONIC);
 	if (s->decision.verdict != POLICY_SWITCHOVER)
 		return began_anew(s, err);
-	if (supervise_cancelled(s, err) ||
-	    supervise_set_phase(s, MIGTRACK_PHASE_SWITCHOVER, err) ||
-	    record_set(&s->record, "handed-over", err))
-		return -1;
-	s->times.continued = clock_ns(CLOCK_MONOTONIC);
-	return supervise_go_on(s, err);
+	return let_go(s, err);
+}
+
+/* It hands over, and did not wait for us: nothing of that is ours to end. */
+static void handed_over(struct supervision *s)
+{
+	struct error ignored;
+
+	if (s->progress.phase != VMM_DEVICE || s->times.device)
+		return;
+	s->times.device = s->times.looked;
+	if (!s->times.continued)
+		supervise_write_down(s, "handed-over", &ignored);
 }
 
 static int postcopy(struct supervision *s, struct error *err)
 {
+	struct error ignored;
+
+	if (strcmp(s->record.state, "postcopy"))
+		supervise_write_down(s, "postcopy", &ignored);
 	/* The blackout is over; what follows costs the guest time, but not that. */
 	if (!s->times.over)
 		s->times.over = s->times.looked;
@@ -355,6 +409,7 @@ static int not_moved(struct supervision *s, struct error *err)
 
 static int moved(struct supervision *s, struct error *err)
 {
+	record_remove(&s->record);
 	if (!s->times.over)
 		s->times.over = s->times.looked;
 	/* Of memory, nothing; of devices, the VMM knows. */
@@ -378,7 +433,8 @@ static int step(struct supervision *s, struct error *err)
 		return not_moved(s, err);
 	default:
 		/* It begins, or hands over: the time goes on. */
-		return s->times.continued ? 0 : supervise_act(s, err);
+		handed_over(s);
+		return supervise_handing_over(s) ? 0 : supervise_act(s, err);
 	}
 }
 
@@ -389,6 +445,12 @@ static int in_doubt(struct supervision *s, struct error *err)
 	memcpy(why, err->message, sizeof(why));
 	error_set(err, EXIT_IN_DOUBT,
 		  "in doubt: QEMU was handing the guest over (%.800s)", why);
+	if (s->options->dry_run)
+		return error_advise(err, "see whether the guest runs at the destination, and whether it does here: never may both");
+	if (s->progress.postcopy)
+		return error_advise(err,
+				    "it has run at the destination, and never can here again. See whether all of its memory is there, then: migctl resolve %llu --there",
+				    (unsigned long long)s->record.session);
 	return error_advise(err,
 			    "see whether the guest runs at the destination. If it does: migctl resolve %llu --there; only if it does not and never will: migctl resolve %llu --here",
 			    (unsigned long long)s->record.session,
@@ -402,6 +464,8 @@ static int touch(struct supervision *s, struct error *err)
 {
 	if (s->options->dry_run)
 		return 0;
+	if (check_guard(s, err))
+		return -1;
 	if (!s->saved && s->ops->save(s->vmm, &s->saved, err))
 		return -1;
 	if (!s->guard &&
@@ -426,7 +490,8 @@ static int start(struct supervision *s, struct error *err)
 			s->ops->attach(s->vmm, false);
 		return supervise_limit(s, err);
 	}
-	if (s->ops->prepare(s->vmm, options, err) || supervise_limit(s, err))
+	if (s->ops->prepare(s->vmm, options, err) || supervise_limit(s, err) ||
+	    check_guard(s, err))
 		return -1;
 	return s->ops->start(s->vmm, options->to, err);
 }
@@ -467,21 +532,65 @@ static int begin(struct supervision *s, struct error *err)
  * @s: the migration
  * @err: why it can't be told what has become of it
  *
- * What the VMM does not answer while it hands over, it may answer later.
+ * What the VMM does not answer while it hands over, it may answer later. One that has
+ * ended may have said before how far it was.
  *
  * Return: 0 or -1.
  */
 int supervise_news(struct supervision *s, struct error *err)
 {
+	uint64_t since = larger(s->times.continued, s->times.device);
+	struct error ignored;
+
 	if (!wait_news(s, err) && !look(s, err))
 		return 0;
-	if (!s->times.continued && !s->progress.postcopy)
+	if (s->ops->gone(s->vmm) && !look(s, &ignored))
+		return 0;
+	if (!supervise_handing_over(s))
 		return -1;
-	if (s->ops->gone(s->vmm) || !s->times.continued ||
-	    clock_ns(CLOCK_MONOTONIC) - s->times.continued > HANDOVER_TIMEOUT)
+	if (s->ops->gone(s->vmm) || !since ||
+	    clock_ns(CLOCK_MONOTONIC) - since > HANDOVER_TIMEOUT)
 		return in_doubt(s, err);
 	s->times.looked = clock_ns(CLOCK_MONOTONIC);
 	return 0;
+}
+
+/**
+ * supervise_too_late() - the guest was to be taken back: can it be?
+ * @s: the migration
+ * @why: it was to be; filled anew if it can't be
+ *
+ * QEMU may have completed between the last look and the cancel, or have ended while it
+ * handed over.
+ *
+ * Return: true if the guest has been moved, or may have been.
+ */
+bool supervise_too_late(struct supervision *s, struct error *why)
+{
+	struct vmm_progress now = s->progress;
+	struct error err;
+	char text[sizeof(err.message)];
+	int ret;
+
+	/* Never seen: what has completed is an earlier one. */
+	if (!s->attached && s->progress.phase == VMM_NONE)
+		return false;
+	ret = s->ops->progress(s->vmm, &now, &err);
+	if (ret ? !s->ops->gone(s->vmm) : now.phase != VMM_COMPLETED)
+		return false;
+	s->progress = now;
+	if (ret) {
+		if (!supervise_handing_over(s))
+			return false;
+		in_doubt(s, why);
+		return true;
+	}
+	s->times.looked = clock_ns(CLOCK_MONOTONIC);
+	moved(s, &err);
+	memcpy(text, why->message, sizeof(text));
+	error_set(why, EXIT_MOVED, "too late: QEMU has moved the guest (%.800s)", text);
+	error_advise(why, "the guest is at the destination; QEMU here can be ended: never let it run");
+	return true;
 }
 
 int supervise_run(struct supervision *s, struct error *err)

@@ -135,9 +135,13 @@ static enum undoing parent_wait(int fd)
 	}
 }
 
-/* One line on whatever stderr is; nobody may be left to read it. */
+/* One line on whatever stderr is; nobody may be left to read it, and the guest waits. */
 static void say(const struct charge *charge, const char *text)
 {
+	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	if (poll(&pfd, 1, 0) <= 0)
+		return;
 	dprintf(STDERR_FILENO, "migctl: guard of %d: %s\n", charge->parent,
 		text);
 }

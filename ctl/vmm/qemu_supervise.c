@@ -222,20 +222,41 @@ static int supervise_prepare(struct vmm *vmm,
 	return ret;
 }
 
+static uint64_t downtime_ms(const struct vmm_limits *limits)
+{
+	uint64_t ms = limits->downtime_ns / NS_PER_MS;
+
+	if (!ms)
+		return 1;
+	return ms > DOWNTIME_MAX_MS ? DOWNTIME_MAX_MS : ms;
+}
+
+/*
+ * QEMU reckons in whole bytes per ms and whole ms, and what is as large as the product
+ * does not fit. With the limits' own threshold it does: so the smallest bandwidth whose
+ * product is above that.
+ */
+static json_int_t bandwidth_above(const struct vmm_limits *limits, uint64_t ms)
+{
+	unsigned __int128 threshold, bandwidth;
+
+	/* 0 would be what QEMU itself measures; with 1 byte a second nothing fits. */
+	if (!limits->bandwidth)
+		return 1;
+	threshold = (unsigned __int128)limits->bandwidth * limits->downtime_ns / NS_PER_S;
+	bandwidth = (threshold / ms + 1) * 1000;
+	return bandwidth > INT64_MAX ? INT64_MAX : (json_int_t)bandwidth;
+}
+
 static int supervise_limit(struct vmm *vmm, const struct vmm_limits *limits,
 			   struct error *err)
 {
-	uint64_t ms = limits->downtime_ns / NS_PER_MS;
+	uint64_t ms = downtime_ms(limits);
 	json_t *wanted, *params;
 	int ret;
 
-	if (ms > DOWNTIME_MAX_MS)
-		ms = DOWNTIME_MAX_MS;
-	params = json_pack("{s:I}", "downtime-limit", (json_int_t)ms);
-	/* 0 would be what QEMU itself measures; with 1 byte a second nothing fits. */
-	json_object_set_new(params, "avail-switchover-bandwidth",
-			    json_integer(limits->bandwidth ?
-					 (json_int_t)limits->bandwidth : 1));
+	params = json_pack("{s:I, s:I}", "downtime-limit", (json_int_t)ms,
+			   "avail-switchover-bandwidth", bandwidth_above(limits, ms));
 	if (limits->max_bandwidth)
 		json_object_set_new(params, "max-bandwidth",
 				    json_integer((json_int_t)limits->max_bandwidth));
@@ -285,6 +306,14 @@ static uint64_t times(uint64_t a, uint64_t b)
 	return __builtin_mul_overflow(a, b, &result) ? VMM_UNKNOWN - 1 : result;
 }
 
+static void state_take(struct vmm_progress *progress, const char *name)
+{
+	progress->phase = qemu_phase_of(name);
+	snprintf(progress->name, sizeof(progress->name), "%s", name);
+	progress->postcopy = !strncmp(progress->name, "postcopy-", 9);
+	progress->paused = !strcmp(progress->name, "postcopy-paused");
+}
+
 static void progress_of(struct vmm_progress *progress, const json_t *migration)
 {
 	const json_t *ram = json_object_get(migration, "ram");
@@ -295,7 +324,6 @@ static void progress_of(struct vmm_progress *progress, const json_t *migration)
 	uint64_t pages = number_of(ram, "dirty-pages-rate", VMM_UNKNOWN);
 
 	*progress = (struct vmm_progress) {
-		.phase = name ? qemu_phase_of(name) : VMM_NONE,
 		.ram_bytes = number_of(ram, "remaining", 0),
 		.all_bytes = number_of(migration, "remaining", VMM_UNKNOWN),
 		.sent_bytes = number_of(ram, "transferred", 0) +
@@ -305,25 +333,52 @@ static void progress_of(struct vmm_progress *progress, const json_t *migration)
 		.dirty_rate = VMM_UNKNOWN,
 		.downtime_ns = VMM_UNKNOWN,
 	};
-	snprintf(progress->name, sizeof(progress->name), "%s", name ? name : "none");
+	state_take(progress, name ? name : "none");
 	snprintf(progress->reason, sizeof(progress->reason), "%s",
 		 reason ? reason : "");
-	progress->postcopy = !strncmp(progress->name, "postcopy-", 9);
-	progress->paused = !strcmp(progress->name, "postcopy-paused");
 	if (pages != VMM_UNKNOWN)
 		progress->dirty_rate = times(pages, number_of(ram, "page-size", 4096));
 	if (ms != VMM_UNKNOWN)
 		progress->downtime_ns = times(ms, NS_PER_MS);
 }
 
+/* Past the point where QEMU takes a cancel without doing harm. */
+static bool is_handing_over(const struct vmm_progress *progress)
+{
+	return progress->phase == VMM_DEVICE || progress->postcopy;
+}
+
+/*
+ * A QEMU that has ended can't be asked how far it was, but may have said so before: it
+ * may be ended as soon as it has completed. 0 if that is what it said; what it was
+ * doing is in @progress if there was no way back from that.
+ */
+static int last_word(struct qemu *qemu, struct vmm_progress *progress)
+{
+	struct vmm_progress last;
+	struct error ignored;
+
+	if (!qmp_gone(qemu->qmp))
+		return -1;
+	qmp_take_events(qemu->qmp, &ignored);
+	last = *progress;
+	state_take(&last, qemu->said);
+	if (last.phase != VMM_COMPLETED && !is_handing_over(&last))
+		return -1;
+	*progress = last;
+	return last.phase == VMM_COMPLETED ? 0 : -1;
+}
+
 static int supervise_progress(struct vmm *vmm, struct vmm_progress *progress,
 			      struct error *err)
 {
+	struct qemu *qemu = to_qemu(vmm);
 	json_t *migration;
 
-	if (qemu_query(to_qemu(vmm), "query-migrate", NULL, JSON_OBJECT,
-		       &migration, err))
-		return -1;
+	/* What comes after the question may be news to its answer. */
+	qemu->seen = qemu->migration_events;
+	if (qemu_query(qemu, "query-migrate", NULL, JSON_OBJECT, &migration, err))
+		return last_word(qemu, progress);
 	progress_of(progress, migration);
 	json_decref(migration);
 	return 0;
@@ -343,21 +398,15 @@ static bool supervise_gone(struct vmm *vmm)
 static int supervise_news(struct vmm *vmm, bool *changed, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
-	unsigned int before = qemu->migration_events;
 
 	if (qmp_take_events(qemu->qmp, err))
 		return -1;
-	*changed = qemu->migration_events != before;
+	/* Also what came with the reply to another command. */
+	*changed = qemu->migration_events != qemu->seen;
 	return 0;
 }
 
 /* ---- undoing ---- */
-
-/* Past the point where QEMU takes a cancel without doing harm. */
-static bool is_handing_over(const struct vmm_progress *progress)
-{
-	return progress->phase == VMM_DEVICE || progress->postcopy;
-}
 
 /* Wait until it has ended by itself. A post-copy may take long: not for that. */
 static int end_await(struct vmm *vmm, struct vmm_progress *progress,
@@ -401,7 +450,7 @@ static int setup_await(struct vmm *vmm, struct vmm_progress *progress,
 static int supervised_cancel(struct vmm *vmm, struct error *err)
 {
 	struct qemu *qemu = to_qemu(vmm);
-	struct vmm_progress progress;
+	struct vmm_progress progress = {};
 
 	if (supervise_progress(vmm, &progress, err))
 		return -1;

@@ -198,6 +198,23 @@ TEST(guard_insists)
 	CHECK_STR(notes->text, "tcrtcrs");
 }
 
+/* Whoever reads what it says has stopped to read: the guest waits for the retry. */
+TEST(guard_is_not_held_up_by_what_it_says)
+{
+	int fds[2];
+
+	CHECK_EQ(pipe2(fds, O_NONBLOCK), 0);
+	while (write(fds[1], "x", 1) == 1)
+		;
+	fcntl(fds[1], F_SETFL, 0);
+	dup2(fds[1], STDERR_FILENO);
+	prepare();
+	notes->refuse = 1;
+	die(false);
+	CHECK_STR(notes->text, "tcrtcrs");
+	close(fds[0]);
+}
+
 TEST(guard_leaves_a_vmm_that_is_gone)
 {
 	prepare();

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "unit.h"
@@ -71,6 +75,125 @@ TEST(output_that_fails_is_noticed)
 
 	out_say(&out, "lost");
 	CHECK(out.failed);
+	CHECK_EQ(out.error, ENOSPC);
+	fclose(out.stream);
+}
+
+#define FILLED	'.'
+
+/* A pipe that nobody reads: full. */
+static void pipe_open(struct output *out, int *reader)
+{
+	int fds[2], flags;
+
+	CHECK_EQ(pipe(fds), 0);
+	flags = fcntl(fds[1], F_GETFL);
+	fcntl(fds[1], F_SETFL, flags | O_NONBLOCK);
+	while (write(fds[1], &(char) { FILLED }, 1) == 1)
+		;
+	fcntl(fds[1], F_SETFL, flags);
+	*reader = fds[0];
+	*out = (struct output) { .stream = fdopen(fds[1], "w") };
+}
+
+/* What comes after what it was filled with. */
+static size_t pipe_read(int reader, char *text, size_t size)
+{
+	size_t used = 0;
+	char c;
+
+	fcntl(reader, F_SETFL, O_NONBLOCK);
+	while (used + 1 < size && read(reader, &c, 1) == 1)
+		if (c != FILLED)
+			text[used++] = c;
+	text[used] = '\0';
+	return used;
+}
+
+/* With a guest in hand: it does not wait for a reader that has stopped to read. */
+TEST(output_that_nobody_reads_is_kept)
+{
+	struct output out;
+	char text[64];
+	int reader;
+
+	pipe_open(&out, &reader);
+	out_never_wait(&out);
+	out_say(&out, "one");
+	out_say(&out, "two");
+	CHECK_EQ(pipe_read(reader, text, sizeof(text)), 0);
+	out_catch_up(&out);
+	CHECK_EQ(pipe_read(reader, text, sizeof(text)), 8);
+	CHECK_STR(text, "one\ntwo\n");
+	out_say(&out, "three");
+	out_may_wait(&out);
+	out_say(&out, "four");
+	pipe_read(reader, text, sizeof(text));
+	CHECK_STR(text, "three\nfour\n");
+	CHECK(!out.failed);
+	fclose(out.stream);
+	close(reader);
+}
+
+/* Not for ever: lines are lost then, but none of them in part. */
+TEST(output_that_nobody_reads_has_a_bound)
+{
+	static char text[1 << 20], line[100];
+	struct output out;
+	size_t i, used;
+	int reader;
+
+	memset(line, 'x', sizeof(line) - 1);
+	pipe_open(&out, &reader);
+	out_never_wait(&out);
+	for (i = 0; i < sizeof(text) / sizeof(line); i++)
+		out_say(&out, "%s", line);
+	used = 0;
+	do {
+		i = pipe_read(reader, text + used, sizeof(text) - used);
+		used += i;
+		out_catch_up(&out);
+	} while (i || !used);
+	CHECK(freopen("/dev/null", "w", stderr));
+	out_may_wait(&out);
+	CHECK(used > sizeof(text) / 8 && used < sizeof(text) / 2);
+	CHECK_EQ(used % sizeof(line), 0);
+	fclose(out.stream);
+	close(reader);
+}
+
+/* Nobody will read it: that is known, and nothing waits. */
+TEST(output_whose_reader_has_ended)
+{
+	struct output out;
+	int reader;
+
+	signal(SIGPIPE, SIG_IGN);
+	pipe_open(&out, &reader);
+	out_never_wait(&out);
+	close(reader);
+	out_say(&out, "lost");
+	out_say(&out, "lost");
+	out_may_wait(&out);
+	CHECK(out.failed);
+	CHECK_EQ(out.error, EPIPE);
+	fclose(out.stream);
+}
+
+/* A file is written on where it ends. */
+TEST(output_to_a_file_goes_on)
+{
+	struct output out = { .stream = tmpfile() };
+	char text[32] = "";
+
+	out_say(&out, "one");
+	out_never_wait(&out);
+	out_say(&out, "two");
+	out_may_wait(&out);
+	out_say(&out, "three");
+	rewind(out.stream);
+	CHECK_EQ(fread(text, 1, sizeof(text) - 1, out.stream), 14);
+	CHECK_STR(text, "one\ntwo\nthree\n");
 	fclose(out.stream);
 }
 

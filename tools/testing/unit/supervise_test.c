@@ -6,12 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cmd/supervise.h"
 #include "qmp_server.h"
-#include "unit.h"
-#include "vmm/supervise.h"
-
-static const struct vmm_supervise_ops * const ops = &vmm_qemu_supervise;
+#include "supervise_state.h"
 
 static int parse(struct supervise_options *options, const char *line, struct error *err)
 {
@@ -151,6 +147,48 @@ TEST(supervise_limit_nothing_fits_an_unknown_bandwidth)
 		  "{\"downtime-limit\":2000000,\"avail-switchover-bandwidth\":1}");
 }
 
+/* QEMU's own comparison: does so much fit, by what it was told? */
+static bool qemu_fits(uint64_t left, const char *requests)
+{
+	const char *ms = strstr(requests, "\"downtime-limit\":");
+	const char *bandwidth = strstr(requests, "\"avail-switchover-bandwidth\":");
+
+	CHECK(ms && bandwidth);
+	return !left || left < strtoull(strchr(bandwidth, ':') + 1, NULL, 10) / 1000 *
+			       strtoull(strchr(ms, ':') + 1, NULL, 10);
+}
+
+/* What fits by the policy fits by QEMU's integers, and hardly more does. */
+TEST(supervise_limit_is_the_threshold_of_the_policy)
+{
+	static const struct {
+		struct vmm_limits limits;
+		uint64_t threshold;
+	} cases[] = {
+		{ { .downtime_ns = 300 * NS_PER_MS, .bandwidth = 1000000999 }, 300000299 },
+		{ { .downtime_ns = 1910999999, .bandwidth = 1 << 30 }, 2051920624 },
+		{ { .downtime_ns = 900000, .bandwidth = 1000000000 }, 900000 },
+		{ { .downtime_ns = 1000 * NS_PER_MS, .bandwidth = 999 }, 999 },
+		{ { .bandwidth = 1 << 30 }, 0 },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t ms = cases[i].limits.downtime_ns / NS_PER_MS;
+		struct server server;
+		struct error err = {};
+		struct vmm *vmm;
+
+		vmm = connect_to(&server, SCRIPT(GREETING, OK, RETURN("[]"),
+			RETURN("{\"downtime-limit\": 3, \"avail-switchover-bandwidth\": 0}"),
+			OK));
+		CHECK_EQ(ops->limit(vmm, &cases[i].limits, &err), 0);
+		disconnect(vmm, &server);
+		CHECK(qemu_fits(cases[i].threshold, server.requests));
+		CHECK(!qemu_fits(cases[i].threshold + ms + 1, server.requests));
+	}
+}
+
 static void progress_is(const char *reply, struct vmm_progress *progress)
 {
 	struct server server;
@@ -210,6 +248,28 @@ TEST(supervise_takes_events_without_waiting)
 	CHECK_EQ(ops->progress(vmm, &(struct vmm_progress) {}, &err), 0);
 	/* They came with the reply, and were not lost. */
 	CHECK(!ops->gone(vmm));
+	CHECK_EQ(ops->news(vmm, &changed, &err), 0);
+	CHECK(changed);
+	disconnect(vmm, &server);
+}
+
+/* QEMU's migration waits as soon as it has stopped the guest. */
+TEST(supervise_stop_is_news)
+{
+	struct server server;
+	struct error err = {};
+	bool changed = false;
+	struct vmm *vmm;
+
+	vmm = connect_to(&server, SCRIPT(GREETING,
+		OK "{\"event\": \"STOP\", \"timestamp\": {\"seconds\": 1, \"microseconds\": 1}}\n",
+		RETURN("{\"status\": \"active\"}"), ""));
+	while (!changed && !ops->news(vmm, &changed, &err))
+		usleep(1000);
+	CHECK(changed);
+	CHECK_EQ(ops->progress(vmm, &(struct vmm_progress) {}, &err), 0);
+	CHECK_EQ(ops->news(vmm, &changed, &err), 0);
+	CHECK(!changed);
 	disconnect(vmm, &server);
 }
 
@@ -246,29 +306,6 @@ TEST(supervise_sees_a_qemu_that_ends)
 	CHECK(ops->gone(vmm));
 	CHECK_HAS(err.message, "closed the connection");
 	disconnect(vmm, &server);
-}
-
-static const struct supervise_options some_options = { .attempts = 3 };
-
-/* One that runs, as far as attempts and signals see it. */
-static void running(struct supervision *s, struct output *out)
-{
-	struct error err = {};
-
-	*s = (struct supervision) {
-		.out = out,
-		.options = &some_options,
-		.ops = ops,
-		.tracker.fd = -1,
-		.control = CONTROL_NONE,
-		.attempt = 1,
-		.reinit = true,
-		.limits.max_bandwidth = 7,
-	};
-	out->stream = fopen("/dev/null", "w");
-	s->signals = signals_open(&err);
-	CHECK(s->signals >= 0);
-	policy_init(&s->policy, &policy_default_limits, clock_ns(CLOCK_MONOTONIC));
 }
 
 static void failed(struct error *err)
@@ -355,92 +392,6 @@ TEST(supervise_called_off_between_two_attempts)
 	CHECK(!supervise_again(&s, &err));
 	CHECK_EQ(err.code, EXIT_CANCELLED);
 	fclose(out.stream);
-}
-
-/* The source's QEMU dies: before it was told to go on, and after. */
-static void qemu_dies(uint64_t continued, struct error *err)
-{
-	struct supervision s;
-	struct server server;
-	struct output out = {};
-
-	running(&s, &out);
-	s.vmm = connect_to(&server, SCRIPT(GREETING, OK));
-	s.record.session = 42;
-	s.times.continued = continued;
-	CHECK_EQ(supervise_news(&s, err), -1);
-	disconnect(s.vmm, &server);
-	fclose(out.stream);
-}
-
-TEST(supervise_qemu_dies_while_it_hands_over)
-{
-	struct error err = {};
-
-	qemu_dies(clock_ns(CLOCK_MONOTONIC), &err);
-	CHECK_EQ(err.code, EXIT_IN_DOUBT);
-	CHECK_HAS(err.message, "closed the connection");
-	CHECK_HAS(err.advice, "migctl resolve 42 --there");
-	CHECK_HAS(err.advice, "migctl resolve 42 --here");
-}
-
-TEST(supervise_qemu_dies_before_it_hands_over)
-{
-	struct error err = {};
-
-	qemu_dies(0, &err);
-	CHECK_EQ(err.code, EXIT_VMM);
-}
-
-/* A QEMU that is only busy is waited for. */
-TEST(supervise_qemu_does_not_answer_while_it_hands_over)
-{
-	struct supervision s;
-	struct server server;
-	struct output out = {};
-	struct error err = {};
-
-	running(&s, &out);
-	s.vmm = connect_to(&server, SCRIPT(GREETING, OK, ""));
-	s.times.continued = clock_ns(CLOCK_MONOTONIC);
-	CHECK_EQ(supervise_news(&s, &err), 0);
-	disconnect(s.vmm, &server);
-	fclose(out.stream);
-}
-
-/* It was busy for long, and is then asked again to do what it does. */
-static int goes_on(const char *state, struct error *err)
-{
-	struct supervision s;
-	struct server server;
-	struct output out = {};
-	int ret;
-
-	running(&s, &out);
-	s.vmm = connect_to(&server, SCRIPT(GREETING, OK,
-		FAIL("Migration not in expected state: device"), state));
-	s.times.continued = 1;
-	ret = supervise_go_on(&s, err);
-	disconnect(s.vmm, &server);
-	fclose(out.stream);
-	return ret;
-}
-
-TEST(supervise_qemu_hands_over_slowly)
-{
-	struct error err = {};
-
-	CHECK_EQ(goes_on(RETURN("{\"status\": \"device\"}"), &err), 0);
-	CHECK_EQ(goes_on(RETURN("{\"status\": \"completed\"}"), &err), 0);
-}
-
-TEST(supervise_qemu_does_not_hand_over)
-{
-	struct error err = {};
-
-	CHECK_EQ(goes_on(RETURN("{\"status\": \"pre-switchover\"}"), &err), -1);
-	CHECK_EQ(err.code, EXIT_VMM);
-	CHECK_HAS(err.message, "not in expected state");
 }
 
 static void iteration(struct supervision *s, uint64_t seconds, uint64_t left)
