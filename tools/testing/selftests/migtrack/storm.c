@@ -359,9 +359,11 @@ FIXTURE_VARIANT_ADD(storm, userfaultfd) {
 	.events = { uffd_protect, uffd_scan, drop },
 };
 
+/* A hole in a huge one splits it, whoever else maps it; to be swapped out may not. */
 FIXTURE_VARIANT_ADD(storm, huge_pages) {
-	.events = { drop, split },
+	.events = { drop, split, punch },
 	.rare = { collapse },
+	.punches = true,
 	.grows = { "thp_collapse_alloc ", "thp_split_page " },
 	.teardown = teardown_huge,
 };
