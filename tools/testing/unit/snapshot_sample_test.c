@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What is measured while a snapshot is taken, by the code of the iterations itself. */
-#define snapshot_phase		sample_snapshot_phase
-#define snapshot_asked		sample_snapshot_asked
-#define snapshot_check		sample_snapshot_check
+#define snapshot_phase			sample_snapshot_phase
+#define snapshot_asked			sample_snapshot_asked
+#define snapshot_check			sample_snapshot_check
 #define snapshot_precopy		sample_snapshot_precopy
-#define snapshot_wait		sample_snapshot_wait
-#define snapshot_pause		sample_snapshot_pause
+#define snapshot_wait			sample_snapshot_wait
+#define snapshot_pause			sample_snapshot_pause
 #define snapshot_devices		sample_snapshot_devices
-#define snapshot_stop		sample_snapshot_stop
-#define snapshot_resume		sample_snapshot_resume
+#define snapshot_stop			sample_snapshot_stop
+#define snapshot_resume			sample_snapshot_resume
 #define snapshot_out_iteration		sample_snapshot_out_iteration
 #define tracker_sync_whole		sample_tracker_sync_whole
 #include "cmd/snapshot_run.c"

@@ -294,6 +294,7 @@ static void send_all(struct move *move)
 struct writer {
 	struct move *move;
 	uint8_t *memory;
+	uint64_t writes;
 	bool stop;
 };
 
@@ -313,8 +314,16 @@ static void *writer_thread(void *data)
 		else
 			memset(w->memory + page * PAGE, 0, PAGE);
 		bitmap_mark(w->move->bitmap[0], page, 1);
+		__atomic_add_fetch(&w->writes, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
+}
+
+/* However busy the machine is, there is something to send. */
+static void await_writes(const struct writer *w, uint64_t n)
+{
+	while (__atomic_load_n(&w->writes, __ATOMIC_RELAXED) < n)
+		sched_yield();
 }
 
 /* The last copy of each page is the one that is there, over many channels. */
@@ -335,6 +344,7 @@ static void with_a_writer(unsigned int channels, enum codec codec)
 	pthread_create(&thread, NULL, writer_thread, &w);
 	first_pass(&move);
 	for (i = 0; i < 30; i++) {
+		await_writes(&w, 100 * ((uint64_t)i + 1));
 		harvest(&move);
 		/* Several copies of a page may be on their way at a time. */
 		if (i % 3)
