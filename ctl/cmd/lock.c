@@ -44,10 +44,10 @@ static int lock_refuse(pid_t holder, pid_t vmm, struct error *err)
 			  holder, vmm);
 		return error_advise(err, "wait until that has ended: up to 2 minutes if QEMU hangs");
 	}
-	error_set(err, EXIT_VMM, "another migctl (process %d) migrates the guest of process %d",
+	error_set(err, EXIT_VMM, "another migctl (process %d) has the VMM, process %d",
 		  holder, vmm);
 	return error_advise(err,
-			    "see migctl list; migctl set, switchover and cancel act on that one");
+			    "wait until that has ended; migctl set, switchover and cancel act on one that migctl list shows");
 }
 
 /* The one who held it before has unlinked the file that was opened. */

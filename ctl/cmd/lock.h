@@ -20,7 +20,7 @@ struct lock {
 
 #define LOCK_NONE	((struct lock) { .fd = -1 })
 
-/* Refuses, with the other one's pid, a VMM that another migctl migrates. */
+/* Refuses, with the other one's pid, a VMM that another migctl has. */
 int lock_take(struct lock *lock, pid_t vmm, struct error *err);
 void lock_drop(struct lock *lock);
 /* The guard, which holds it too, keeps it as long as it has something to undo. */
