@@ -636,10 +636,7 @@ TEST_F_TIMEOUT(endings, memory_is_added, 120)
 	int fd;
 
 	harvest_open(&h, getpid(), self->mem_fd);
-	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
-	harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
-	harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
-	harvest_take(&h);
+	harvest_settle(&h);
 
 	fd = memfd_create("dimm", MFD_CLOEXEC);
 	ASSERT_EQ(0, ftruncate(fd, MEMORY));

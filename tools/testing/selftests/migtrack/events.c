@@ -43,6 +43,7 @@ enum backend_command {
 struct shared {
 	volatile unsigned int asked, done;
 	volatile enum backend_command command;
+	volatile bool ready;		/* it maps none of the memory */
 };
 
 FIXTURE(events) {
@@ -175,12 +176,14 @@ FIXTURE_SETUP(events)
 	if (!self->backend) {
 		/* Else it maps all of the memory, and all of that is reported when it ends. */
 		munmap(self->memory, MEMORY);
+		self->shared->ready = true;
 		backend_run(self->shared, self->mem_fd);
 	}
+	while (!self->shared->ready)
+		sched_yield();
 
 	harvest_open(&self->h, getpid(), self->mem_fd);
-	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
-	harvest_take(&self->h);
+	harvest_settle(&self->h);
 }
 
 FIXTURE_TEARDOWN(events)

@@ -10,7 +10,8 @@
 #include "harvest.h"
 
 #define WORD_BITS	(8 * sizeof(unsigned long))
-#define SETTLE_SYNCS	20
+#define SETTLE_SYNCS	100
+#define SETTLE_US	20000
 
 static void check(struct harvest *h, int ret, const char *what)
 {
@@ -116,6 +117,7 @@ void harvest_settle(struct harvest *h)
 		harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
 		if (!harvest_take(h))
 			break;
+		usleep(SETTLE_US);
 		printf("# quiet memory was reported again, by sync %u\n", try + 2);
 	}
 	if (try == SETTLE_SYNCS)

@@ -302,7 +302,6 @@ TEST_F_TIMEOUT(window, a_page_is_put_there_protected, 120)
 	int mem_fd = memfd_create("put", 0), uffd;
 	const size_t page = 5;
 	struct harvest h;
-	unsigned int i;
 	char *memory;
 
 	ASSERT_EQ(0, ftruncate(mem_fd, 2 * CHUNK));
@@ -318,12 +317,7 @@ TEST_F_TIMEOUT(window, a_page_is_put_there_protected, 120)
 	ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
 
 	harvest_open(&h, getpid(), mem_fd);
-	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
-	for (i = 0; i < 3; i++) {
-		harvest_take(&h);
-		harvest_sync(&h, MIGTRACK_SYNC_KIND_ITERATION);
-	}
-	ASSERT_EQ(0, harvest_take(&h));
+	harvest_settle(&h);
 
 	copy.dst = (uintptr_t)memory + page * PAGE;
 	copy.src = (uintptr_t)memory + CHUNK;
