@@ -7,7 +7,6 @@
 
 #include "cmd/cmd.h"
 #include "cmd/record.h"
-#include "vmm/memfile.h"
 
 const char cancel_usage[] =
 	"migctl cancel SESSION\n"
@@ -19,12 +18,10 @@ const char cancel_usage[] =
 /* The process could have ended, and its number be somebody else's. */
 static int interrupt(const struct record *record, struct error *err)
 {
-	char name[32];
 	int fd, ret;
 
 	fd = (int)syscall(SYS_pidfd_open, record->pid, 0);
-	process_name(record->pid, name, sizeof(name));
-	if (fd < 0 || strcmp(name, "migctl")) {
+	if (fd < 0 || !record_owner_lives(record)) {
 		if (fd >= 0)
 			close(fd);
 		error_set(err, EXIT_GONE, "process %d, which ran this migration, has ended",

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What the source sends, and what is done with it. */
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -329,23 +328,15 @@ static int vmm_end(struct reception *r, struct error *err)
 	}
 }
 
-/* Then it has not run the guest, and never will: nothing is in doubt. */
-static int check_vmm_lives(const struct reception *r, struct error *err)
-{
-	struct pollfd pollfd = { .fd = r->vmm_fd, .events = POLLIN };
-
-	if (poll(&pollfd, 1, 0) <= 0)
-		return 0;
-	return error_set(err, EXIT_VMM, "the VMM has ended; see its log");
-}
-
 /* The guest is ours now. One that was paused stays so. */
 static int go(struct reception *r, bool run, struct error *err)
 {
 	if ((!r->fetch.uffd && (intake_close(&r->intake, err) ||
-				receive_postcopy_forgo(r, err))) || fault("go-taken", err) ||
-	    check_vmm_lives(r, err))
+				receive_postcopy_forgo(r, err))) || fault("go-taken", err))
 		return -1;
+	/* One that has ended has not run the guest, and never will: nothing is in doubt. */
+	if (receive_vmm_ended(r))
+		return receive_gone(r, err);
 	r->told = run;
 	if (run && r->ops->run(r->vmm, err))
 		return -1;
