@@ -17,8 +17,11 @@
 
 static int record_error(const char *path, struct error *err)
 {
-	return error_set(err, errno == EACCES ? EXIT_PERMISSION : EXIT_FAILED,
-			 "%s: %s", path, strerror(errno));
+	bool forbidden = errno == EACCES;
+
+	error_set(err, forbidden ? EXIT_PERMISSION : EXIT_FAILED, "%s: %s", path,
+		  strerror(errno));
+	return forbidden ? error_advise(err, "run migctl as root") : -1;
 }
 
 static int sync_directory(struct error *err)
@@ -157,7 +160,9 @@ int record_read(struct record *record, uint64_t session, struct error *err)
 
 	*record = (struct record){};
 	record_name(record, session);
-	if (access(record->path, F_OK)) {
+	if (access(record->path, R_OK)) {
+		if (errno != ENOENT)
+			return record_error(record->path, err);
 		error_set(err, EXIT_GONE, "session %llu is no migration that is under way",
 			  (unsigned long long)session);
 		return error_advise(err, "see migctl list, column MIGRATION");
@@ -214,29 +219,36 @@ void record_remove_older(struct vmm *vmm, const struct vmm_driver *driver)
 	struct error ignored;
 
 	if (!driver->migration->status(vmm, &status, &ignored) && status.running)
-		record_each(remove_older, vmm);
+		record_each(remove_older, vmm, &ignored);
 }
 
-void record_each(void (*fn)(const struct record *record, void *data), void *data)
+int record_each(void (*fn)(const struct record *record, void *data), void *data,
+		struct error *err)
 {
 	struct dirent *entry;
 	DIR *dir = opendir(RECORD_DIR);
+	int ret = 0;
 
 	if (!dir)
-		return;
+		return errno == ENOENT ? 0 : record_error(RECORD_DIR, err);
 	while ((entry = readdir(dir))) {
 		struct record record;
-		struct error ignored;
+		struct error other;
 		unsigned long long session;
 		int used = 0;
 
 		if (sscanf(entry->d_name, "%llu.json%n", &session, &used) != 1 ||
-		    !used || entry->d_name[used] ||
-		    record_read(&record, session, &ignored))
+		    !used || entry->d_name[used])
 			continue;
-		fn(&record, data);
+		if (!record_read(&record, session, &other)) {
+			fn(&record, data);
+		} else if (other.code != EXIT_GONE) {
+			*err = other;
+			ret = -1;
+		}
 	}
 	closedir(dir);
+	return ret;
 }
 
 /* ---- what was left behind ---- */
@@ -295,10 +307,11 @@ static void sweep_entry(const char *name)
 
 void record_sweep(void)
 {
+	struct error ignored;
 	struct dirent *entry;
 	DIR *dir;
 
-	record_each(sweep_record, NULL);
+	record_each(sweep_record, NULL, &ignored);
 	dir = opendir(RECORD_DIR);
 	if (!dir)
 		return;

@@ -50,7 +50,7 @@ struct record {
 int record_create(struct record *record, uint64_t session,
 		  const struct vmm_choice *guest, pid_t vmm, const char *to,
 		  struct error *err);
-/* On the disk when it returns. */
+/* Whoever reads it then reads that, or what is set later. */
 int record_set(struct record *record, const char *state, struct error *err);
 void record_remove(struct record *record);
 /* Does the migctl that wrote it live? */
@@ -67,8 +67,9 @@ void record_remove_older(struct vmm *vmm, const struct vmm_driver *driver);
  * all that is known of a guest, and stays.
  */
 void record_sweep(void);
-/* Those that can be read, in no order. */
-void record_each(void (*fn)(const struct record *record, void *data), void *data);
+/* Those that can be read, in no order; -1 if there are others, and @err says why one is. */
+int record_each(void (*fn)(const struct record *record, void *data), void *data,
+		struct error *err);
 int record_read(struct record *record, uint64_t session, struct error *err);
 
 #endif /* MIGCTL_RECORD_H */

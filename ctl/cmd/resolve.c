@@ -253,8 +253,7 @@ int cmd_resolve(struct output *out, int argc, char **argv, struct error *err)
 		return -1;
 	if (!options.session) {
 		out_header(out, fields, FIELDS);
-		record_each(show_one, out);
-		return 0;
+		return record_each(show_one, out, err);
 	}
 	if (record_read(&record, options.session, err) ||
 	    resolve(&record, options.here, err))

@@ -15,6 +15,14 @@
 
 #define SUFFIX	".json"
 
+/* Everybody may read the history, whatever the umask of who migrates. */
+static int make_dir(const char *path)
+{
+	if (!mkdir(path, 0755))
+		return chmod(path, 0755);
+	return errno == EEXIST ? 0 : -1;
+}
+
 static int make_dirs(const char *dir)
 {
 	char path[PATH_MAX], *slash;
@@ -22,11 +30,11 @@ static int make_dirs(const char *dir)
 	snprintf(path, sizeof(path), "%s", dir);
 	for (slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		if (mkdir(path, 0755) && errno != EEXIST)
+		if (make_dir(path))
 			return -1;
 		*slash = '/';
 	}
-	return mkdir(path, 0755) && errno != EEXIST ? -1 : 0;
+	return make_dir(path);
 }
 
 static int is_run(const struct dirent *entry)
@@ -108,7 +116,7 @@ void run_write(struct run *run, bool important)
 	run->written_ns = now;
 	run_note(run, "updated_ns", now_json());
 	snprintf(next, sizeof(next), "%s.new", run->path);
-	if (json_dump_file(run->json, next, JSON_COMPACT) ||
+	if (json_dump_file(run->json, next, JSON_COMPACT) || chmod(next, 0644) ||
 	    rename(next, run->path))
 		unlink(next);
 }

@@ -336,6 +336,35 @@ TEST(record_sweeps)
 	unlink(RECORD_DIR "/other");
 }
 
+static void take_no_notice(const struct record *record, void *data)
+{
+	(void)record;
+	(void)data;
+}
+
+/* Else nothing would seem to be in doubt. */
+TEST(record_of_somebody_else)
+{
+	int status = -1;
+	pid_t pid;
+
+	mkdir(RECORD_DIR, 0755);
+	leave_record("9000006.json", getpid(), "in-doubt");
+	CHECK_EQ(chmod(RECORD_DIR "/9000006.json", 0600), 0);
+	pid = fork();
+	if (!pid) {
+		struct error err = {};
+
+		if (setuid(65534))
+			_exit(2);
+		_exit(record_each(take_no_notice, NULL, &err) != -1 ||
+		      err.code != EXIT_PERMISSION || !err.advice[0]);
+	}
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+	unlink(RECORD_DIR "/9000006.json");
+}
+
 TEST(record_knows_a_paused_guest)
 {
 	struct record record, read;

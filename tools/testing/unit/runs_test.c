@@ -55,6 +55,29 @@ static const char *text(json_t *list, size_t i, const char *key)
 	return value ? value : "";
 }
 
+static mode_t mode(const char *path)
+{
+	struct stat st = {};
+
+	CHECK_EQ(stat(path, &st), 0);
+	return st.st_mode & 07777;
+}
+
+/* Nobody else could read it, if it went by the umask. */
+TEST(run_is_for_everybody)
+{
+	mode_t mask = umask(077);
+	struct run run;
+
+	begin();
+	run_begin(&run, runs, "migrate", "/q", "tcp:h:1");
+	umask(mask);
+	CHECK_EQ(mode(runs), 0755);
+	CHECK_EQ(mode(run.path), 0644);
+	run_end(&run, "completed", NULL);
+	end();
+}
+
 TEST(run_that_ended)
 {
 	struct error err;
