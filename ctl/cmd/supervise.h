@@ -65,6 +65,7 @@ struct supervise_times {
  * @decision: its last word on the switchover
  * @action: and on what else to do
  * @limits: what the VMM was told last
+ * @limits_unknown: it was told others since, and may have them or get them yet
  * @progress: what the VMM said last
  * @reported: bytes of memory, as published last
  * @first_pass: the VMM's number of it, when we began
@@ -105,6 +106,7 @@ struct supervision {
 	struct policy_decision decision;
 	struct policy_action action;
 	struct vmm_limits limits;
+	bool limits_unknown;
 	struct vmm_progress progress;
 	uint64_t reported;
 	uint64_t first_pass;

@@ -15,7 +15,8 @@
  * @err: why not
  *
  * The VMM compares what is left, exactly and at once, with its threshold: that is
- * made the policy's, whenever that has changed.
+ * made the policy's, whenever that has changed. What it did not take in time it may
+ * take later: until it has taken all there is no telling what it has.
  *
  * Return: 0 or -1.
  */
@@ -36,10 +37,14 @@ int supervise_limit(struct supervision *s, struct error *err)
 			.bandwidth = BANDWIDTH_ANY,
 			.max_bandwidth = s->limits.max_bandwidth,
 		};
-	if (s->options->dry_run || !memcmp(&now, &s->limits, sizeof(now)))
+	if (s->options->dry_run ||
+	    (!s->limits_unknown && !memcmp(&now, &s->limits, sizeof(now))))
 		return 0;
-	if (s->ops->limit(s->vmm, &now, err))
+	if (s->ops->limit(s->vmm, &now, s->limits_unknown ? s->saved : NULL, err)) {
+		s->limits_unknown = true;
 		return -1;
+	}
+	s->limits_unknown = false;
 	s->limits = now;
 	return 0;
 }
@@ -149,7 +154,7 @@ static int set(struct supervision *s, const json_t *request, struct error *err)
 	/* Told anew, all of it. */
 	s->limits.downtime_ns = 0;
 	if (supervise_limit(s, err)) {
-		/* Whoever asked hears of it, and all is as before. */
+		/* Whoever asked hears of it, and QEMU is soon told what was before. */
 		s->policy = policy;
 		s->limits = told;
 		return -1;

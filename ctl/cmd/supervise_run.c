@@ -14,8 +14,8 @@
 
 /* Looks get rarer up to this while nothing changes. */
 #define IDLE_INTERVAL	NS_PER_S
-/* And are as frequent as this while the guest is stopped. */
-#define STOPPED_INTERVAL	(20 * NS_PER_MS)
+/* And are as frequent as this while the guest is stopped, or QEMU may do what failed. */
+#define SHORT_INTERVAL	(20 * NS_PER_MS)
 
 /* So small a part of what is left is no change. */
 #define SAME		20
@@ -115,15 +115,27 @@ static int wait_once(struct supervision *s, int timeout_ms, struct error *err)
 	return changed;
 }
 
+/* What QEMU has to be told anew it is told after a look. */
+static bool is_hurried(const struct supervision *s)
+{
+	return s->times.continued || s->progress.phase == VMM_DEVICE ||
+	       (s->limits_unknown && !s->progress.postcopy);
+}
+
+static uint64_t next_look(const struct supervision *s)
+{
+	return s->times.looked + (is_hurried(s) ? SHORT_INTERVAL : s->interval);
+}
+
 static int wait_news(struct supervision *s, struct error *err)
 {
-	uint64_t interval = s->times.continued || s->progress.phase == VMM_DEVICE ?
-			    STOPPED_INTERVAL : s->interval;
-	uint64_t next = s->times.looked + interval, now;
+	uint64_t now, next;
 	int ret;
 
 	do {
 		now = clock_ns(CLOCK_MONOTONIC);
+		/* What a user asks for in between may make it an earlier one. */
+		next = next_look(s);
 		ret = wait_once(s, now < next ?
 				(int)((next - now + NS_PER_MS - 1) / NS_PER_MS) : 0,
 				err);

@@ -248,18 +248,27 @@ static json_int_t bandwidth_above(const struct vmm_limits *limits, uint64_t ms)
 	return bandwidth > INT64_MAX ? INT64_MAX : (json_int_t)bandwidth;
 }
 
-static int supervise_limit(struct vmm *vmm, const struct vmm_limits *limits,
-			   struct error *err)
+/* NULL: it is left as it is set. */
+static json_t *max_bandwidth_of(const struct vmm_limits *limits, const json_t *saved)
 {
+	const json_t *params = json_object_get(saved, "parameters");
+
+	if (limits->max_bandwidth)
+		return json_integer((json_int_t)limits->max_bandwidth);
+	return json_incref(json_object_get(params, "max-bandwidth"));
+}
+
+static int supervise_limit(struct vmm *vmm, const struct vmm_limits *limits,
+			   const json_t *saved, struct error *err)
+{
+	json_t *wanted, *params, *max = max_bandwidth_of(limits, saved);
 	uint64_t ms = downtime_ms(limits);
-	json_t *wanted, *params;
 	int ret;
 
 	params = json_pack("{s:I, s:I}", "downtime-limit", (json_int_t)ms,
 			   "avail-switchover-bandwidth", bandwidth_above(limits, ms));
-	if (limits->max_bandwidth)
-		json_object_set_new(params, "max-bandwidth",
-				    json_integer((json_int_t)limits->max_bandwidth));
+	if (max)
+		json_object_set_new(params, "max-bandwidth", max);
 	wanted = json_pack("{s:{}, s:o}", "capabilities", "parameters", params);
 	ret = qemu_settings_apply(to_qemu(vmm), wanted, err);
 	json_decref(wanted);

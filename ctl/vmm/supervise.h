@@ -90,7 +90,8 @@ struct vmm_supervise_options {
  * @attach: the migration runs already: it is somebody else's, and what undoes
  *	leaves it alone unless it waits to go on; or it is @ours now
  * @progress: see struct vmm_progress
- * @limit: see struct vmm_limits
+ * @limit: see struct vmm_limits; with what @save read, not NULL, also what @limits
+ *	leave as it is set is set as it was then
  * @postcopy: have the destination run the guest
  * @gone: the VMM has ended; one that does not answer may be busy
  * @news: take what has arrived by itself; *@changed if the phase may be another
@@ -109,7 +110,7 @@ struct vmm_supervise_ops {
 	int (*progress)(struct vmm *vmm, struct vmm_progress *progress,
 			struct error *err);
 	int (*limit)(struct vmm *vmm, const struct vmm_limits *limits,
-		     struct error *err);
+		     const json_t *saved, struct error *err);
 	int (*postcopy)(struct vmm *vmm, struct error *err);
 	bool (*gone)(struct vmm *vmm);
 	int (*news)(struct vmm *vmm, bool *changed, struct error *err);

@@ -167,11 +167,32 @@ static int fake_answer(struct error *err)
 	return fake_refuses ? error_set(err, fake_refuses, "QEMU refuses") : 0;
 }
 
-static int fake_limit(struct vmm *vmm, const struct vmm_limits *limits, struct error *err)
+static struct vmm_limits fake_limits;
+static const json_t *fake_saved;
+static int fake_told;
+
+static int fake_limit(struct vmm *vmm, const struct vmm_limits *limits,
+		      const json_t *saved, struct error *err)
 {
 	(void)vmm;
-	(void)limits;
+	fake_limits = *limits;
+	fake_saved = saved;
+	fake_told++;
 	return fake_answer(err);
+}
+
+static int fake_news(struct vmm *vmm, bool *changed, struct error *err)
+{
+	(void)vmm;
+	(void)err;
+	*changed = false;
+	return 0;
+}
+
+static int fake_connection(struct vmm *vmm)
+{
+	(void)vmm;
+	return -1;
 }
 
 static void fake_attach(struct vmm *vmm, bool ours)
@@ -208,11 +229,12 @@ static bool fake_ran(struct vmm *vmm)
 
 static const struct vmm_migration_ops fake_guard = {
 	.cancel = fake_cancel, .restore = fake_restore, .ran = fake_ran,
+	.connection = fake_connection,
 };
 
 static const struct vmm_supervise_ops fake = {
 	.guard = &fake_guard, .progress = fake_progress, .limit = fake_limit,
-	.attach = fake_attach, .gone = fake_gone,
+	.attach = fake_attach, .gone = fake_gone, .news = fake_news,
 };
 
 /* Called off while its state is one, and is another by then. */
@@ -305,6 +327,46 @@ TEST(supervise_limits_that_qemu_refuses)
 	CHECK_EQ(s.limits.downtime_ns, NS_PER_S);
 	CHECK_EQ(supervise_limit(&s, &err), 0);
 	CHECK_EQ(s.limits.downtime_ns, 3 * NS_PER_S);
+	json_decref(request);
+	fclose(out.stream);
+}
+
+/* QEMU did not answer in time, and may do it yet: it is told what holds, and that soon. */
+TEST(supervise_limits_that_failed_are_told_anew)
+{
+	json_t *request = json_pack("{s:I}", "max_bandwidth_bytes_per_second", (json_int_t)9);
+	struct supervision s;
+	struct output out = {};
+	struct error err = {};
+	uint64_t begin;
+
+	running(&s, &out);
+	s.ops = &fake;
+	s.saved = json_object();
+	s.limits.max_bandwidth = 0;
+	s.policy.limits.downtime = NS_PER_S;
+	CHECK_EQ(supervise_limit(&s, &err), 0);
+	CHECK_EQ(supervise_limit(&s, &err), 0);
+	CHECK_EQ(fake_told, 1);
+	CHECK(!fake_saved);
+	fake_refuses = EXIT_VMM;
+	CHECK_EQ(supervise_asked("set", request, &s, &err), -1);
+	CHECK_EQ(supervise_asked("switchover", NULL, &s, &err), -1);
+	CHECK_EQ(fake_limits.downtime_ns, DOWNTIME_ANY);
+	fake_refuses = EXIT_OK;
+	s.interval = 20 * NS_PER_S;
+	s.times.looked = begin = clock_ns(CLOCK_MONOTONIC);
+	CHECK_EQ(supervise_news(&s, &err), 0);
+	CHECK(clock_ns(CLOCK_MONOTONIC) - begin < 10 * NS_PER_S);
+	CHECK_EQ(supervise_act(&s, &err), 0);
+	CHECK_EQ(fake_told, 4);
+	CHECK_EQ(fake_limits.downtime_ns, NS_PER_S);
+	/* Nobody had set it: as it was before, and not as it was asked for in vain. */
+	CHECK_EQ(fake_limits.max_bandwidth, 0);
+	CHECK(fake_saved == s.saved);
+	CHECK_EQ(supervise_act(&s, &err), 0);
+	CHECK_EQ(fake_told, 4);
+	json_decref(s.saved);
 	json_decref(request);
 	fclose(out.stream);
 }

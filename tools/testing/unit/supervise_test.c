@@ -126,7 +126,7 @@ TEST(supervise_limit_sets_what_is_there)
 
 	vmm = connect_to(&server, SCRIPT(GREETING, OK, RETURN("[]"),
 		RETURN("{\"downtime-limit\": 300}"), OK));
-	CHECK_EQ(ops->limit(vmm, &limits, &err), 0);
+	CHECK_EQ(ops->limit(vmm, &limits, NULL, &err), 0);
 	disconnect(vmm, &server);
 	CHECK_HAS(server.requests, "{\"downtime-limit\":1910}");
 }
@@ -141,10 +141,33 @@ TEST(supervise_limit_nothing_fits_an_unknown_bandwidth)
 	vmm = connect_to(&server, SCRIPT(GREETING, OK, RETURN("[]"),
 		RETURN("{\"downtime-limit\": 300, \"avail-switchover-bandwidth\": 0, \"max-bandwidth\": 7}"),
 		OK));
-	CHECK_EQ(ops->limit(vmm, &limits, &err), 0);
+	CHECK_EQ(ops->limit(vmm, &limits, NULL, &err), 0);
 	disconnect(vmm, &server);
 	CHECK_HAS(server.requests,
 		  "{\"downtime-limit\":2000000,\"avail-switchover-bandwidth\":1}");
+}
+
+static void max_bandwidth_told(uint64_t asked, const char *told)
+{
+	struct vmm_limits limits = { .downtime_ns = NS_PER_S, .max_bandwidth = asked };
+	json_t *saved = json_pack("{s:{s:i}}", "parameters", "max-bandwidth", 0);
+	struct server server;
+	struct error err = {};
+	struct vmm *vmm;
+
+	vmm = connect_to(&server, SCRIPT(GREETING, OK, RETURN("[]"),
+		RETURN("{\"downtime-limit\": 1000, \"max-bandwidth\": 9}"), OK));
+	CHECK_EQ(ops->limit(vmm, &limits, saved, &err), 0);
+	disconnect(vmm, &server);
+	CHECK_HAS(server.requests, told);
+	json_decref(saved);
+}
+
+/* Also that there was none is told, which is 0 to QEMU. */
+TEST(supervise_limit_puts_back_what_nobody_has_set)
+{
+	max_bandwidth_told(0, "{\"max-bandwidth\":0}");
+	max_bandwidth_told(7, "{\"max-bandwidth\":7}");
 }
 
 /* QEMU's own comparison: does so much fit, by what it was told? */
@@ -182,7 +205,7 @@ TEST(supervise_limit_is_the_threshold_of_the_policy)
 		vmm = connect_to(&server, SCRIPT(GREETING, OK, RETURN("[]"),
 			RETURN("{\"downtime-limit\": 3, \"avail-switchover-bandwidth\": 0}"),
 			OK));
-		CHECK_EQ(ops->limit(vmm, &cases[i].limits, &err), 0);
+		CHECK_EQ(ops->limit(vmm, &cases[i].limits, NULL, &err), 0);
 		disconnect(vmm, &server);
 		CHECK(qemu_fits(cases[i].threshold, server.requests));
 		CHECK(!qemu_fits(cases[i].threshold + ms + 1, server.requests));
