@@ -85,7 +85,7 @@ resolved() {
 settled() {
 	local now
 
-	until_true 10 has_winner "$1"
+	until_true "$PATIENCE" has_winner "$1"
 	now=$(winner "$1")
 	case $now in
 	"$source")

@@ -19,11 +19,13 @@
  * struct notes - seen by this process and by the guard
  * @text: a letter for each call
  * @refuse: how many calls of cancel fail
+ * @hold: all of them do
  * @gone: the VMM has ended
  */
 static struct notes {
-	char text[64];
+	char text[256];
 	int refuse;
+	bool hold;
 	bool gone;
 } *notes;
 
@@ -45,7 +47,7 @@ static int fake_cancel(struct vmm *vmm, struct error *err)
 {
 	(void)vmm;
 	note('c');
-	return notes->refuse-- > 0 ? error_set(err, EXIT_VMM, "not yet") : 0;
+	return notes->hold || notes->refuse-- > 0 ? error_set(err, EXIT_VMM, "not yet") : 0;
 }
 
 static int fake_restore(struct vmm *vmm, json_t *saved, struct error *err)
@@ -165,7 +167,7 @@ TEST(guard_keeps_the_lock)
 	int other = mkstemp(path);
 
 	prepare();
-	notes->refuse = 1;
+	notes->hold = true;
 	duty.keep = open(path, O_RDWR);
 	CHECK_EQ(flock(duty.keep, LOCK_EX | LOCK_NB), 0);
 	if (!fork()) {
@@ -176,9 +178,10 @@ TEST(guard_keeps_the_lock)
 	while (!strchr(notes->text, 'c'))
 		usleep(1000);
 	CHECK_EQ(flock(other, LOCK_EX | LOCK_NB), -1);
+	notes->hold = false;
 	guard_wait();
 	CHECK_EQ(flock(other, LOCK_EX | LOCK_NB), 0);
-	CHECK_STR(notes->text, "tcrtcrs");
+	CHECK_HAS(notes->text, "tcrtcrs");
 	unlink(path);
 }
 

@@ -195,15 +195,21 @@ int64_t counts_within(const struct machine *m, int ms)
 
 int which_counts(const struct machine *a, const struct machine *b, int ms)
 {
-	uint32_t start_a = *a->counter, start_b = *b->counter;
+	uint32_t last_a = *a->counter, last_b = *b->counter;
+	unsigned int row_a = 0, row_b = 0;
 	int64_t begin = now_us();
 
+	/* Once, it may be memory that was still on its way. */
 	while (now_us() - begin < (int64_t)ms * 1000) {
-		if (*a->counter != start_a)
+		sleep_ms(20);
+		row_a = *a->counter != last_a ? row_a + 1 : 0;
+		row_b = *b->counter != last_b ? row_b + 1 : 0;
+		last_a = *a->counter;
+		last_b = *b->counter;
+		if (row_a == 3)
 			return 0;
-		if (*b->counter != start_b)
+		if (row_b == 3)
 			return 1;
-		usleep(200);
 	}
 	return -1;
 }

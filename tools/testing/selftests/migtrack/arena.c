@@ -158,11 +158,11 @@ size_t arena_sync(struct arena *a)
  */
 size_t arena_settle(struct arena *a)
 {
-	unsigned int i;
-	size_t n = 1;
+	time_t end = time(NULL) + ARENA_SETTLE_S;
+	size_t n;
 
-	for (i = 0; i < ARENA_SETTLE && n; i++)
-		n = arena_sync(a);
+	while ((n = arena_sync(a)) && time(NULL) < end)
+		usleep(ARENA_SETTLE_US);
 	return n;
 }
 

@@ -25,7 +25,8 @@
 #define ARENA_WRITES	200
 
 /* More syncs than this in a row report nothing new on quiet memory. */
-#define ARENA_SETTLE	5
+#define ARENA_SETTLE_S	60
+#define ARENA_SETTLE_US	20000
 
 enum arena_writer {
 	ARENA_VMM,		/* the process whose memory is tracked */

@@ -202,13 +202,9 @@ static size_t sync_take(struct harvest *h)
 	return harvest_take(h);
 }
 
-/* A sync waits for an adoption only so long, and reports all until it is done. */
 static void settle(struct harvest *h)
 {
-	unsigned int i;
-
-	for (i = 0; i < 40 * slow() && sync_take(h); i++)
-		;
+	harvest_settles_at(h, MIGTRACK_SYNC_KIND_ITERATION, 0);
 }
 
 /* Pages of write_pages() that the last harvest did not take. */

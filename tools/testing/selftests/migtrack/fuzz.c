@@ -478,28 +478,38 @@ static bool only_other_is_left(struct other *other)
 	return !migtrack_session_dump(other->mt, is_not, &other->id);
 }
 
+static bool sync_found(struct other *other, uint64_t id, int fd,
+		       enum migtrack_sync_kind kind, struct migtrack_session *session)
+{
+	return !migtrack_sync(other->mt, fd, kind) && !migtrack_sync_wait(fd, 60000) &&
+	       !migtrack_session_get(other->mt, id, session);
+}
+
 /* One page written is one page found. */
 static bool family_works(struct other *other, const struct fuzz_world *world)
 {
+	struct migtrack_session session = { 0 };
+	time_t end = time(NULL) + 60;
 	struct migtrack_source_map map;
-	struct migtrack_session session;
+	uint64_t id, iterations;
 	bool works;
-	uint64_t id;
 	int fd;
 
 	if (migtrack_session_new(other->mt, &id, &fd))
 		return false;
 	works = !migtrack_source_add_ram(other->mt, fd, getpid(),
 					 world->memories[FUZZ_GOOD], 0, 0, &map) &&
-		!migtrack_sync(other->mt, fd, MIGTRACK_SYNC_KIND_SETUP) &&
-		!migtrack_sync_wait(fd, 60000) &&
-		!migtrack_sync(other->mt, fd, MIGTRACK_SYNC_KIND_ITERATION) &&
-		!migtrack_sync_wait(fd, 60000);
+		sync_found(other, id, fd, MIGTRACK_SYNC_KIND_SETUP, &session);
+	/* All of it is found until our address space is adopted. */
+	do {
+		works = works &&
+			sync_found(other, id, fd, MIGTRACK_SYNC_KIND_ITERATION, &session);
+	} while (works && session.dirty_pages && time(NULL) < end);
+	iterations = session.iteration;
 	world->good[5 * 4096]++;
-	works = works && !migtrack_sync(other->mt, fd, MIGTRACK_SYNC_KIND_ITERATION) &&
-		!migtrack_sync_wait(fd, 60000) &&
-		!migtrack_session_get(other->mt, id, &session) &&
-		session.iteration == 3 && session.dirty_pages == 1;
+	works = works &&
+		sync_found(other, id, fd, MIGTRACK_SYNC_KIND_ITERATION, &session) &&
+		session.iteration == iterations + 1 && session.dirty_pages == 1;
 	close(fd);
 	return works;
 }

@@ -5,12 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harvest.h"
 
 #define WORD_BITS	(8 * sizeof(unsigned long))
-#define SETTLE_SYNCS	100
+#define SETTLE_S	60
 #define SETTLE_US	20000
 
 static void check(struct harvest *h, int ret, const char *what)
@@ -101,27 +102,42 @@ size_t harvest_take(struct harvest *h)
 }
 
 /**
- * harvest_settle() - set up, and sync until nothing is found
+ * harvest_settles_at() - sync until so many pages are found, but not for ever
  * @h: opened; nobody writes
+ * @kind: of the syncs
+ * @pages: how many
  *
  * A sync waits for the adoption of a process only so long. On a machine that is
  * busy enough, the next ones report its memory once more.
+ *
+ * Return: true if a sync has found just that.
+ */
+bool harvest_settles_at(struct harvest *h, enum migtrack_sync_kind kind, size_t pages)
+{
+	time_t end = time(NULL) + SETTLE_S;
+	size_t n;
+
+	for (;;) {
+		harvest_sync(h, kind);
+		n = harvest_take(h);
+		if (n == pages)
+			return true;
+		if (time(NULL) > end)
+			return false;
+		usleep(SETTLE_US);
+	}
+}
+
+/**
+ * harvest_settle() - set up, and sync until nothing is found
+ * @h: opened; nobody writes
  */
 void harvest_settle(struct harvest *h)
 {
-	unsigned int try;
-
 	harvest_sync(h, MIGTRACK_SYNC_KIND_SETUP);
 	harvest_take(h);
-	for (try = 0; try < SETTLE_SYNCS; try++) {
-		harvest_sync(h, MIGTRACK_SYNC_KIND_ITERATION);
-		if (!harvest_take(h))
-			break;
-		usleep(SETTLE_US);
-		printf("# quiet memory was reported again, by sync %u\n", try + 2);
-	}
-	if (try == SETTLE_SYNCS)
-		errx(1, "quiet memory is still reported after %d syncs", SETTLE_SYNCS);
+	if (!harvest_settles_at(h, MIGTRACK_SYNC_KIND_ITERATION, 0))
+		errx(1, "quiet memory is still reported after %d s", SETTLE_S);
 }
 
 /**

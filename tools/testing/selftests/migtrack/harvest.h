@@ -26,6 +26,7 @@ void harvest_open(struct harvest *h, pid_t pid, int mem_fd);
 void harvest_close(struct harvest *h);
 void harvest_sync(struct harvest *h, enum migtrack_sync_kind kind);
 size_t harvest_take(struct harvest *h);
+bool harvest_settles_at(struct harvest *h, enum migtrack_sync_kind kind, size_t pages);
 void harvest_settle(struct harvest *h);
 bool harvest_took(const struct harvest *h, size_t page);
 struct migtrack_source harvest_source(struct harvest *h);

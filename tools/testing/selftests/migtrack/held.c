@@ -21,7 +21,6 @@
 #define HELD		300UL
 #define ROUNDS		200
 /* More syncs than this in a row report nothing new on quiet memory. */
-#define SETTLE		5
 #define PARAMETERS	"/sys/module/hold/parameters/"
 
 FIXTURE(held) {
@@ -45,7 +44,7 @@ FIXTURE_SETUP(held)
 	ASSERT_NE(MAP_FAILED, self->memory);
 	memset(self->memory, 1, MEMORY);
 	harvest_open(&self->h, getpid(), self->mem_fd);
-	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
+	harvest_settle(&self->h);
 }
 
 FIXTURE_TEARDOWN(held)
@@ -63,28 +62,16 @@ static size_t sync_take(struct harvest *h)
 	return harvest_take(h);
 }
 
-/* Until a sync reports so many pages. */
-static bool settles_at(struct harvest *h, size_t pages)
-{
-	unsigned int i;
-
-	for (i = 0; i < SETTLE; i++)
-		if (sync_take(h) == pages)
-			return true;
-	return false;
-}
-
 TEST_F_TIMEOUT(held, late_writes_are_found, 120)
 {
 	struct harvest *h = &self->h;
 	unsigned long round, missed = 0;
 	uint64_t copy = 0;
 
-	ASSERT_TRUE(settles_at(h, 0));
 	host_write_number(PARAMETERS "address", (long)(self->memory + HELD * PAGE));
 	sync_take(h);
 	EXPECT_TRUE(harvest_took(h, HELD));
-	EXPECT_TRUE(settles_at(h, 1));
+	EXPECT_TRUE(harvest_settles_at(h, MIGTRACK_SYNC_KIND_ITERATION, 1));
 
 	for (round = 1; round <= ROUNDS; round++) {
 		sync_take(h);
@@ -101,7 +88,7 @@ TEST_F_TIMEOUT(held, late_writes_are_found, 120)
 
 	/* Once nobody holds it any more it is a page like others. */
 	host_write_number(PARAMETERS "address", 0);
-	ASSERT_TRUE(settles_at(h, 0));
+	ASSERT_TRUE(harvest_settles_at(h, MIGTRACK_SYNC_KIND_ITERATION, 0));
 	EXPECT_FALSE(harvest_source(h).flags & MIGTRACK_COUNTER_FLAGS_HELD);
 	self->memory[HELD * PAGE]++;
 	EXPECT_EQ(1, sync_take(h));

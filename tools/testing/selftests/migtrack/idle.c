@@ -37,8 +37,7 @@ FIXTURE_SETUP(idle)
 	vm_create(&self->vm, 1, MEMORY);
 	memset(self->vm.memory, 1, MEMORY);
 	harvest_open(&self->harvest, getpid(), self->vm.mem_fd);
-	harvest_sync(&self->harvest, MIGTRACK_SYNC_KIND_SETUP);
-	harvest_sync(&self->harvest, MIGTRACK_SYNC_KIND_ITERATION);
+	harvest_settle(&self->harvest);
 	read_once(&self->vm);
 }
 

@@ -198,6 +198,12 @@ TEST_F_TIMEOUT(library, syncs, 120)
 	ASSERT_EQ(0, migtrack_sync(self->mt, self->fd, MIGTRACK_SYNC_KIND_SETUP));
 	ASSERT_EQ(0, migtrack_sync_wait(self->fd, 30000));
 	EXPECT_EQ(~0UL, __atomic_exchange_n(bitmap, 0, __ATOMIC_SEQ_CST));
+	/* All of it is found until our address space is adopted. */
+	do {
+		usleep(10000);
+		ASSERT_EQ(0, migtrack_sync(self->mt, self->fd, MIGTRACK_SYNC_KIND_HELPER));
+		ASSERT_EQ(0, migtrack_sync_wait(self->fd, 30000));
+	} while (__atomic_exchange_n(bitmap, 0, __ATOMIC_SEQ_CST));
 
 	self->memory[3 * 4096] = 2;
 	ASSERT_EQ(0, migtrack_sync(self->mt, self->fd, MIGTRACK_SYNC_KIND_ITERATION));

@@ -60,6 +60,13 @@ int main()
 	publish(mt, fd, MIGTRACK_PHASE_PRECOPY);
 	need(migtrack_sync(mt, fd, MIGTRACK_SYNC_KIND_SETUP), "sync");
 	need(migtrack_sync_wait(fd, 60000), "wait");
+	/* All of it is found until our address space is adopted. */
+	do {
+		__atomic_exchange_n(bitmap, 0, __ATOMIC_SEQ_CST);
+		usleep(10000);
+		need(migtrack_sync(mt, fd, MIGTRACK_SYNC_KIND_HELPER), "sync");
+		need(migtrack_sync_wait(fd, 60000), "wait");
+	} while (*bitmap);
 	for (size_t n : writes) {
 		__atomic_exchange_n(bitmap, 0, __ATOMIC_SEQ_CST);
 		for (size_t i = 0; i < n; i++)

@@ -53,7 +53,7 @@ TEST_F_TIMEOUT(vfio, features, 60)
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		vmm_device_open(&dev, table[i].type);
-		ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id));
+		ASSERT_EQ(0, vmm_device_track(self->mt, self->fd, &dev, NULL, &id));
 		ASSERT_EQ(0, migtrack_source_get(self->mt, self->session, id, &s));
 		EXPECT_EQ(table[i].features,
 			  s.device_features & ~MIGTRACK_DEVICE_FEATURES_REINIT)
@@ -229,7 +229,7 @@ TEST_F_TIMEOUT(vfio, totals_do_not_wrap, 60)
 	uint32_t id;
 
 	vmm_device_open(&dev, "full");
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, "second", &id));
+	ASSERT_EQ(0, vmm_device_track(self->mt, self->fd, &dev, "second", &id));
 	vmm_device_set(&self->dev, "report_data_size", MAX);
 	vmm_device_set(&dev, "report_data_size", MAX);
 	ASSERT_EQ(0, migtrack_source_add_reported(self->mt, self->fd, 0, &id));
@@ -486,7 +486,7 @@ TEST_F_TIMEOUT(vfio, does_not_answer, 60)
 	uint32_t id;
 	int ret = 0;
 
-	host_write("/sys/module/migtrack_vfio/parameters/answer_ms", "0");
+	vmm_device_answers_within(0);
 	for (int i = 0; i < 50 && !ret; i++) {
 		vmm_device_open(&dev, "full");
 		ret = migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id);
@@ -495,7 +495,7 @@ TEST_F_TIMEOUT(vfio, does_not_answer, 60)
 		if (!ret)
 			migtrack_source_del(self->mt, self->fd, id);
 	}
-	host_write("/sys/module/migtrack_vfio/parameters/answer_ms", "500");
+	vmm_device_answers_within(VMM_DEVICE_PATIENT_MS);
 	EXPECT_EQ(-ETIMEDOUT, ret);
 	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "does not answer"));
 }
@@ -522,13 +522,13 @@ TEST_F_TIMEOUT(vfio, no_room, 120)
 		if (mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
 			break;
-	ret = migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id);
+	ret = vmm_device_track(self->mt, self->fd, &dev, NULL, &id);
 	munmap(area, 16384UL * 4096);
 	host_write_number("/proc/sys/vm/max_map_count", most);
 	EXPECT_EQ(-ENOMEM, ret);
 	EXPECT_NE(NULL, strstr(migtrack_message(self->mt), "is it bound"));
 	/* The same device, with room. */
-	EXPECT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev.testdev.device, -1, NULL, &id));
+	EXPECT_EQ(0, vmm_device_track(self->mt, self->fd, &dev, NULL, &id));
 	vmm_device_close(&dev);
 	vmm_device_remove(&dev);
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -68,6 +69,7 @@ FIXTURE_SETUP(log)
 	self->can = vfio_reports_dma();
 	ASSERT_EQ(0, testdev_load());
 	ASSERT_EQ(0, system("modprobe -q migtrack_vfio"));
+	vmm_device_answers_within(VMM_DEVICE_PATIENT_MS);
 	ASSERT_EQ(0, migtrack_open(&self->mt));
 	ASSERT_EQ(0, migtrack_session_new(self->mt, &self->session, &self->fd));
 	for (size_t i = 0; i < RAMS; i++)
@@ -87,12 +89,12 @@ FIXTURE_SETUP(log)
 	ASSERT_EQ(0, vfio_map(dev, self->target, IOVA, PAGES * PAGE));
 	ASSERT_EQ(0, vfio_map(dev, self->target, HIGH, PAGES * PAGE));
 	ASSERT_EQ(2, vfio_bus_master(dev, true));
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, dev->device, -1, "device",
-					      &self->id));
+	ASSERT_EQ(0, vmm_device_track(self->mt, self->fd, &self->dev, "device", &self->id));
 }
 
 FIXTURE_TEARDOWN(log)
 {
+	vmm_device_answers_within(VMM_DEVICE_ANSWER_MS);
 	migtrack_session_del(self->mt, self->fd);
 	close(self->fd);
 	vmm_device_close(&self->dev);
@@ -292,6 +294,8 @@ TEST_F_TIMEOUT(log, start_reports_all, 120)
 TEST_F_TIMEOUT(log, untracked, 120)
 {
 	struct migtrack_source s;
+	uint64_t untracked;
+	time_t end;
 
 	self->ranges[0].iova = IOVA + 200 * PAGE;
 	self->ranges[0].length = 10 * PAGE;
@@ -306,11 +310,15 @@ TEST_F_TIMEOUT(log, untracked, 120)
 	EXPECT_EQ(8, take(&self->rams[1]));
 	/* A source that is taken out has no memory any more. */
 	ASSERT_EQ(0, migtrack_source_del(self->mt, self->fd, self->rams[0].map.id));
-	usleep(100 * slow() * 1000);
-	ASSERT_EQ(true, dma(self, IOVA + 200 * PAGE, 4));
-	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
-	s = device(self);
-	EXPECT_EQ(76, s.dma_untracked);
+	/* Once a work item has let go of it. */
+	end = time(NULL) + 60;
+	do {
+		untracked = device(self).dma_untracked;
+		ASSERT_EQ(true, dma(self, IOVA + 200 * PAGE, 4));
+		ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
+		s = device(self);
+	} while (s.dirty_pages && time(NULL) < end);
+	EXPECT_EQ(untracked + 4, s.dma_untracked);
 	EXPECT_EQ(0, s.dirty_pages);
 	EXPECT_EQ(0, take_all(self));
 }
@@ -347,6 +355,7 @@ TEST_F_TIMEOUT(log, report_takes_long, 120)
 	struct migtrack_source s;
 
 	SETUP_OR_RETURN(self);
+	vmm_device_answers_within(VMM_DEVICE_ANSWER_MS);
 	vmm_device_set_number(&self->dev, "delay_log_report", 60000 * slow());
 	ASSERT_EQ(true, dma(self, HIGH, 3));
 	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
@@ -442,7 +451,7 @@ TEST_F_TIMEOUT(log, one_session_has_it, 120)
 	SETUP_OR_RETURN(self);
 	ASSERT_EQ(0, migtrack_session_new(self->mt, &session, &fd));
 	ASSERT_EQ(0, ram_add(self->mt, fd, &ram));
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, fd, self->dev.testdev.device, -1, NULL, &id));
+	ASSERT_EQ(0, vmm_device_track(self->mt, fd, &self->dev, NULL, &id));
 	self->ranges[0].source_id = ram.map.id;
 	ASSERT_EQ(0, migtrack_dma_log_start(self->mt, fd, id, self->ranges, 1));
 	ASSERT_EQ(0, migtrack_source_get(self->mt, session, id, &s));
@@ -528,7 +537,7 @@ TEST_F_TIMEOUT(log, controller_killed, 120)
 
 		if (migtrack_session_new(self->mt, &session, &fd) ||
 		    migtrack_source_add_ram(self->mt, fd, getppid(), self->rams[0].fd, 0, 0, &map) ||
-		    migtrack_source_add_vfio(self->mt, fd, self->dev.testdev.device, -1, NULL, &id))
+		    vmm_device_track(self->mt, fd, &self->dev, NULL, &id))
 			_exit(1);
 		ram_id = map.id;
 		range.source_id = ram_id;
@@ -619,8 +628,7 @@ TEST_F_TIMEOUT(log, refused, 120)
 	EXPECT_EQ(-EINVAL, migtrack_dma_log_stop(self->mt, self->fd, self->rams[0].map.id));
 
 	vmm_device_open(&nolog, "nolog");
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, nolog.testdev.device, -1, NULL,
-					      &id));
+	ASSERT_EQ(0, vmm_device_track(self->mt, self->fd, &nolog, NULL, &id));
 	EXPECT_REFUSED(EOPNOTSUPP, "the device has no DMA log", id, self->ranges, RAMS);
 	vmm_device_close(&nolog);
 	vmm_device_remove(&nolog);

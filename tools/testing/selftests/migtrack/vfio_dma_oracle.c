@@ -54,7 +54,7 @@ static bool refuses(void)
 	harvest_open(&h, getpid(), mem_fd);
 	vmm_device_open(&dev, "full");
 	range.source_id = h.map.id;
-	ret |= migtrack_source_add_vfio(h.mt, h.fd, dev.testdev.device, -1, NULL, &id);
+	ret |= vmm_device_track(h.mt, h.fd, &dev, NULL, &id);
 	if (!ret)
 		ret = migtrack_dma_log_start(h.mt, h.fd, id, &range, 1);
 	harvest_close(&h);

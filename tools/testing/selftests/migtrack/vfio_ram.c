@@ -44,8 +44,8 @@ FIXTURE_SETUP(guest)
 	vmm_device_open(&self->dev, "full");
 	vmm_device_set_number(&self->dev, "initial_bytes", INITIAL);
 	vmm_device_set_number(&self->dev, "stop_bytes", STOP);
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->h.mt, self->h.fd, self->dev.testdev.device, -1,
-					      "0000:3b:00.1", &self->id))
+	ASSERT_EQ(0, vmm_device_track(self->h.mt, self->h.fd, &self->dev, "0000:3b:00.1",
+				      &self->id))
 		TH_LOG("%s", migtrack_message(self->h.mt));
 }
 

@@ -32,18 +32,19 @@ FIXTURE_SETUP(vfio)
 	if (testdev_load())
 		SKIP(return, "the tests' VFIO device can't be loaded");
 	ASSERT_EQ(0, system("modprobe -q migtrack_vfio"));
+	vmm_device_answers_within(VMM_DEVICE_PATIENT_MS);
 	ASSERT_EQ(0, migtrack_open(&self->mt));
 	ASSERT_EQ(0, migtrack_open(&self->events));
 	ASSERT_EQ(0, migtrack_session_new(self->mt, &self->session, &self->fd));
 	vmm_device_open(&self->dev, "full");
-	ASSERT_EQ(0, migtrack_source_add_vfio(self->mt, self->fd, self->dev.testdev.device, -1, NAME,
-					      &self->id))
+	ASSERT_EQ(0, vmm_device_track(self->mt, self->fd, &self->dev, NAME, &self->id))
 		TH_LOG("%s", migtrack_message(self->mt));
 	ASSERT_EQ(0, migtrack_subscribe(self->events));
 }
 
 FIXTURE_TEARDOWN(vfio)
 {
+	vmm_device_answers_within(VMM_DEVICE_ANSWER_MS);
 	vmm_device_close(&self->dev);
 	close(self->fd);
 	vmm_device_remove(&self->dev);

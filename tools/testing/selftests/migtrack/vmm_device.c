@@ -4,9 +4,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "host.h"
 #include "vmm_device.h"
+
+#define ANSWER_MS	"/sys/module/migtrack_vfio/parameters/answer_ms"
 
 static void must(int ret, const struct vmm_device *dev, const char *what)
 {
@@ -49,6 +53,44 @@ uint64_t vmm_device_number(const struct vmm_device *dev, const char *knob)
 
 	must(number == UINT64_MAX ? -EIO : 0, dev, knob);
 	return number;
+}
+
+/**
+ * vmm_device_track() - make it a source of a session
+ * @mt: opened
+ * @session_fd: the session
+ * @dev: the device
+ * @name: of the source, or NULL
+ * @id: out: its number
+ *
+ * The module gives a device half a second to say what it can do; on a busy machine it
+ * may not even be asked by then.
+ *
+ * Return: as migtrack_source_add_vfio().
+ */
+int vmm_device_track(struct migtrack *mt, int session_fd, const struct vmm_device *dev,
+		     const char *name, uint32_t *id)
+{
+	time_t end = time(NULL) + 60;
+	int ret;
+
+	do {
+		ret = migtrack_source_add_vfio(mt, session_fd, dev->testdev.device, -1, name,
+					       id);
+	} while (ret == -ETIMEDOUT && time(NULL) < end);
+	return ret;
+}
+
+/**
+ * vmm_device_answers_within() - set how long a sync waits for devices
+ * @ms: milliseconds
+ *
+ * Nothing is done if the module is not there, as where a test has removed it.
+ */
+void vmm_device_answers_within(unsigned int ms)
+{
+	if (!access(ANSWER_MS, F_OK))
+		host_write_number(ANSWER_MS, ms);
 }
 
 /**

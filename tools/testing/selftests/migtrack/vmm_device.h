@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "migtrack.h"
 #include "vfio_host.h"
 
 struct vmm_device {
@@ -19,6 +20,18 @@ void vmm_device_set(const struct vmm_device *dev, const char *knob, const char *
 void vmm_device_set_number(const struct vmm_device *dev, const char *knob, uint64_t value);
 uint64_t vmm_device_number(const struct vmm_device *dev, const char *knob);
 void vmm_device_state(struct vmm_device *dev, enum vfio_device_mig_state state);
+
+/* Makes it a source of a session; as long as it takes, within reason. */
+int vmm_device_track(struct migtrack *mt, int session_fd, const struct vmm_device *dev,
+		     const char *name, uint32_t *id);
+
+/*
+ * For how long a sync waits for devices. The module's default is of use where a device is
+ * to be late; others may be late only because the machine is busy.
+ */
+#define VMM_DEVICE_ANSWER_MS	500
+#define VMM_DEVICE_PATIENT_MS	10000
+void vmm_device_answers_within(unsigned int ms);
 
 /* As a VMM that ends or unplugs it; the mdev stays. */
 void vmm_device_close(struct vmm_device *dev);

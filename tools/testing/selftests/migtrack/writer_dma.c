@@ -93,8 +93,7 @@ static void dma_add(struct writer *w)
 		.source_id = h->map.id,
 	};
 
-	if (migtrack_source_add_vfio(h->mt, h->fd, dma->dev.testdev.device, -1, "writer",
-				     &dma->id) ||
+	if (vmm_device_track(h->mt, h->fd, &dma->dev, "writer", &dma->id) ||
 	    migtrack_dma_log_start(h->mt, h->fd, dma->id, &range, 1))
 		errx(1, "the device's log: %s", migtrack_message(h->mt));
 	while (writer_dma_source(w).dma_log == MIGTRACK_DMA_LOG_STARTING)

@@ -52,6 +52,7 @@ TEST_F_TIMEOUT(pinned, is_reported_when_not_mapped, 300)
 	harvest_open(&h, getpid(), fd);
 	harvest_sync(&h, MIGTRACK_SYNC_KIND_SETUP);
 	EXPECT_EQ(npages, harvest_take(&h));
+	ASSERT_TRUE(harvest_settles_at(&h, MIGTRACK_SYNC_KIND_ITERATION, n));
 	for (sync = 0; sync < 3; sync++) {
 		for (i = first; i < first + n; i++) {
 			ASSERT_EQ(1, write(fds[1], &data, 1));
