@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "cmd/record.h"
@@ -92,6 +93,24 @@ static bool is_handed_over(const struct record *record)
 	return strcmp(record->state, "migrating");
 }
 
+/*
+ * Who reads it may be in another directory. Links stay what they are: one of another
+ * root, /proc/PID/root/..., leads somewhere else from here. A name that is too long for
+ * a socket with its directory can be used where it was given.
+ */
+static void record_socket(struct record *record, const char *socket)
+{
+	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	const char *slash;
+
+	snprintf(record->qmp, sizeof(record->qmp), "%s", socket);
+	if (socket[0] == '/' || !getcwd(dir, sizeof(dir)) || dir[0] != '/')
+		return;
+	slash = dir[1] ? "/" : "";
+	if (strlen(dir) + strlen(slash) + strlen(socket) < sizeof(dir))
+		snprintf(record->qmp, sizeof(record->qmp), "%s%s%s", dir, slash, socket);
+}
+
 /**
  * record_create() - a migration begins
  * @record: filled; its path is "" on failure
@@ -117,9 +136,7 @@ int record_create(struct record *record, uint64_t session,
 		.driver = guest->driver,
 		.state = "migrating",
 	};
-	/* Who reads it may be in another directory. */
-	if (!realpath(guest->socket, record->qmp))
-		snprintf(record->qmp, sizeof(record->qmp), "%s", guest->socket);
+	record_socket(record, guest->socket);
 	snprintf(record->to, sizeof(record->to), "%s", to);
 	if (mkdir(RECORD_DIR, 0755) && errno != EEXIST)
 		return record_error(RECORD_DIR, err);
@@ -203,6 +220,12 @@ bool record_owner_lives(const struct record *record)
 bool record_is_of(const struct record *record, pid_t vmm)
 {
 	return record->vmm == vmm && record->vmm_start == process_start(vmm);
+}
+
+bool record_vmm_is_there(const struct record *record)
+{
+	/* Of a process that has ended nobody knows when it began. */
+	return record->vmm && record->vmm_start && record_is_of(record, record->vmm);
 }
 
 static void remove_older(const struct record *record, void *data)

@@ -23,7 +23,7 @@
  * @session: number of the kernel's session
  * @pid: the migctl that migrates
  * @pid_start: when it began, see process_start()
- * @qmp: the source VMM's socket, from the root
+ * @qmp: the source VMM's socket as it was named, from the root if that fits
  * @vmm: the process of that VMM; 0 if nobody knows
  * @vmm_start: when it began
  * @driver: of that VMM
@@ -57,6 +57,8 @@ void record_remove(struct record *record);
 bool record_owner_lives(const struct record *record);
 /* Is process @vmm the VMM that it is about? */
 bool record_is_of(const struct record *record, pid_t vmm);
+/* Has that one not ended? False if nobody knows which it is. */
+bool record_vmm_is_there(const struct record *record);
 /*
  * The lock of @vmm's guest is ours. If it runs, what others that ended have left of it
  * says nothing any more.

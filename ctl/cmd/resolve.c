@@ -72,6 +72,50 @@ static const struct out_field fields[FIELDS] = {
 	[TO] = { "to", "TO", 0, OUT_TEXT },
 };
 
+/* @where: what was found in the place of its VMM. */
+static int vmm_has_ended(const struct record *record, const char *where, struct error *err)
+{
+	error_set(err, EXIT_GONE, "session %llu: the VMM whose guest was moved, process %d, has ended; %s",
+		  (unsigned long long)record->session, record->vmm, where);
+	return error_advise(err, "nothing can run on here: end this with --there, and boot the guest anew if it does not run there");
+}
+
+/* Its guest may be all there is of it: how to get at it is what is to be said. */
+static int vmm_not_found(const struct record *record, const char *where,
+			 const char *advice, enum exit_code code, struct error *err)
+{
+	error_set(err, code,
+		  "session %llu: the VMM whose guest was moved, process %d, is still there, and was expected at %s%s: %s",
+		  (unsigned long long)record->session, record->vmm, record->qmp,
+		  record->qmp[0] == '/' ? "" : " (from the directory that its migration was started in)",
+		  where);
+	return error_advise(err, "%s", advice);
+}
+
+static int not_opened(const struct record *record, struct error *err)
+{
+	struct error why = *err;
+
+	if (!record->vmm)
+		return error_advise(err,
+				    "if its VMM has ended nothing can run on here: end this with --there, and boot the guest anew");
+	if (!record_vmm_is_there(record))
+		return vmm_has_ended(record, why.message, err);
+	return vmm_not_found(record, why.message, why.advice, why.code, err);
+}
+
+static int opened_another(const struct record *record, pid_t pid, struct error *err)
+{
+	char where[PATH_MAX + 64];
+
+	snprintf(where, sizeof(where), "process %d answers at %s now", pid, record->qmp);
+	if (!record_vmm_is_there(record))
+		return vmm_has_ended(record, where, err);
+	return vmm_not_found(record, where,
+			     "have that name lead to the first one again, or end that",
+			     EXIT_VMM, err);
+}
+
 /* Another one that listens there now has nothing to do with it. */
 static int open_vmm(const struct record *record, struct vmm **vmm, struct error *err)
 {
@@ -80,16 +124,13 @@ static int open_vmm(const struct record *record, struct vmm **vmm, struct error 
 
 	*vmm = NULL;
 	if (choice_open(&guest, vmm, err))
-		return error_advise(err,
-				    "if its VMM has ended nothing can run on here: end this with --there, and boot the guest anew");
+		return not_opened(record, err);
 	pid = (*vmm)->pid;
 	if (!record->vmm || record_is_of(record, pid))
 		return 0;
 	(*vmm)->ops->close(*vmm);
 	*vmm = NULL;
-	error_set(err, EXIT_GONE, "session %llu: the VMM whose guest was moved, process %d, has ended; process %d answers at %s now",
-		  (unsigned long long)record->session, record->vmm, pid, record->qmp);
-	return error_advise(err, "nothing can run on here: end this with --there");
+	return opened_another(record, pid, err);
 }
 
 static bool runs(const struct record *record, struct vmm *vmm)

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -399,6 +400,89 @@ TEST(record_knows_processes)
 	CHECK(!record_is_of(&read, getpid()));
 	CHECK(!record_owner_lives(&read));
 	record_remove(&record);
+}
+
+static const char *recorded(const char *socket)
+{
+	const struct vmm_choice choice = { socket, &vmm_driver_qemu };
+	static struct record read;
+	struct record record;
+	struct error err = {};
+
+	CHECK_EQ(record_create(&record, SESSION, &choice, getpid(), "t", &err), 0);
+	CHECK_EQ(record_read(&read, SESSION, &err), 0);
+	record_remove(&record);
+	return read.qmp;
+}
+
+/* Whoever reads it connects to what was named, and can. */
+TEST(record_names_the_socket_as_it_was_named)
+{
+	char name[200], dir[] = "/tmp/record-XXXXXX", path[64];
+
+	CHECK(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/link", dir);
+	CHECK_EQ(symlink("/dev/null", path), 0);
+	/* What a link of another root points to is not what it does here. */
+	CHECK_STR(recorded(path), path);
+	CHECK_STR(recorded("/proc/1/root/run/vm.qmp"), "/proc/1/root/run/vm.qmp");
+	CHECK_EQ(chdir(dir), 0);
+	CHECK_STR(recorded("link"), path);
+	/* With its directory it would be too long for a socket. */
+	memset(name, 'x', sizeof(name));
+	name[sizeof(((struct sockaddr_un *)NULL)->sun_path) - 2] = '\0';
+	CHECK_STR(recorded(name), name);
+	unlink(path);
+	rmdir(dir);
+}
+
+/* migctl resolve SESSION --here, with no VMM at its socket. */
+static void resolve_here(pid_t vmm, uint64_t later, struct error *err)
+{
+	static const struct vmm_choice choice = { "/nowhere/vm.qmp", &vmm_driver_qemu };
+	struct output out = { .stream = fopen("/dev/null", "w") };
+	char line[64], *argv[UNIT_WORDS];
+	struct record record;
+	int argc;
+
+	CHECK_EQ(record_create(&record, SESSION, &choice, vmm, "t", err), 0);
+	record.vmm_start += later;
+	CHECK_EQ(record_set(&record, "in-doubt", err), 0);
+	snprintf(line, sizeof(line), "%" PRIu64 " --here", (uint64_t)SESSION);
+	argc = unit_words("resolve", line, argv);
+	CHECK_EQ(cmd_resolve(&out, argc, argv, err), -1);
+	record_remove(&record);
+	fclose(out.stream);
+}
+
+TEST(resolve_of_a_vmm_that_has_ended)
+{
+	struct error err = {};
+	pid_t pid = dead();
+	char text[64];
+
+	resolve_here(pid, 0, &err);
+	snprintf(text, sizeof(text), "process %d, has ended", pid);
+	CHECK_HAS(err.message, text);
+	CHECK_HAS(err.advice, "--there");
+	/* The number is another process's. */
+	resolve_here(getpid(), 1, &err);
+	CHECK_HAS(err.message, "has ended");
+	CHECK_HAS(err.advice, "--there");
+}
+
+/* Its guest may run on here: nothing else is to be advised, and not to boot it anew. */
+TEST(resolve_of_a_vmm_that_is_not_found)
+{
+	struct error err = {};
+	char text[64];
+
+	resolve_here(getpid(), 0, &err);
+	snprintf(text, sizeof(text), "process %d, is still there", getpid());
+	CHECK_HAS(err.message, text);
+	CHECK_HAS(err.message, "/nowhere/vm.qmp");
+	CHECK(!strstr(err.advice, "--there"));
+	CHECK_HAS(err.advice, "-qmp");
 }
 
 TEST(lock_is_of_one)
