@@ -129,10 +129,15 @@ void supervise_end(struct supervision *s)
 
 static void attempt_end(struct supervision *s, const struct error *err)
 {
+	enum migtrack_phase phase;
 	struct error ignored;
 
-	if (err && s->phase != MIGTRACK_PHASE_NONE && !is_moved(s, err))
-		supervise_set_phase(s, end_phase(s, err), &ignored);
+	if (!err || s->phase == MIGTRACK_PHASE_NONE || is_moved(s, err))
+		return;
+	phase = end_phase(s, err);
+	supervise_set_phase(s, phase, &ignored);
+	/* What becomes of the record is no matter of who can be told. */
+	s->phase = phase;
 }
 
 /*

@@ -539,6 +539,12 @@ static int begin(struct supervision *s, struct error *err)
 	return start(s, err);
 }
 
+/* Who only watches is in no doubt by that, whatever QEMU does. */
+static bool stops_watching(const struct supervision *s, const struct error *err)
+{
+	return s->options->dry_run && err->code == EXIT_CANCELLED;
+}
+
 /**
  * supervise_news() - wait for what happens, and look
  * @s: the migration
@@ -556,6 +562,8 @@ int supervise_news(struct supervision *s, struct error *err)
 
 	if (!wait_news(s, err) && !look(s, err))
 		return 0;
+	if (stops_watching(s, err))
+		return -1;
 	if (s->ops->gone(s->vmm) && !look(s, &ignored))
 		return 0;
 	if (!supervise_handing_over(s))
@@ -567,41 +575,50 @@ int supervise_news(struct supervision *s, struct error *err)
 	return 0;
 }
 
+static void moved_meanwhile(struct supervision *s, struct error *why)
+{
+	struct error err;
+	char text[sizeof(err.message)];
+
+	moved(s, &err);
+	memcpy(text, why->message, sizeof(text));
+	error_set(why, EXIT_MOVED, "too late: QEMU has moved the guest (%.800s)", text);
+	error_advise(why, "the guest is at the destination; QEMU here can be ended: never let it run");
+}
+
 /**
  * supervise_too_late() - the guest was to be taken back: can it be?
  * @s: the migration
  * @why: it was to be; filled anew if it can't be
  *
- * QEMU may have completed between the last look and the cancel, or have ended while it
- * handed over.
+ * Since the last look QEMU may have completed, or begun to hand over, which a cancel
+ * does not end; or it has ended while it did.
  *
  * Return: true if the guest has been moved, or may have been.
  */
 bool supervise_too_late(struct supervision *s, struct error *why)
 {
 	struct vmm_progress now = s->progress;
-	struct error err;
-	char text[sizeof(err.message)];
+	struct error ignored;
 	int ret;
 
 	/* Never seen: what has completed is an earlier one. */
 	if (!s->attached && s->progress.phase == VMM_NONE)
 		return false;
-	ret = s->ops->progress(s->vmm, &now, &err);
-	if (ret ? !s->ops->gone(s->vmm) : now.phase != VMM_COMPLETED)
+	ret = s->ops->progress(s->vmm, &now, &ignored);
+	if (ret && !s->ops->gone(s->vmm))
+		return false;
+	if (!ret && now.phase != VMM_COMPLETED && now.phase != VMM_DEVICE && !now.postcopy)
 		return false;
 	s->progress = now;
-	if (ret) {
-		if (!supervise_handing_over(s))
-			return false;
-		in_doubt(s, why);
+	if (!ret && now.phase == VMM_COMPLETED) {
+		s->times.looked = clock_ns(CLOCK_MONOTONIC);
+		moved_meanwhile(s, why);
 		return true;
 	}
-	s->times.looked = clock_ns(CLOCK_MONOTONIC);
-	moved(s, &err);
-	memcpy(text, why->message, sizeof(text));
-	error_set(why, EXIT_MOVED, "too late: QEMU has moved the guest (%.800s)", text);
-	error_advise(why, "the guest is at the destination; QEMU here can be ended: never let it run");
+	if (!supervise_handing_over(s))
+		return false;
+	in_doubt(s, why);
 	return true;
 }
 

@@ -131,23 +131,6 @@ TEST(supervise_device_is_too_late_for_all)
 	fclose(out.stream);
 }
 
-/* Who only watches ends nothing by going. */
-TEST(supervise_who_watches_can_go_at_any_time)
-{
-	static const struct supervise_options options = { .dry_run = true };
-	struct supervision s;
-	struct output out = {};
-	struct error err = {};
-
-	running(&s, &out);
-	s.options = &options;
-	s.progress.postcopy = true;
-	raise(SIGINT);
-	CHECK_EQ(supervise_cancelled(&s, &err), -1);
-	CHECK_EQ(err.code, EXIT_CANCELLED);
-	fclose(out.stream);
-}
-
 /* ---- a QEMU that does as it is told here ---- */
 
 static struct vmm_progress fake_state;
@@ -237,6 +220,32 @@ static const struct vmm_supervise_ops fake = {
 	.attach = fake_attach, .gone = fake_gone, .news = fake_news,
 };
 
+/* Who only watches ends nothing by going, and is in no doubt by that. */
+static void watcher_goes(const struct vmm_progress *progress)
+{
+	static const struct supervise_options options = { .dry_run = true };
+	struct supervision s;
+	struct output out = {};
+	struct error err = {};
+
+	running(&s, &out);
+	s.options = &options;
+	s.ops = &fake;
+	s.progress = fake_state = *progress;
+	if (progress->phase == VMM_DEVICE)
+		s.times.device = clock_ns(CLOCK_MONOTONIC);
+	raise(SIGINT);
+	CHECK_EQ(supervise_news(&s, &err), -1);
+	CHECK_EQ(err.code, EXIT_CANCELLED);
+	fclose(out.stream);
+}
+
+TEST(supervise_who_watches_can_go_at_any_time)
+{
+	watcher_goes(&(struct vmm_progress) { .phase = VMM_ACTIVE, .postcopy = true });
+	watcher_goes(&(struct vmm_progress) { .phase = VMM_DEVICE });
+}
+
 /* Called off while its state is one, and is another by then. */
 static void called_off(struct supervision *s, struct output *out, enum vmm_phase now,
 		       struct error *err)
@@ -270,6 +279,47 @@ TEST(supervise_cancel_that_came_too_late)
 	CHECK_EQ(err.code, EXIT_MOVED);
 	CHECK(!s.not_undone);
 	fclose(out.stream);
+}
+
+/* Where QEMU hands over by now, a cancel only waits, and says that in vain. */
+static void called_off_handing_over(bool postcopy, const char *state)
+{
+	struct supervision s;
+	struct output out = {};
+	struct record read;
+	struct error err = {};
+
+	mkdir(RECORD_DIR, 0755);
+	called_off(&s, &out, postcopy ? VMM_ACTIVE : VMM_DEVICE, &err);
+	fake_state.postcopy = postcopy;
+	fake_refuses = EXIT_VMM;
+	s.record = (struct record) { .session = 1ull << 60, .driver = &vmm_driver_qemu };
+	snprintf(s.record.path, sizeof(s.record.path), RECORD_DIR "/%llu.json", 1ull << 60);
+	CHECK_EQ(supervise_take_back(&s, &err), -1);
+	CHECK_EQ(err.code, EXIT_IN_DOUBT);
+	CHECK_HAS(err.message, "(cancelled)");
+	CHECK_EQ(!strstr(err.advice, "--here"), postcopy);
+	/* Left alone: no guard goes on trying to have the guest here. */
+	CHECK(!s.not_undone);
+	supervise_restore(&s, &err);
+	CHECK_EQ(err.code, EXIT_IN_DOUBT);
+	CHECK(!s.not_undone);
+	s.phase = MIGTRACK_PHASE_IN_DOUBT;
+	supervise_end(&s);
+	CHECK_EQ(record_read(&read, 1ull << 60, &err), 0);
+	CHECK_STR(read.state, state);
+	record_remove(&s.record);
+	fclose(out.stream);
+}
+
+TEST(supervise_cancel_when_postcopy_has_begun)
+{
+	called_off_handing_over(true, "postcopy");
+}
+
+TEST(supervise_cancel_when_the_devices_are_moved)
+{
+	called_off_handing_over(false, "in-doubt");
 }
 
 TEST(supervise_cancel_that_was_in_time)
