@@ -233,13 +233,13 @@ struct out_kept {
 	char data[KEPT_MAX];
 };
 
-/* A pipe that takes anything takes so much, and so does a socket. */
-static int kept_send(struct out_kept *kept, int timeout_ms)
+/* What goes at once. A pipe that takes anything takes so much, and so does a socket. */
+static int kept_send(struct out_kept *kept)
 {
 	struct pollfd pfd = { .fd = kept->fd, .events = POLLOUT };
 	ssize_t length;
 
-	while (kept->used && poll(&pfd, 1, timeout_ms) > 0) {
+	while (kept->used && poll(&pfd, 1, 0) > 0) {
 		length = write(kept->fd, kept->data,
 			       kept->used < PIPE_BUF ? kept->used : PIPE_BUF);
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
@@ -265,7 +265,7 @@ static ssize_t kept_write(void *cookie, const char *data, size_t size)
 	}
 	memcpy(kept->data + kept->used, data, size);
 	kept->used += size;
-	return kept_send(kept, 0) ? 0 : (ssize_t)size;
+	return kept_send(kept) ? 0 : (ssize_t)size;
 }
 
 /*
@@ -306,21 +306,71 @@ void out_never_wait(struct output *out)
 
 void out_catch_up(struct output *out)
 {
-	if (out->kept && kept_send(out->kept, 0))
+	if (out->kept && kept_send(out->kept))
 		out_fail(out);
 }
 
-void out_may_wait(struct output *out)
+/* Until it has gone. 1 if a signal came and it does not go: whoever waits has enough of that. */
+static int kept_await(struct out_kept *kept, int signals)
+{
+	struct pollfd fds[] = {
+		{ .fd = kept->fd, .events = POLLOUT },
+		{ .fd = signals, .events = POLLIN },
+	};
+	int ret;
+
+	for (;;) {
+		ret = kept_send(kept);
+		if (ret || !kept->used)
+			return ret;
+		if (poll(fds, 2, -1) > 0 && !fds[0].revents)
+			return 1;
+	}
+}
+
+static void say_lost(void)
+{
+	fprintf(stderr, "migctl: some of the output was lost: nobody has read it for too long\n");
+}
+
+/*
+ * Nothing is waited for any more, also not for what comes later, as the error: it goes at
+ * once, or is lost. stderr may be the same pipe.
+ */
+static void kept_drop(struct out_kept *kept)
+{
+	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+	int null;
+
+	kept->used = 0;
+	if (poll(&pfd, 1, 0) > 0) {
+		say_lost();
+		return;
+	}
+	null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (null < 0)
+		return;
+	dup2(null, STDERR_FILENO);
+	close(null);
+}
+
+void out_may_wait(struct output *out, int signals)
 {
 	struct out_kept *kept = out->kept;
+	int ret;
 
 	if (!kept)
 		return;
 	out_flush(out);
-	if (kept_send(kept, -1))
+	ret = kept_await(kept, signals);
+	if (ret > 0) {
+		kept_drop(kept);
+		return;
+	}
+	if (ret)
 		out_fail(out);
 	if (kept->lost)
-		fprintf(stderr, "migctl: some of the output was lost: nobody has read it for too long\n");
+		say_lost();
 	fclose(out->stream);
 	out->stream = kept->to;
 	if (kept->fd != fileno(out->stream))

@@ -97,7 +97,11 @@ void out_error(struct output *out, const struct error *err);
 void out_never_wait(struct output *out);
 /* What was kept, as far as it goes. */
 void out_catch_up(struct output *out);
-/* No guest waits any more: all of it, and from here on as before. */
-void out_may_wait(struct output *out);
+/*
+ * No guest waits any more: all of it, and from here on as before. Once @signals, a
+ * descriptor or -1, is readable nothing is waited for: what is kept is lost, and so is
+ * what does not go at once later.
+ */
+void out_may_wait(struct output *out, int signals);
 
 #endif /* MIGCTL_OUTPUT_H */

@@ -27,8 +27,6 @@ static void supervision_close(struct supervision *s)
 	json_decref(s->saved);
 	if (s->vmm)
 		s->vmm->ops->close(s->vmm);
-	if (s->signals >= 0)
-		close(s->signals);
 }
 
 static const char *result_name(const struct supervision *s)
@@ -68,6 +66,9 @@ int cmd_supervise(struct output *out, int argc, char **argv, struct error *err)
 	}
 	run_end(&s.run, result_name(&s), ret ? err : NULL);
 	supervision_close(&s);
-	out_may_wait(out);
+	/* Signals are blocked: without these nothing but SIGKILL would end the wait. */
+	out_may_wait(out, s.signals);
+	if (s.signals >= 0)
+		close(s.signals);
 	return ret;
 }

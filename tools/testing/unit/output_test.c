@@ -126,7 +126,7 @@ TEST(output_that_nobody_reads_is_kept)
 	CHECK_EQ(pipe_read(reader, text, sizeof(text)), 8);
 	CHECK_STR(text, "one\ntwo\n");
 	out_say(&out, "three");
-	out_may_wait(&out);
+	out_may_wait(&out, -1);
 	out_say(&out, "four");
 	pipe_read(reader, text, sizeof(text));
 	CHECK_STR(text, "three\nfour\n");
@@ -155,7 +155,7 @@ TEST(output_that_nobody_reads_has_a_bound)
 		out_catch_up(&out);
 	} while (i || !used);
 	CHECK(freopen("/dev/null", "w", stderr));
-	out_may_wait(&out);
+	out_may_wait(&out, -1);
 	CHECK(used > sizeof(text) / 8 && used < sizeof(text) / 2);
 	CHECK_EQ(used % sizeof(line), 0);
 	fclose(out.stream);
@@ -174,10 +174,86 @@ TEST(output_whose_reader_has_ended)
 	close(reader);
 	out_say(&out, "lost");
 	out_say(&out, "lost");
-	out_may_wait(&out);
+	out_may_wait(&out, -1);
 	CHECK(out.failed);
 	CHECK_EQ(out.error, EPIPE);
 	fclose(out.stream);
+}
+
+/* Until who started us has enough of it: also what comes later is lost then. */
+TEST(output_that_nobody_reads_is_not_waited_for_for_ever)
+{
+	struct output out;
+	struct error err = {};
+	char text[128];
+	int reader, signals = signals_open(&err), fds[2];
+
+	pipe_open(&out, &reader);
+	CHECK_EQ(pipe(fds), 0);
+	dup2(fds[1], STDERR_FILENO);
+	out_never_wait(&out);
+	out_say(&out, "lost");
+	if (!fork()) {
+		usleep(300000);
+		_exit(kill(getppid(), SIGTERM));
+	}
+	out_may_wait(&out, signals);
+	CHECK(!out.failed);
+	pipe_read(fds[0], text, sizeof(text));
+	CHECK_HAS(text, "some of the output was lost");
+	error_set(&err, EXIT_CANCELLED, "cancelled");
+	out_error(&out, &err);
+	out_say(&out, "later");
+	CHECK_EQ(pipe_read(reader, text, sizeof(text)), 0);
+	out_may_wait(&out, -1);
+	pipe_read(reader, text, sizeof(text));
+	CHECK_STR(text, "later\n");
+	CHECK(!out.failed);
+	fclose(out.stream);
+	close(reader);
+}
+
+/* What is read is not lost by a signal. */
+TEST(output_that_is_read_is_not_lost)
+{
+	struct output out;
+	struct error err = {};
+	char text[64];
+	int reader, signals = signals_open(&err);
+
+	pipe_open(&out, &reader);
+	out_never_wait(&out);
+	out_say(&out, "one");
+	pipe_read(reader, text, sizeof(text));
+	raise(SIGTERM);
+	out_may_wait(&out, signals);
+	pipe_read(reader, text, sizeof(text));
+	CHECK_STR(text, "one\n");
+	fclose(out.stream);
+	close(reader);
+}
+
+/* stderr is that pipe, too. */
+TEST(output_and_errors_that_nobody_reads)
+{
+	struct output out;
+	struct error err = {};
+	char text[64];
+	int reader, signals = signals_open(&err);
+
+	pipe_open(&out, &reader);
+	dup2(fileno(out.stream), STDERR_FILENO);
+	out_never_wait(&out);
+	out_say(&out, "lost");
+	raise(SIGTERM);
+	out_may_wait(&out, signals);
+	error_set(&err, EXIT_CANCELLED, "cancelled");
+	out_error(&out, &err);
+	pipe_read(reader, text, sizeof(text));
+	CHECK_STR(text, "");
+	out_may_wait(&out, -1);
+	fclose(out.stream);
+	close(reader);
 }
 
 /* A file is written on where it ends. */
@@ -189,7 +265,7 @@ TEST(output_to_a_file_goes_on)
 	out_say(&out, "one");
 	out_never_wait(&out);
 	out_say(&out, "two");
-	out_may_wait(&out);
+	out_may_wait(&out, -1);
 	out_say(&out, "three");
 	rewind(out.stream);
 	CHECK_EQ(fread(text, 1, sizeof(text) - 1, out.stream), 14);
