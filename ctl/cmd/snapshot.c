@@ -9,6 +9,7 @@
 
 #include "cmd/snapshot.h"
 #include "cmd/session.h"
+#include "cmd/throttle.h"
 
 const char snapshot_usage[] =
 	"migctl snapshot [OPTIONS] --qmp|--vmm SOCKET --to DIRECTORY\n"
@@ -155,6 +156,7 @@ static int open_guest(struct taking *t, struct error *err)
 	    snapshot_alloc(&t->snapshot, t->n_memory, err))
 		return -1;
 	record_remove_older(t->vmm, t->options->guest.driver);
+	throttle_sweep(&THROTTLE_NONE, t->vmm->pid);
 	return t->ops->describe(t->vmm, &t->snapshot.vm, err);
 }
 

@@ -6,6 +6,7 @@
 #include "cmd/live.h"
 #include "cmd/session.h"
 #include "cmd/supervise.h"
+#include "cmd/throttle.h"
 
 static int open_vmm(struct supervision *s, struct error *err)
 {
@@ -15,8 +16,10 @@ static int open_vmm(struct supervision *s, struct error *err)
 		return -1;
 	if (s->ops->check(s->vmm, s->options->qmp, &s->options->vmm, err))
 		return -1;
-	if (!s->options->dry_run)
+	if (!s->options->dry_run) {
 		record_remove_older(s->vmm, &vmm_driver_qemu);
+		throttle_sweep(&THROTTLE_NONE, s->vmm->pid);
+	}
 	return 0;
 }
 

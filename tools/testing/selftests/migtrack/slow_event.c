@@ -108,19 +108,21 @@ FIXTURE(slow_event) {
  * @hole: the page is empty after it
  * @seldom: newer kernels' reclaim is mostly done before the write, so that there may be
  *	nothing to miss; late_flush holds it up in another place
+ * @exclusive: it has the mmap_lock for itself, which who makes a session waits for
  */
 FIXTURE_VARIANT(slow_event) {
 	event_fn *event;
 	bool hole;
 	bool seldom;
+	bool exclusive;
 };
 
 FIXTURE_VARIANT_ADD(slow_event, dontneed) { .event = drop };
 FIXTURE_VARIANT_ADD(slow_event, pageout) { .event = page_out, .seldom = true };
 FIXTURE_VARIANT_ADD(slow_event, remove) { .event = make_a_hole, .hole = true };
-FIXTURE_VARIANT_ADD(slow_event, mprotect) { .event = forbid };
-FIXTURE_VARIANT_ADD(slow_event, mremap) { .event = move_away };
-FIXTURE_VARIANT_ADD(slow_event, munmap) { .event = unmap };
+FIXTURE_VARIANT_ADD(slow_event, mprotect) { .event = forbid, .exclusive = true };
+FIXTURE_VARIANT_ADD(slow_event, mremap) { .event = move_away, .exclusive = true };
+FIXTURE_VARIANT_ADD(slow_event, munmap) { .event = unmap, .exclusive = true };
 
 static void load_sleeper(unsigned int ms)
 {
@@ -309,14 +311,15 @@ TEST_F_TIMEOUT(slow_event, sessions_end_and_begin_in_it, 240)
 		sync_take(h);
 		in_time += is_in_time;
 		missed += is_in_time && !harvest_took(h, TARGET / PAGE);
-		if (!is_in_time && !variant->seldom)
+		if (!is_in_time && !variant->seldom && !variant->exclusive)
 			sleep_longer(self);
 	}
 
 	TH_LOG("%u rounds, %u writes in between, %u missed", ROUNDS, in_time, missed);
 	EXPECT_EQ(0, missed);
-	if (!variant->seldom)
-		EXPECT_LT(ROUNDS / 4, in_time);
+	/* Else there was nothing to miss. */
+	if (!variant->seldom && !variant->exclusive)
+		EXPECT_LT(1, in_time);
 	munmap(other, MEMORY);
 }
 
