@@ -22,6 +22,7 @@
 #include "kselftest_harness.h"
 #include "harvest.h"
 #include "host.h"
+#include "kvm_vm.h"
 
 #define PAGE		4096UL
 #define MEMORY		(8UL << 20)
@@ -90,6 +91,30 @@ static void be_a_vmm(int mem_fd, volatile enum end *end, volatile bool *ready)
 	_exit(0);
 }
 
+/* The same with a vCPU, which writes to each page again and again. */
+static void be_a_kvm_vmm(int mem_fd, volatile enum end *end, volatile bool *ready)
+{
+	struct vm vm;
+	size_t page;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Nothing of the session's. */
+	if (dup2(mem_fd, 3) != 3 || close_range(4, ~0U, 0))
+		_exit(1);
+	vm_prepare(&vm);
+	vm_boot(&vm, 1, 3, MEMORY, 0);
+	for (page = 0; page < NPAGES; page++)
+		vm.control->list[page] = page;
+	vm.control->vcpus[0].list_len = NPAGES;
+	vm_run(&vm, 0, GUEST_WRITE_LIST);
+	*ready = true;
+	while (*end == NENDS)
+		vm_run(&vm, 0, GUEST_WRITE_LIST);
+	if (*end == END_EXECS)
+		execl("/bin/sleep", "sleep", "1000", NULL);
+	_exit(0);
+}
+
 /* How often listeners were told; the event may come a little after the flag. */
 static unsigned int told_gone(struct migtrack *events, uint64_t session)
 {
@@ -136,11 +161,32 @@ TEST_F_TIMEOUT(endings, vmm_before_the_setup, 120)
 	munmap((void *)ready, PAGE);
 }
 
+FIXTURE(vmm) {
+	long refs;
+};
+
+FIXTURE_VARIANT(vmm) {
+	void (*main)(int mem_fd, volatile enum end *end, volatile bool *ready);
+};
+
+FIXTURE_VARIANT_ADD(vmm, threads) { .main = be_a_vmm };
+FIXTURE_VARIANT_ADD(vmm, kvm) { .main = be_a_kvm_vmm };
+
+FIXTURE_SETUP(vmm)
+{
+	self->refs = module_refs();
+}
+
+FIXTURE_TEARDOWN(vmm)
+{
+	EXPECT_TRUE(EVENTUALLY(module_refs() == self->refs));
+}
+
 /*
  * The source tells that it is gone, keeps its last numbers, and everything that
  * it held is free although the session lives on. Whoever ends is not kept.
  */
-TEST_F_TIMEOUT(endings, vmm, 280)
+TEST_F_TIMEOUT(vmm, ends, 280)
 {
 	const unsigned int rounds = 24;
 	double worst = 0, sync_time = 0.01;
@@ -168,7 +214,7 @@ TEST_F_TIMEOUT(endings, vmm, 280)
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
-			be_a_vmm(fd, &shared->end, &shared->ready);
+			variant->main(fd, &shared->end, &shared->ready);
 		while (!shared->ready)
 			usleep(1000);
 		ASSERT_EQ(0, migtrack_open(&events));

@@ -308,6 +308,15 @@ static void oracle_check_lost(struct oracle *o)
 					   oracle_stamp(o->view, page, w->slot + i);
 }
 
+static void oracle_compare(struct oracle *o)
+{
+	size_t page;
+
+	for (page = 0; page < o->npages; page++)
+		o->differ += memcmp(o->copy + page * GUEST_PAGE,
+				    o->view + page * GUEST_PAGE, GUEST_PAGE) != 0;
+}
+
 /**
  * oracle_finish() - stop all writers; after one more sync, all is known
  * @o: opened
@@ -315,7 +324,6 @@ static void oracle_check_lost(struct oracle *o)
 void oracle_finish(struct oracle *o)
 {
 	struct writer *w;
-	size_t page;
 
 	for (w = o->writers; w < o->writers + o->nwriters; w++)
 		w->control->stop = 1;
@@ -328,10 +336,48 @@ void oracle_finish(struct oracle *o)
 	/* In which nobody writes. */
 	o->iteration++;
 	oracle_check(o);
-	for (page = 0; page < o->npages; page++)
-		o->differ += memcmp(o->copy + page * GUEST_PAGE,
-				    o->view + page * GUEST_PAGE, GUEST_PAGE) != 0;
+	oracle_compare(o);
 	oracle_check_lost(o);
+}
+
+/**
+ * oracle_open_other() - begin to track the memory in another session
+ * @other: filled in
+ * @o: opened
+ */
+void oracle_open_other(struct oracle *other, const struct oracle *o)
+{
+	*other = *o;
+	other->syncs = other->reported = other->excess = other->early = 0;
+	other->copy = oracle_map(o->size, PROT_READ | PROT_WRITE, -1);
+	harvest_open(&other->harvest, getpid(), o->mem_fd);
+	oracle_sync_other(other, o, MIGTRACK_SYNC_KIND_SETUP);
+}
+
+/**
+ * oracle_sync_other() - sync the other session, and check what it says
+ * @other: opened
+ * @o: the first one, whose iteration this is; if it has finished, all is known
+ * @kind: of the sync
+ */
+void oracle_sync_other(struct oracle *other, const struct oracle *o,
+		       enum migtrack_sync_kind kind)
+{
+	other->iteration = o->iteration;
+	harvest_sync(&other->harvest, kind);
+	oracle_check(other);
+	if (kind == MIGTRACK_SYNC_KIND_FINAL)
+		oracle_compare(other);
+}
+
+/**
+ * oracle_close_other() - end the other session
+ * @other: opened
+ */
+void oracle_close_other(struct oracle *other)
+{
+	harvest_close(&other->harvest);
+	munmap(other->copy, other->size);
 }
 
 /**

@@ -48,6 +48,11 @@ void oracle_open(struct oracle *o);
 void oracle_sync(struct oracle *o);
 void oracle_syncs(struct oracle *o, unsigned int n, unsigned int max_delay_us);
 void oracle_finish(struct oracle *o);
+/* Another session over the same memory and writers, which has a mover of its own. */
+void oracle_open_other(struct oracle *other, const struct oracle *o);
+void oracle_sync_other(struct oracle *other, const struct oracle *o,
+		       enum migtrack_sync_kind kind);
+void oracle_close_other(struct oracle *other);
 void oracle_destroy(struct oracle *o);
 
 #endif /* ORACLE_H */
