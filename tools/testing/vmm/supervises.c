@@ -62,7 +62,7 @@ static void supervise_to(enum step step, struct vmm *vmm)
 	if (step == SAVED)
 		return;
 	OK(supervise->prepare(vmm, &options, &err));
-	OK(supervise->limit(vmm, &limits, &err));
+	OK(supervise->limit(vmm, &limits, NULL, &err));
 	if (step == SET_UP)
 		return;
 	OK(supervise->start(vmm, address, &err));
