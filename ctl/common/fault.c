@@ -40,6 +40,17 @@ static const char *asked_for(const char *point)
 	       asked + length + 1 : NULL;
 }
 
+static bool over;
+
+/* Once, in whatever thread. */
+static bool happens(const char *point, const char *action)
+{
+	if (__atomic_exchange_n(&over, true, __ATOMIC_RELAXED))
+		return false;
+	fprintf(stderr, "migctl: fault at %s=%s\n", point, action);
+	return true;
+}
+
 /**
  * fault() - fail here, if that is asked for
  * @point: where
@@ -52,12 +63,9 @@ static const char *asked_for(const char *point)
 int fault(const char *point, struct error *err)
 {
 	const char *action = asked_for(point);
-	static bool over;
 
-	if (!action || !strcmp(action, "late") ||
-	    __atomic_exchange_n(&over, true, __ATOMIC_RELAXED))
+	if (!action || !strcmp(action, "late") || !happens(point, action))
 		return 0;
-	fprintf(stderr, "migctl: fault at %s=%s\n", point, action);
 	if (!strcmp(action, "kill"))
 		raise(SIGKILL);
 	else if (!strcmp(action, "stop"))
@@ -69,6 +77,20 @@ int fault(const char *point, struct error *err)
 	else
 		return error_set(err, EXIT_FAILED, "fault at %s", point);
 	return 0;
+}
+
+/**
+ * fault_is() - is that what is asked for?
+ * @point: where
+ * @action: what
+ *
+ * Return: true, once.
+ */
+bool fault_is(const char *point, const char *action)
+{
+	const char *asked = asked_for(point);
+
+	return asked && !strcmp(asked, action) && happens(point, action);
 }
 
 /**

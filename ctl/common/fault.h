@@ -14,7 +14,7 @@
  * are reached, of migctl migrate: connected joined precopy switchover vmm-started
  * stopped copied loaded handed-over go verify; of migctl receive: accepted vmm-start
  * loading loaded-there go-taken running. At "pages" fail damages a frame of memory on
- * its way.
+ * its way; outside, unaligned and block have it be of a place that is none.
  */
 #ifndef MIGCTL_FAULT_H
 #define MIGCTL_FAULT_H
@@ -25,6 +25,7 @@
 
 #ifdef MIGCTL_TEST_FAULTS
 int fault(const char *point, struct error *err);
+bool fault_is(const char *point, const char *action);
 bool fault_late(const char *point);
 #else
 static inline int fault(const char *point, struct error *err)
@@ -32,6 +33,13 @@ static inline int fault(const char *point, struct error *err)
 	(void)point;
 	(void)err;
 	return 0;
+}
+
+static inline bool fault_is(const char *point, const char *action)
+{
+	(void)point;
+	(void)action;
+	return false;
 }
 
 static inline bool fault_late(const char *point)

@@ -201,6 +201,19 @@ static int send_all(struct channel *channel, struct msghdr *msg,
 	return 0;
 }
 
+/* In a test build, what no sender says that means well. */
+static void be_hostile(struct wire_frame *frame)
+{
+	if (frame->type != WIRE_PAGES)
+		return;
+	if (fault_is("pages", "outside"))
+		frame->offset += 1ull << 40;
+	if (fault_is("pages", "unaligned"))
+		frame->offset++;
+	if (fault_is("pages", "block"))
+		frame->block = UINT32_MAX;
+}
+
 /**
  * channel_send() - send a frame
  * @channel: where to
@@ -229,7 +242,8 @@ int channel_send(struct channel *channel, const struct wire_frame *frame,
 		return error_set(err, EXIT_FAILED,
 				 "%s: a frame of type %u can't have %u bytes",
 				 channel->peer, frame->type, frame->length);
-	sealed.checksum = wire_checksum(frame, payload);
+	be_hostile(&sealed);
+	sealed.checksum = wire_checksum(&sealed, payload);
 	if (frame->type == WIRE_PAGES && fault("pages", err))
 		sealed.checksum++;
 	wire_encode(header, &sealed);
