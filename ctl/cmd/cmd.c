@@ -172,15 +172,20 @@ int kernel_error(const struct migtrack *mt, int ret, const char *what,
 	return error_advise(err, "%s", kernel_advice(-ret));
 }
 
+static void ending_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+}
+
 int signals_open(struct error *err)
 {
 	sigset_t set;
 	int fd;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	ending_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
@@ -206,6 +211,16 @@ void signals_drain(int fd)
 
 	while (read(fd, &info, sizeof(info)) > 0)
 		;
+}
+
+void signals_close(int fd)
+{
+	sigset_t set;
+
+	signals_drain(fd);
+	close(fd);
+	ending_signals(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 uint64_t clock_ns(int clock)

@@ -92,6 +92,8 @@ int signals_open(struct error *err);
 int signals_open_for_guest(struct error *err);
 /* What came of them is forgotten. */
 void signals_drain(int fd);
+/* There is nothing left to protect: they end the process again. */
+void signals_close(int fd);
 
 uint64_t clock_ns(int clock);
 

@@ -174,17 +174,20 @@ int record_read(struct record *record, uint64_t session, struct error *err)
 	json_int_t pid_start = 0, vmm_start = 0;
 	int pid = 0, vmm = 0, paused = 0;
 	json_t *json;
+	FILE *file;
 
 	*record = (struct record){};
 	record_name(record, session);
-	if (access(record->path, R_OK)) {
+	file = fopen(record->path, "re");
+	if (!file) {
 		if (errno != ENOENT)
 			return record_error(record->path, err);
 		error_set(err, EXIT_GONE, "session %llu is no migration that is under way",
 			  (unsigned long long)session);
 		return error_advise(err, "see migctl list, column MIGRATION");
 	}
-	json = json_load_file(record->path, 0, NULL);
+	json = json_loadf(file, 0, NULL);
+	fclose(file);
 	if (!json || json_unpack(json, "{s:i, s?I, s?i, s?I, s?s, s:s, s:s, s:s, s?b}",
 				 "pid", &pid, "pid_start", &pid_start, "vmm", &vmm,
 				 "vmm_start", &vmm_start, "driver", &driver, "qmp", &qmp,

@@ -494,8 +494,9 @@ static int start(struct supervision *s, struct error *err)
 
 	if (touch(s, err))
 		return -1;
-	/* Told anew, all of it. */
+	/* Told anew, all of it, also what would be as at the very beginning. */
 	s->limits = (struct vmm_limits) { .max_bandwidth = s->limits.max_bandwidth };
+	s->limits_unknown = !s->options->dry_run;
 	if (!options->to) {
 		s->attached = true;
 		if (s->touched)

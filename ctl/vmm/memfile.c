@@ -385,6 +385,7 @@ uint64_t process_start(pid_t pid)
 	unsigned long long start = 0;
 	size_t length;
 	FILE *file;
+	char state;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	file = fopen(path, "re");
@@ -395,7 +396,7 @@ uint64_t process_start(pid_t pid)
 	text[length] = '\0';
 	/* After the name, which may hold anything, the 20th number. */
 	at = strrchr(text, ')');
-	if (at)
+	if (at && sscanf(at + 1, " %c", &state) == 1 && state != 'Z' && state != 'X')
 		sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
 		       &start);
 	return start;

@@ -15,6 +15,7 @@
 #include "cmd/lock.h"
 #include "cmd/record.h"
 #include "unit.h"
+#include "vmm/memfile.h"
 
 static const struct vmm_choice guest = { "q", &vmm_driver_qemu };
 
@@ -364,6 +365,30 @@ TEST(record_of_somebody_else)
 	waitpid(pid, &status, 0);
 	CHECK_EQ(status, 0);
 	unlink(RECORD_DIR "/9000006.json");
+}
+
+/* Its parent has not asked how it ended: it runs nothing any more. */
+TEST(record_of_a_vmm_that_nobody_has_reaped)
+{
+	struct record record = {};
+	siginfo_t info;
+	pid_t pid;
+	int go[2];
+
+	CHECK_EQ(pipe(go), 0);
+	pid = fork();
+	if (!pid) {
+		close(go[1]);
+		_exit((int)read(go[0], &pid, 1));
+	}
+	record.vmm = pid;
+	record.vmm_start = process_start(pid);
+	CHECK(record_vmm_is_there(&record));
+	close(go[1]);
+	CHECK_EQ(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
+	CHECK(!record_vmm_is_there(&record));
+	waitpid(pid, NULL, 0);
+	close(go[0]);
 }
 
 TEST(record_knows_a_paused_guest)

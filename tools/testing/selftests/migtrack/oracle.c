@@ -230,12 +230,13 @@ static void oracle_check(struct oracle *o)
 	o->syncs++;
 	n = harvest_take(&o->harvest);
 	/* Those that the first check mapped, by reading them, are reported, too. */
-	o->adopted |= o->syncs > 2 && n < o->npages;
+	if (!o->adopted_at && o->syncs > 2 && n < o->npages)
+		o->adopted_at = o->syncs;
 	for (page = 0; page < o->npages; page++) {
 		bool taken = harvest_took(&o->harvest, page);
 
 		o->reported += taken;
-		if (taken && o->adopted)
+		if (taken && o->adopted_at)
 			oracle_count_excess(o, page);
 		if (o->drop && taken && !(rand() % o->drop))
 			taken = false;

@@ -37,7 +37,7 @@ struct oracle {
 	size_t differ;			/* in the end: pages unlike their copy */
 	size_t lost;			/* in the end: stamps that are gone */
 	unsigned int processes;		/* the most that were watched */
-	bool adopted;			/* a sync has not reported all, as the first ones do */
+	size_t adopted_at;		/* the sync that first did not report all */
 	size_t held;			/* of the last sync */
 };
 

@@ -70,7 +70,8 @@ static void sync_and_finish(struct __test_metadata *_metadata, struct oracle *o,
 	EXPECT_EQ(0, o->differ);
 	EXPECT_EQ(0, o->lost);
 	if (nobody_pins(o)) {
-		EXPECT_TRUE(o->adopted);
+		EXPECT_LT(0, o->adopted_at);
+		EXPECT_GE(o->syncs / 2, o->adopted_at);
 		EXPECT_GE(o->reported * MAX_EXCESS, o->excess * 100);
 	}
 	/* Else there was nothing to miss. */
