@@ -617,7 +617,8 @@ TEST_F_TIMEOUT(back_end, ends_during_an_event, 240)
 	pid_t pid;
 
 	host_swap_on(SWAP_SIZE);
-	for (round = 1; round <= BACK_ENDS; round++) {
+	/* What does not settle once never does, and to find that takes long. */
+	for (round = 1; round <= BACK_ENDS && !unsettled; round++) {
 		bool found, is_in_time;
 
 		give_target_to_group(self);
@@ -655,7 +656,8 @@ TEST_F_TIMEOUT(back_end, ends_during_an_event, 240)
 	EXPECT_EQ(0, missed);
 	EXPECT_EQ(0, unsettled);
 	/* Else there was no event to be in. */
-	EXPECT_LT(1, in_time);
+	if (!unsettled)
+		EXPECT_LT(1, in_time);
 	host_group_leave();
 	host_swap_off();
 }
