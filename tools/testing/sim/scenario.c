@@ -98,6 +98,15 @@ static void take_link(struct scenario *scenario, struct words *words)
 		complain(words, "unknown:", text);
 }
 
+/* From when the rate is that was named last. */
+static void take_then(struct writer *writer, struct words *words)
+{
+	if (writer->n_rates)
+		writer->rates[writer->n_rates - 1].from = seconds(words);
+	else
+		complain(words, "then, and no rate before it", NULL);
+}
+
 static void take_writer(struct scenario *scenario, struct words *words)
 {
 	struct world *world = &scenario->world;
@@ -113,7 +122,7 @@ static void take_writer(struct scenario *scenario, struct words *words)
 			step_add(words, writer->rates, &writer->n_rates)->value =
 				size(words);
 		else if (!strcmp(text, "then"))
-			writer->rates[writer->n_rates - 1].from = seconds(words);
+			take_then(writer, words);
 		else if (!strcmp(text, "sweep"))
 			writer->sweep = true;
 		else if (!strcmp(text, "grow"))
