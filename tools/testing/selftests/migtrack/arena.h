@@ -24,7 +24,7 @@
 /* How many pages of it are written. */
 #define ARENA_WRITES	200
 
-/* More syncs than this in a row report nothing new on quiet memory. */
+/* Quiet memory is reported no longer than for so long, and is looked at so often. */
 #define ARENA_SETTLE_S	60
 #define ARENA_SETTLE_US	20000
 
