@@ -2,6 +2,7 @@
 /* What each call of a VMM goes through first: it may be slow, it may fail. */
 
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 
 #include "testdev.h"
 
@@ -14,26 +15,30 @@ void testdev_wake(struct testdev *dev)
 	wake_up_all(&dev->delays);
 }
 
-/* Without a lock, so that only this call is slow. A signal ends it. */
+/*
+ * Without a lock, so that only this call is slow. A signal ends it. Never shorter than it was
+ * asked for, as jiffies alone can be: they are behind where a tick came late.
+ */
 static int testdev_delay(struct testdev *dev, enum testdev_call call)
 {
 	struct testdev_knobs *knobs = &dev->knobs;
-	unsigned long start = jiffies, now, delay;
+	ktime_t start = ktime_get();
 	unsigned int generation;
+	s64 left;
 	long ret;
 
 	for (;;) {
 		spin_lock(&knobs->lock);
-		delay = msecs_to_jiffies(knobs->call[call].delay_ms);
+		left = knobs->call[call].delay_ms * NSEC_PER_MSEC;
 		generation = knobs->generation;
 		spin_unlock(&knobs->lock);
 
-		now = jiffies;
-		if (READ_ONCE(dev->gone) || time_after_eq(now, start + delay))
+		left -= ktime_to_ns(ktime_sub(ktime_get(), start));
+		if (READ_ONCE(dev->gone) || left <= 0)
 			return 0;
 		ret = wait_event_interruptible_timeout(dev->delays, READ_ONCE(dev->gone) ||
 						       READ_ONCE(knobs->generation) != generation,
-						       start + delay - now);
+						       nsecs_to_jiffies(left) + 1);
 		if (ret < 0)
 			return -EINTR;
 	}
