@@ -223,6 +223,15 @@ void signals_close(int fd)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
+void signals_end(struct output *out, int fd)
+{
+	if (fd >= 0)
+		signals_drain(fd);
+	out_may_wait(out, fd);
+	if (fd >= 0)
+		signals_close(fd);
+}
+
 uint64_t clock_ns(int clock)
 {
 	struct timespec ts;

@@ -94,6 +94,11 @@ int signals_open_for_guest(struct error *err);
 void signals_drain(int fd);
 /* There is nothing left to protect: they end the process again. */
 void signals_close(int fd);
+/*
+ * After out_never_wait(): what was kept goes to whoever reads, or a signal ends that. Those
+ * from before were for the guest. @fd is closed, or -1.
+ */
+void signals_end(struct output *out, int fd);
 
 uint64_t clock_ns(int clock);
 

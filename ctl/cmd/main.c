@@ -134,10 +134,12 @@ static void write_failed(const struct output *out, const char *but)
 	fprintf(stderr, "migctl: can't write: %s%s\n", strerror(out->error), but);
 }
 
-/* A guest that was moved has been moved, whoever has read of it. */
-static bool is_move(const struct command *command)
+/* A guest that was moved, or saved, has been, whoever has read of it. */
+static bool is_done(const struct command *command)
 {
-	return command->run == cmd_migrate || command->run == cmd_supervise;
+	return command->run == cmd_migrate || command->run == cmd_receive ||
+	       command->run == cmd_supervise || command->run == cmd_snapshot ||
+	       command->run == cmd_restore;
 }
 
 static int command_run(struct output *out, int argc, char **argv,
@@ -153,8 +155,8 @@ static int command_run(struct output *out, int argc, char **argv,
 	if (has_option(argc, argv, "-h", "--help"))
 		return cmd_help(out, 2, help, err);
 	ret = command->run(out, argc, argv, err);
-	if (!ret && is_move(command) && out->failed) {
-		write_failed(out, "; the migration is not affected by that");
+	if (!ret && is_done(command) && out->failed) {
+		write_failed(out, "; what was done is not affected by that");
 		out->failed = false;
 	}
 	return ret;

@@ -505,8 +505,6 @@ static void migration_close(struct migration *m)
 	json_decref(m->saved);
 	if (m->vmm)
 		m->vmm->ops->close(m->vmm);
-	if (m->signals >= 0)
-		close(m->signals);
 	throttle_free(&m->throttle);
 	free(m->blocks);
 }
@@ -533,16 +531,19 @@ int cmd_migrate(struct output *out, int argc, char **argv, struct error *err)
 		return -1;
 	m.ops = options.guest.driver->migration;
 	run_begin(&m.run, NULL, "migrate", options.guest.socket, options.to);
+	out_never_wait(out);
 	ret = migrate(&m, err);
 	if (!ret)
 		ret = complete(&m, err);
 	migrate_undo(&m, ret ? err : NULL);
-	if (ret && err->code == EXIT_PEER)
+	/* One that has never run it has said why, and we what is to be done. */
+	if (ret && err->code == EXIT_PEER && !m.peer.never)
 		peer_explain(&m.peer, err);
 	conclude(&m, err);
 	if (m.sync.syncs)
 		migrate_out_summary(&m, ret ? err : NULL);
 	run_end(&m.run, migrate_result(&m, ret ? err : NULL), ret ? err : NULL);
 	migration_close(&m);
+	signals_end(out, m.signals);
 	return ret;
 }

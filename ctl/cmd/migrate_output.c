@@ -216,6 +216,9 @@ void migrate_out_action(struct migration *m, const char *done,
 
 const char *migrate_result(const struct migration *m, const struct error *err)
 {
+	/* It runs there, and lacks memory that will never come. */
+	if (err && err->code == EXIT_IN_DOUBT)
+		return phase_name(MIGTRACK_PHASE_IN_DOUBT);
 	if (err && m->times.resumed)
 		return "moved";
 	return m->phase == MIGTRACK_PHASE_NONE ? "failed" : phase_name(m->phase);

@@ -235,7 +235,7 @@ static int give_up(struct migration *m, struct error *err)
 {
 	struct error why = *err, ignored;
 
-	migrate_set_phase(m, MIGTRACK_PHASE_IN_DOUBT, &ignored);
+	migrate_tell_phase(m, MIGTRACK_PHASE_IN_DOUBT);
 	if (!m->times.resumed)
 		record_set(&m->record, "in-doubt", &ignored);
 	error_set(err, EXIT_IN_DOUBT, "the guest is the destination's, and has not got all of its memory (%.800s)",

@@ -285,8 +285,12 @@ void migrate_undo(struct migration *m, const struct error *why)
 	/* The guest waits for this: not for a network that hangs. */
 	if (why && !m->handed_over && m->peer.started) {
 		channel_hurry(&m->channel, UNDO_SEND_MS);
+		peer_call_off(&m->peer);
 		reason_send(&m->channel, WIRE_CANCEL, why);
 	}
+	/* Nor for a VMM that writes a state which nobody reads. */
+	if (!m->handed_over)
+		relay_break(&m->relay);
 	restore_vmm(m);
 	m->device_bytes += m->relay.bytes;
 	relay_close(&m->relay);

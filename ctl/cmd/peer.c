@@ -58,10 +58,11 @@ static void peer_take(struct peer *peer, const struct wire_frame *frame,
 		break;
 	case WIRE_REFUSE:
 		peer_said(peer, payload, "the destination refuses");
+		peer->explained = true;
 		break;
 	case WIRE_FAILED:
 		peer_said(peer, payload, "the destination failed");
-		peer->said = true;
+		peer->said = peer->explained = true;
 		break;
 	case WIRE_JOINED:
 		peer->joined = true;
@@ -298,8 +299,16 @@ void peer_explain(struct peer *peer, struct error *err)
 	while (!peer->failed &&
 	       !pthread_cond_timedwait(&peer->changed, &peer->lock, &ts))
 		;
-	if (peer->failed)
+	/* That it has gone once it was told to is no reason. */
+	if (peer->failed && (peer->explained || !peer->called_off))
 		*err = peer->err;
+	pthread_mutex_unlock(&peer->lock);
+}
+
+void peer_call_off(struct peer *peer)
+{
+	pthread_mutex_lock(&peer->lock);
+	peer->called_off = !peer->failed;
 	pthread_mutex_unlock(&peer->lock);
 }
 

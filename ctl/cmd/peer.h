@@ -47,6 +47,8 @@ enum peer_news {
  * @n_hashes: how many
  * @failed: @err says why
  * @said: it has: by its own word, and not because a connection was lost
+ * @explained: it said why it failed, or refused
+ * @called_off: we have, before it failed
  * @err: see there
  */
 struct peer {
@@ -70,11 +72,15 @@ struct peer {
 	size_t n_hashes;
 	bool failed;
 	bool said;
+	bool explained;
+	bool called_off;
 	struct error err;
 };
 
 int peer_start(struct peer *peer, struct channel *channel, struct relay *relay,
 	       struct error *err);
+/* It is about to be told so. */
+void peer_call_off(struct peer *peer);
 void peer_end(struct peer *peer);
 
 /* Send a barrier; peer_wait(PEER_BARRIER) waits until it is passed. */

@@ -92,6 +92,8 @@ void receive_break_off(struct reception *r, const struct error *err)
 		return;
 	r->why = *err;
 	channel_hurry(&r->channel, BREAK_OFF_MS);
+	/* The thread that delivers it may wait for a VMM that does not read. */
+	relay_break(&r->relay);
 	if (!receive_is_lost(r, err))
 		reason_send(&r->channel, WIRE_FAILED, err);
 	channel_stop(&r->channel);
@@ -202,7 +204,8 @@ static int run(struct reception *r, struct error *err)
 {
 	if (!receive_run(r, err))
 		return 0;
-	if (!receive_is_lost(r, err))
+	/* A source that has called it off knows why. */
+	if (!r->cancelled && !receive_is_lost(r, err))
 		tell(r, WIRE_FAILED, err);
 	return -1;
 }
@@ -305,6 +308,8 @@ static int settle(struct reception *r, int ret, struct error *err)
 	/* Nothing was done to it, or it is somebody else's by now. */
 	if (!r->started || r->spared)
 		return ret;
+	/* It takes no order while it waits for more of its state. */
+	relay_break(&r->relay);
 	/* Advice on the cause is worth more than this. */
 	if (r->ops->quit(r->vmm, &more) && !receive_vmm_ended(r)) {
 		out_error(r->out, &more);
@@ -331,8 +336,6 @@ static void reception_close(struct reception *r)
 	lock_drop(&r->lock);
 	if (r->vmm)
 		r->vmm->ops->close(r->vmm);
-	if (r->signals >= 0)
-		close(r->signals);
 	if (r->vmm_fd >= 0)
 		close(r->vmm_fd);
 	free(r->blocks);
@@ -360,10 +363,12 @@ int cmd_receive(struct output *out, int argc, char **argv, struct error *err)
 	if (options_parse(&options, argc, argv, err))
 		return -1;
 	r.ops = options.guest.driver->migration;
+	out_never_wait(out);
 	ret = open_destination(&r, err);
 	if (!ret)
 		ret = receive(&r, err);
 	ret = settle(&r, ret, err);
 	reception_close(&r);
+	signals_end(out, r.signals);
 	return ret;
 }

@@ -183,7 +183,7 @@ static void out_postcopy(struct reception *r)
 
 void receive_out_summary(struct reception *r, const struct error *err)
 {
-	const char *result = r->resumed ? "completed" : "failed";
+	const char *result = r->resumed && !(err && receive_lacks(r)) ? "completed" : "failed";
 	struct reception_progress now = look(r);
 	struct output *out = r->out;
 

@@ -90,9 +90,10 @@ int receive_postcopy(struct reception *r, struct error *err)
 {
 	int fd = r->offer.fd;
 
+	/* What was awaited is asked for first: what comes unasked would be dropped till then. */
 	if (r->fetch.uffd)
-		return fetch_received(&r->fetch, &r->channel, err) || say_ready(r, err) ||
-		       fetch_resume(&r->fetch, &r->link, err) ? -1 : 0;
+		return fetch_received(&r->fetch, &r->channel, err) ||
+		       fetch_resume(&r->fetch, &r->link, err) || say_ready(r, err) ? -1 : 0;
 	r->offer.fd = -1;
 	r->missing = r->fetch.missing * WIRE_PAGE_SIZE;
 	if (fetch_start(&r->fetch, fd, &r->link, err))

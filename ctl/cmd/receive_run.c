@@ -61,6 +61,7 @@ static int is_not_the_sources(const struct reception *r, const json_t *wanted,
 static int take_block(struct reception *r, struct receiver_block *block,
 		      const json_t *wanted, struct error *err)
 {
+	const struct receiver_block *other;
 	struct vmm_memory *mem;
 	json_int_t size = 0;
 	const char *id = "";
@@ -70,6 +71,9 @@ static int take_block(struct reception *r, struct receiver_block *block,
 	mem = find_memory(r, id);
 	if (!mem)
 		return error_set(err, EXIT_VMM, "there is no memory %s here", id);
+	for (other = r->blocks; other < block; other++)
+		if (other->name == mem->id)
+			return error_set(err, EXIT_PEER, "the source has memory %s twice", id);
 	if (mem->fd < 0) {
 		error_set(err, EXIT_UNTRACKABLE, "memory %s can't be filled: %s",
 			  id, mem->reason);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cmd/output.h"
 #include "cmd/record.h"
 #include "vmm/memfile.h"
 #include "vmm/migration.h"
@@ -58,14 +59,14 @@ static int record_write(const struct record *record, struct error *err)
 	char *text;
 	int ret;
 
-	json = json_pack("{s:I, s:i, s:I, s:i, s:I, s:s, s:s, s:s, s:s, s:b}", "session_id",
+	json = json_pack("{s:I, s:i, s:I, s:i, s:I, s:s, s:o, s:o, s:s, s:b}", "session_id",
 			 (json_int_t)record->session, "pid", (int)record->pid,
 			 "pid_start", (json_int_t)record->pid_start,
 			 "vmm", (int)record->vmm,
 			 "vmm_start", (json_int_t)record->vmm_start,
 			 "driver", record->driver->option,
-			 "qmp", record->qmp, "to", record->to, "state",
-			 record->state, "paused", record->paused);
+			 "qmp", json_text(record->qmp), "to", json_text(record->to),
+			 "state", record->state, "paused", record->paused);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	if (!text)
@@ -143,7 +144,7 @@ int record_create(struct record *record, uint64_t session,
 	record_name(record, session);
 	if (!record_read(&old, session, err) && is_handed_over(&old)) {
 		record->path[0] = '\0';
-		error_set(err, EXIT_IN_DOUBT,
+		error_set(err, EXIT_FAILED,
 			  "the record of an earlier migration, %s, is still there, and it had the same session number",
 			  old.path);
 		return error_advise(err, "end that one with migctl resolve, or start again: the next one has another number");
@@ -216,6 +217,8 @@ bool record_owner_lives(const struct record *record)
 	if (record->pid <= 0 || (kill(record->pid, 0) && errno == ESRCH) ||
 	    (record->pid_start && process_start(record->pid) != record->pid_start))
 		return false;
+	if (record->pid_start)
+		return true;
 	process_name(record->pid, name, sizeof(name));
 	return !strcmp(name, "migctl");
 }

@@ -169,14 +169,14 @@ static bool is_there(const struct record *record)
 /* Handed over by a migctl that died is as much in doubt as one that says so. */
 static bool may_be_there(const struct record *record)
 {
-	return !strcmp(record->state, "in-doubt") ||
-	       (!record_owner_lives(record) &&
-		(is_there(record) || !strcmp(record->state, "handed-over")));
+	return !strcmp(record->state, "in-doubt") || is_there(record) ||
+	       !strcmp(record->state, "handed-over");
 }
 
 static bool is_in_doubt(const struct record *record)
 {
-	return may_be_there(record) && !runs_here(record);
+	return (!strcmp(record->state, "in-doubt") || !record_owner_lives(record)) &&
+	       may_be_there(record) && !runs_here(record);
 }
 
 static void out_row(struct output *out, const struct record *record)
@@ -213,13 +213,16 @@ static int refuse_there(const struct record *record, struct error *err)
 
 static int check(const struct record *record, struct error *err)
 {
-	if (may_be_there(record))
-		return 0;
+	/* It may hear of the destination any moment, and act on it. */
 	if (record_owner_lives(record)) {
 		error_set(err, EXIT_FAILED, "session %llu is still moved, by process %d",
 			  (unsigned long long)record->session, record->pid);
-		return error_advise(err, "wait until that ends, or see migctl cancel");
+		return error_advise(err, may_be_there(record) ?
+				    "it asks the destination: wait until it ends, or end it with Ctrl-C" :
+				    "wait until that ends, or see migctl cancel");
 	}
+	if (may_be_there(record))
+		return 0;
 	error_set(err, EXIT_FAILED,
 		  "session %llu is not in doubt: the guest is here, and nobody else's",
 		  (unsigned long long)record->session);

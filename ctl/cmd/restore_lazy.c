@@ -421,8 +421,14 @@ static int serve_accepted(struct page_server *server, struct output *out,
 		.vmm_fd = -1,
 		.watch = -1,
 	};
+	int ret;
 
-	return serve_one(&s, err);
+	/* A handler that ends is not to wait for who reads: its VMM waits for the next one. */
+	out_never_wait(out);
+	ret = serve_one(&s, err);
+	signals_drain(server->signals);
+	out_may_wait(out, server->signals);
+	return ret;
 }
 
 static void serve_apart(struct page_server *server, struct output *out,

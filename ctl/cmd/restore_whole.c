@@ -468,8 +468,6 @@ static void restoring_close(struct restoring *r)
 	if (r->vmm)
 		r->vmm->ops->close(r->vmm);
 	snapshot_close(&r->snapshot);
-	if (r->signals >= 0)
-		close(r->signals);
 }
 
 /**
@@ -495,6 +493,7 @@ int restore_whole(struct output *out, const struct restore_options *options,
 	int ret;
 
 	r.reading.data = &r;
+	out_never_wait(out);
 	ret = restore(&r, err);
 	if (ret)
 		settle(&r, err);
@@ -503,5 +502,6 @@ int restore_whole(struct output *out, const struct restore_options *options,
 		run_conclude(&r, ret ? err : NULL);
 	}
 	restoring_close(&r);
+	signals_end(out, r.signals);
 	return ret;
 }

@@ -291,8 +291,6 @@ static void taking_close(struct taking *t)
 	json_decref(t->saved);
 	if (t->vmm)
 		t->vmm->ops->close(t->vmm);
-	if (t->signals >= 0)
-		close(t->signals);
 	free(t->sources);
 }
 
@@ -315,6 +313,7 @@ int cmd_snapshot(struct output *out, int argc, char **argv, struct error *err)
 	if (options_parse(&options, argc, argv, err))
 		return -1;
 	t.ops = options.guest.driver->migration;
+	out_never_wait(out);
 	ret = take(&t, err);
 	/* A guest that does not run on is worse than no snapshot. */
 	if (snapshot_resume(&t, ret ? &later : err)) {
@@ -326,5 +325,6 @@ int cmd_snapshot(struct output *out, int argc, char **argv, struct error *err)
 		ret = finish(&t, err);
 	conclude(&t, ret ? err : NULL);
 	taking_close(&t);
+	signals_end(out, t.signals);
 	return ret;
 }

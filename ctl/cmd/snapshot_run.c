@@ -403,6 +403,8 @@ int snapshot_resume(struct taking *t, struct error *err)
 	int ret = 0;
 
 	if (t->saved) {
+		if (!t->times.saved)
+			snapshot_state_break(t->state);
 		/* The same whether its migration has completed or is cancelled. */
 		ret = t->ops->cancel(t->vmm, err);
 		if (!ret && t->times.saved)

@@ -69,14 +69,6 @@ int cmd_supervise(struct output *out, int argc, char **argv, struct error *err)
 	}
 	run_end(&s.run, result_name(&s), ret ? err : NULL);
 	supervision_close(&s);
-	/*
-	 * Signals are blocked: without these nothing but SIGKILL would end the wait. Those
-	 * from before were for the migration.
-	 */
-	if (s.signals >= 0)
-		signals_drain(s.signals);
-	out_may_wait(out, s.signals);
-	if (s.signals >= 0)
-		signals_close(s.signals);
+	signals_end(out, s.signals);
 	return ret;
 }

@@ -9,11 +9,37 @@
 
 #define SETTLE_US	200
 
-static const struct uffd_ops ops = { .load = fetch_load };
+static void fetch_failed(void *data, const struct error *err);
+
+static const struct uffd_ops ops = { .load = fetch_load, .failed = fetch_failed };
 
 static uint64_t block_pages(const struct fetch *fetch, uint32_t block)
 {
 	return fetch->receiver->blocks[block].size / WIRE_PAGE_SIZE;
+}
+
+/* Whose fault it is there is a VMM's here: the source has nothing to do with it. */
+static void blame_vmm(struct error *err)
+{
+	if (err->code == EXIT_PEER)
+		err->code = EXIT_VMM;
+}
+
+/*
+ * By a thread that handles faults. Who waits for that page does for ever, so that it is the
+ * end of the migration: who has the link is told, and if there is none, who makes the next.
+ */
+static void fetch_failed(void *data, const struct error *err)
+{
+	struct fetch *fetch = data;
+
+	pthread_mutex_lock(&fetch->lock);
+	fetch->err = *err;
+	blame_vmm(&fetch->err);
+	fetch->failed = true;
+	if (fetch->link)
+		link_fail(fetch->link, &fetch->err);
+	pthread_mutex_unlock(&fetch->lock);
 }
 
 /* Each byte of memory is in one region, and pages are as they are sent. */
@@ -202,8 +228,11 @@ static int place_run(struct fetch *fetch, uint32_t block, uint64_t page, uint64_
 		     uint64_t n, const uint8_t *data, struct error *err)
 {
 	receiver_note(fetch->receiver, block, page, n, data);
-	return uffd_give(fetch->uffd, first, n, data ? UFFD_DATA : UFFD_ZERO,
-			 (const char *)data, err);
+	if (!uffd_give(fetch->uffd, first, n, data ? UFFD_DATA : UFFD_ZERO,
+		       (const char *)data, err))
+		return 0;
+	blame_vmm(err);
+	return -1;
 }
 
 static int place(void *arg, const struct wire_frame *frame, const void *payload,
@@ -237,14 +266,19 @@ static int place(void *arg, const struct wire_frame *frame, const void *payload,
 static int settle(void *arg, struct error *err)
 {
 	struct fetch *fetch = arg;
-	bool lost = false;
+	bool lost = false, failed = false;
 
-	while (!lost && uffd_claims_busy(&fetch->claims)) {
+	while (!lost && !failed && uffd_claims_busy(&fetch->claims)) {
 		usleep(SETTLE_US);
 		pthread_mutex_lock(&fetch->lock);
 		lost = !fetch->link || fetch->stopped;
+		failed = fetch->failed;
+		if (failed)
+			*err = fetch->err;
 		pthread_mutex_unlock(&fetch->lock);
 	}
+	if (failed)
+		return -1;
 	return lost ? error_set(err, EXIT_PEER, "the connection ended before all memory had come") : 0;
 }
 
@@ -309,12 +343,18 @@ static int block_received(struct fetch *fetch, struct channel *control, uint32_t
 int fetch_received(struct fetch *fetch, struct channel *control, struct error *err)
 {
 	uint32_t block;
+	bool failed;
 
-	for (block = 0; block < fetch->receiver->nblocks; block++) {
+	pthread_mutex_lock(&fetch->lock);
+	failed = fetch->failed;
+	if (failed)
+		*err = fetch->err;
+	pthread_mutex_unlock(&fetch->lock);
+	for (block = 0; !failed && block < fetch->receiver->nblocks; block++) {
 		if (block_received(fetch, control, block, err))
 			return -1;
 	}
-	return 0;
+	return failed ? -1 : 0;
 }
 
 /**

@@ -33,6 +33,8 @@
  * @link: to the source; NULL while there is none
  * @busy: a bit for each of its urgent channels that somebody uses
  * @stopped: nothing will come any more
+ * @failed: a page can't be put in place: @err says why
+ * @err: see there
  */
 struct fetch {
 	struct receiver *receiver;
@@ -47,6 +49,8 @@ struct fetch {
 	struct link *link;
 	unsigned int busy;
 	bool stopped;
+	bool failed;
+	struct error err;
 };
 
 /* The intake's, with a struct fetch. */

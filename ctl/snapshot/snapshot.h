@@ -123,6 +123,7 @@ int snapshot_state_start(struct snapshot_state *state, struct error *err);
 bool snapshot_state_failed(const struct snapshot_state *state, struct error *err);
 int snapshot_state_end(struct snapshot_state *state, uint64_t *size,
 		       uint64_t *digest, struct error *err);
+void snapshot_state_break(struct snapshot_state *state);
 void snapshot_state_close(struct snapshot_state *state);
 
 /**

@@ -281,6 +281,18 @@ int snapshot_state_end(struct snapshot_state *state, uint64_t *size,
 }
 
 /**
+ * snapshot_state_break() - nothing is carried any more
+ * @state: made, or NULL
+ *
+ * A VMM that still writes, or reads, fails rather than wait for a file system that hangs.
+ */
+void snapshot_state_break(struct snapshot_state *state)
+{
+	if (state)
+		shutdown(state->fd, SHUT_RDWR);
+}
+
+/**
  * snapshot_state_close() - end it
  * @state: made, or NULL; the thread is waited for
  */
@@ -288,7 +300,7 @@ void snapshot_state_close(struct snapshot_state *state)
 {
 	if (!state)
 		return;
-	shutdown(state->fd, SHUT_RDWR);
+	snapshot_state_break(state);
 	if (state->running)
 		pthread_join(state->thread, NULL);
 	if (state->vmm_fd >= 0)

@@ -26,7 +26,8 @@ int relay_open(struct relay *relay, struct channel *channel, struct error *err)
 		return error_set(err, EXIT_FAILED, "socketpair: %s",
 				 strerror(errno));
 	relay->vmm_fd = pair[0];
-	relay->fd = pair[1];
+	/* Another thread may break it. */
+	__atomic_store_n(&relay->fd, pair[1], __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -106,13 +107,26 @@ bool relay_has_ended(struct relay *relay, uint64_t ns)
 }
 
 /**
+ * relay_break() - nothing is carried any more
+ * @relay: opened, or fd -1; by any thread, as long as it is not closed
+ *
+ * Who reads the VMM's stream sees its end, and who writes it an error: neither waits.
+ */
+void relay_break(struct relay *relay)
+{
+	int fd = __atomic_load_n(&relay->fd, __ATOMIC_ACQUIRE);
+
+	if (fd >= 0)
+		shutdown(fd, SHUT_RDWR);
+}
+
+/**
  * relay_close() - end it
  * @relay: opened; the thread is waited for
  */
 void relay_close(struct relay *relay)
 {
-	if (relay->fd >= 0)
-		shutdown(relay->fd, SHUT_RDWR);
+	relay_break(relay);
 	if (relay->running)
 		pthread_join(relay->thread, NULL);
 	if (relay->vmm_fd >= 0)

@@ -37,6 +37,8 @@ int relay_deliver(struct relay *relay, const void *data, size_t length,
 		  struct error *err);
 /* Wait at most @ns: has the VMM closed its end? */
 bool relay_has_ended(struct relay *relay, uint64_t ns);
+/* The VMM waits for its stream no more. */
+void relay_break(struct relay *relay);
 void relay_close(struct relay *relay);
 
 #endif /* MIGCTL_RELAY_H */

@@ -20,12 +20,17 @@
 
 void uffd_fail(struct uffd *uffd, const struct error *err)
 {
+	bool first;
+
 	pthread_mutex_lock(&uffd->err_lock);
-	if (!uffd->failed)
+	first = !uffd->failed;
+	if (first)
 		uffd->err = *err;
 	uffd->failed = true;
 	pthread_mutex_unlock(&uffd->err_lock);
 	eventfd_write(uffd->failed_fd, 1);
+	if (first && uffd->ops->failed)
+		uffd->ops->failed(uffd->data, err);
 }
 
 /**

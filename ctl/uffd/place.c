@@ -3,9 +3,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "uffd/internal.h"
+
+/* The host has no page to spare, or its tmpfs no room: how long to try again. */
+#define NO_MEMORY_NS	(30 * NS_PER_S)
+#define NO_MEMORY_US	100000
 
 /* Pages that are put in place without letting a fault be read meanwhile. */
 #define BATCH_BYTES	(64ull << 10)
@@ -27,6 +32,9 @@ int uffd_ioctl_error(int error, const char *what, struct error *err)
 	case ENOSPC:
 		error_set(err, EXIT_FAILED, "%s: there are no huge pages left", what);
 		return error_advise(err, "raise vm.nr_hugepages");
+	case ENOMEM:
+		error_set(err, EXIT_FAILED, "%s: %s", what, strerror(error));
+		return error_advise(err, "make room in the file system of the guest's memory (df), or for its process (memory.max)");
 	default:
 		return error_set(err, EXIT_FAILED, "%s: %s", what, strerror(error));
 	}
@@ -128,6 +136,17 @@ static int64_t batch_put(struct uffd *uffd, const struct uffd_region *region,
 	return ret;
 }
 
+/* Memory comes back, and a guest that has waited goes on. False if it has for too long. */
+static bool memory_await(uint64_t *since)
+{
+	uint64_t now = now_ns();
+
+	if (!*since)
+		*since = now;
+	usleep(NO_MEMORY_US);
+	return now - *since < NO_MEMORY_NS;
+}
+
 /**
  * uffd_place() - put pages that were claimed in place, and wake who waits for them
  * @uffd: set up
@@ -143,7 +162,7 @@ static int64_t batch_put(struct uffd *uffd, const struct uffd_region *region,
 int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t page,
 	       uint64_t n, enum uffd_kind kind, const char *buffer, struct error *err)
 {
-	uint64_t size = region->page_size, batch = BATCH_BYTES / size, put;
+	uint64_t size = region->page_size, batch = BATCH_BYTES / size, put, since = 0;
 	int64_t ret;
 
 	while (n) {
@@ -153,6 +172,9 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 			return -1;
 		if (ret == -EAGAIN || ret == -EINTR)
 			continue;
+		if (ret == -ENOMEM && memory_await(&since))
+			continue;
+		since = 0;
 		if (ret == -EEXIST) {
 			if (uffd_wake(uffd, region->start + page * size, size, err))
 				return -1;

@@ -81,6 +81,9 @@ enum uffd_kind {
  *	at @offset, which the caller can read; @buffer has room for them, and is this
  *	thread's. From several threads at once, never twice for a page
  *
+ * @failed: something has failed for the first time, see uffd_failed(); NULL if nobody
+ *	is to be told. By the thread that it failed in
+ *
  * -1 with the error filled in, see uffd_failed(): whoever waits for a page that could
  * not be loaded gets SIGBUS; one that could not be saved is written nevertheless. So are
  * all pages if somebody waits for longer than a second until one is saved.
@@ -90,6 +93,7 @@ struct uffd_ops {
 		    enum uffd_kind *kind, struct error *err);
 	int (*written)(void *data, uint64_t offset, size_t size, void *buffer,
 		       struct error *err);
+	void (*failed)(void *data, const struct error *err);
 };
 
 /**

@@ -3,9 +3,11 @@
  * Post-copy from a file to memory of this process, with this kernel's userfaultfd:
  * threads read and write it while it comes, and the connections are cut.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -158,7 +160,9 @@ static void memory_fill(struct scene *scene, uint64_t seed)
 	}
 }
 
-static void scene_open(struct scene *scene, unsigned int channels, uint64_t bandwidth)
+/* @file: the destination's memory, a part for each block; -1: one for each */
+static void scene_open_in(struct scene *scene, unsigned int channels, uint64_t bandwidth,
+			  int file)
 {
 	struct uffd_region regions[BLOCKS];
 	struct error err = {};
@@ -170,6 +174,11 @@ static void scene_open(struct scene *scene, unsigned int channels, uint64_t band
 	scene->limit = ALL;
 	for (i = 0; i < BLOCKS; i++)
 		move_block(&scene->move, i + 1, PAGES);
+	for (i = 0; i < BLOCKS && file >= 0; i++) {
+		close(scene->move.to[i].fd);
+		scene->move.to[i].fd = dup(file);
+		scene->move.to[i].offset = i * PAGES * PAGE;
+	}
 	memory_fill(scene, 1);
 	move_open(&scene->move, bandwidth);
 	for (i = 0; i < BLOCKS; i++) {
@@ -185,6 +194,11 @@ static void scene_open(struct scene *scene, unsigned int channels, uint64_t band
 	}
 	CHECK_EQ(fetch_open(&scene->fetch, &scene->move.receiver, regions, BLOCKS, &err), 0);
 	CHECK_STR(err.message, "");
+}
+
+static void scene_open(struct scene *scene, unsigned int channels, uint64_t bandwidth)
+{
+	scene_open_in(scene, channels, bandwidth, -1);
 }
 
 static void scene_close(struct scene *scene)
@@ -679,5 +693,97 @@ TEST(postcopy_barrier_waits_for_what_is_asked_for)
 	/* Of the bits that the time in us has. */
 	CHECK_EQ(result.buckets[64 - __builtin_clzll(max_ns / 1000)], 1);
 	CHECK_EQ(fetch_finish(&scene.fetch, &err), 0);
+	scene_close(&scene);
+}
+
+static char room[] = "/tmp/postcopy-room-XXXXXX";
+
+static void *make_room(void *data)
+{
+	usleep(1500000);
+	CHECK_EQ(mount(NULL, room, NULL, MS_REMOUNT, "size=64m"), 0);
+	return data;
+}
+
+/* A destination whose memory is full: the guest waits, and nothing is lost. */
+TEST(postcopy_waits_for_room)
+{
+	static struct scene scene;
+	pthread_t thread;
+	struct error err;
+	char path[64];
+	int fd;
+
+	CHECK(mkdtemp(room));
+	CHECK_EQ(mount("none", room, "tmpfs", 0, "size=4m"), 0);
+	snprintf(path, sizeof(path), "%s/guest", room);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	CHECK_EQ(ftruncate(fd, BLOCKS * PAGES * PAGE), 0);
+	scene_open_in(&scene, 2, 0, fd);
+	close(fd);
+	scene.move.from[0].empty = scene.move.from[1].empty = false;
+	CHECK_EQ(sender_first_pass(&scene.move.sender, &err), 0);
+	handover(&scene);
+	pthread_create(&thread, NULL, make_room, NULL);
+	readers_start(&scene);
+	usleep(1000000);
+	CHECK(fetch_left(&scene.fetch) >= BLOCKS * PAGES * PAGE - (4 << 20));
+	move_all(&scene.move);
+	pthread_join(thread, NULL);
+	finish(&scene);
+	unlink(path);
+	CHECK_EQ(umount(room), 0);
+	rmdir(room);
+}
+
+/* The VMM has something else there by now: nothing can be put in its place. */
+static void replace(struct scene *scene, uint64_t page)
+{
+	CHECK(mmap(scene->guest[0] + page * WORDS, PAGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+}
+
+/* Who waits for that page would do so for ever: it is the end, and not the source's doing. */
+static void ended(struct scene *scene)
+{
+	struct error err = {};
+
+	move_broken(&scene->move.destination, &err);
+	CHECK_EQ(err.code, EXIT_VMM);
+	CHECK_HAS(err.message, "loading a page");
+	CHECK_EQ(scene->move.err.code, EXIT_VMM);
+}
+
+TEST(postcopy_ends_if_a_page_that_was_asked_for_has_no_place)
+{
+	const struct wire_frame page = { .type = WIRE_PAGES, .length = PAGE, .offset = 3 * PAGE };
+	static struct scene scene;
+	pthread_t thread = touched(&scene);
+	struct error err = {};
+
+	replace(&scene, 3);
+	CHECK_EQ(channel_send(scene.move.source.channels[1], &page, data, &err), 0);
+	ended(&scene);
+	/* A source that comes back hears of it, too. */
+	CHECK_EQ(fetch_received(&scene.fetch, &scene.move.control[1], &err), -1);
+	CHECK_EQ(err.code, EXIT_VMM);
+	fetch_close(&scene.fetch);
+	pthread_join(thread, NULL);
+	scene_close(&scene);
+}
+
+TEST(postcopy_ends_if_a_page_that_comes_has_no_place)
+{
+	const struct wire_frame zeros = { .type = WIRE_ZERO, .count = WIRE_CHUNK };
+	const struct wire_frame page = { .type = WIRE_PAGES, .length = PAGE, .offset = 3 * PAGE };
+	static struct scene scene;
+	pthread_t thread = touched(&scene);
+	struct error err = {};
+
+	replace(&scene, 8);
+	CHECK_EQ(channel_send(scene.move.source.channels[1], &page, data, &err), 0);
+	pthread_join(thread, NULL);
+	CHECK_EQ(channel_send(scene.move.source.channels[0], &zeros, NULL, &err), 0);
+	ended(&scene);
 	scene_close(&scene);
 }

@@ -330,7 +330,7 @@ TEST(record_sweeps)
 	CHECK(is_there("other") && !is_there(lock));
 	/* Nor is it written over. */
 	CHECK_EQ(record_create(&record, 9000003, &guest, getpid(), "t", &err), -1);
-	CHECK_EQ(err.code, EXIT_IN_DOUBT);
+	CHECK_EQ(err.code, EXIT_FAILED);
 	unlink(RECORD_DIR "/9000002.json");
 	unlink(RECORD_DIR "/9000003.json");
 	unlink(RECORD_DIR "/9000004.json");
@@ -461,8 +461,8 @@ TEST(record_names_the_socket_as_it_was_named)
 	rmdir(dir);
 }
 
-/* migctl resolve SESSION --here, with no VMM at its socket. */
-static void resolve_here(pid_t vmm, uint64_t later, struct error *err)
+/* migctl resolve SESSION --here, with no VMM at its socket, of a migctl that has ended. */
+static void resolve_here(pid_t owner, pid_t vmm, uint64_t later, struct error *err)
 {
 	static const struct vmm_choice choice = { "/nowhere/vm.qmp", &vmm_driver_qemu };
 	struct output out = { .stream = fopen("/dev/null", "w") };
@@ -471,6 +471,7 @@ static void resolve_here(pid_t vmm, uint64_t later, struct error *err)
 	int argc;
 
 	CHECK_EQ(record_create(&record, SESSION, &choice, vmm, "t", err), 0);
+	record.pid = owner;
 	record.vmm_start += later;
 	CHECK_EQ(record_set(&record, "in-doubt", err), 0);
 	snprintf(line, sizeof(line), "%" PRIu64 " --here", (uint64_t)SESSION);
@@ -486,12 +487,12 @@ TEST(resolve_of_a_vmm_that_has_ended)
 	pid_t pid = dead();
 	char text[64];
 
-	resolve_here(pid, 0, &err);
+	resolve_here(dead(), pid, 0, &err);
 	snprintf(text, sizeof(text), "process %d, has ended", pid);
 	CHECK_HAS(err.message, text);
 	CHECK_HAS(err.advice, "--there");
 	/* The number is another process's. */
-	resolve_here(getpid(), 1, &err);
+	resolve_here(dead(), getpid(), 1, &err);
 	CHECK_HAS(err.message, "has ended");
 	CHECK_HAS(err.advice, "--there");
 }
@@ -502,12 +503,22 @@ TEST(resolve_of_a_vmm_that_is_not_found)
 	struct error err = {};
 	char text[64];
 
-	resolve_here(getpid(), 0, &err);
+	resolve_here(dead(), getpid(), 0, &err);
 	snprintf(text, sizeof(text), "process %d, is still there", getpid());
 	CHECK_HAS(err.message, text);
 	CHECK_HAS(err.message, "/nowhere/vm.qmp");
 	CHECK(!strstr(err.advice, "--there"));
 	CHECK_HAS(err.advice, "-qmp");
+}
+
+/* It may hear of the destination just then, and do the opposite. */
+TEST(resolve_of_a_migctl_that_still_asks)
+{
+	struct error err = {};
+
+	resolve_here(getpid(), getpid(), 0, &err);
+	CHECK_HAS(err.message, "is still moved, by process");
+	CHECK_HAS(err.advice, "asks the destination");
 }
 
 TEST(lock_is_of_one)
