@@ -218,8 +218,12 @@ static void oracle_count_excess(struct oracle *o, size_t page)
 
 	if (oracle_is_changed(o, page) || oracle_is_recent(o, page))
 		return;
-	o->early += target;
-	o->excess += !target;
+	if (o->process_ended)
+		o->gone++;
+	else if (target)
+		o->early++;
+	else
+		o->excess++;
 }
 
 static void oracle_check(struct oracle *o)
@@ -329,6 +333,7 @@ void oracle_finish(struct oracle *o)
 	for (w = o->writers; w < o->writers + o->nwriters; w++)
 		w->control->stop = 1;
 	for (w = o->writers; w < o->writers + o->nwriters; w++) {
+		o->process_ended |= w->pid;
 		w->ops->stop(w);
 		memset(w->was_late, 0, o->npages);
 	}

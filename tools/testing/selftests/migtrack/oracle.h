@@ -31,6 +31,8 @@ struct oracle {
 	size_t syncs, reported;
 	size_t excess;			/* reported, but nobody wrote to them */
 	size_t early;			/* somebody was about to */
+	size_t gone;			/* a process that had them mapped has ended */
+	bool process_ended;		/* one that wrote */
 	size_t missed;			/* stamps, or what a writer checks itself */
 	size_t torn;			/* stamps that were being written */
 	size_t late;			/* pages whose data came after a sync */

@@ -64,6 +64,7 @@ FIXTURE_VARIANT_ADD(swap, name) { .ops = kind };
 WRITERS_HOST(SWAP)
 WRITERS_IO(SWAP)
 WRITERS_KVM(SWAP)
+WRITERS_KVM_LOG(SWAP)
 SWAP(back_ends, 0, &writer_back_ends)
 
 FIXTURE_SETUP(swap)
@@ -100,8 +101,8 @@ TEST_F_TIMEOUT(swap, nothing_is_lost, 600)
 	oracle_finish(o);
 	self->reclaimer.stop = true;
 	pthread_join(self->reclaimer.thread, NULL);
-	TH_LOG("%zu syncs, %zu pages reported, %ld swapped out, %zu missed, %zu differ, %zu lost",
-	       o->syncs, o->reported, swapped_out() - self->before, o->missed,
+	TH_LOG("%zu syncs, %zu pages reported, %zu without need, %ld swapped out, %zu missed, %zu differ, %zu lost",
+	       o->syncs, o->reported, o->excess, swapped_out() - self->before, o->missed,
 	       o->differ, o->lost);
 	EXPECT_EQ(0, o->missed);
 	EXPECT_EQ(0, o->differ);

@@ -64,8 +64,8 @@ static void sync_and_finish(struct __test_metadata *_metadata, struct oracle *o,
 	TH_LOG("%zu syncs, %zu pages reported, %zu missed, %zu torn, %zu late, %zu differ, %zu lost",
 	       o->syncs, o->reported, o->missed, o->torn, o->late, o->differ,
 	       o->lost);
-	TH_LOG("%zu pages reported without need, %.1f %%, and %zu that were about to be written",
-	       o->excess, 100.0 * o->excess / o->reported, o->early);
+	TH_LOG("%zu pages reported without need, %.1f %%, %zu that were about to be written, %zu as a process had ended",
+	       o->excess, 100.0 * o->excess / o->reported, o->early, o->gone);
 	EXPECT_EQ(0, o->missed);
 	EXPECT_EQ(0, o->differ);
 	EXPECT_EQ(0, o->lost);
