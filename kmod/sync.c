@@ -334,15 +334,18 @@ static bool migtrack_flush_pending(struct migtrack_tracker *tracker)
 
 /*
  * Marks stay while an invalidation is under way, as its zap may come after us, and
- * while a TLB may be stale; and are reported once more after that, for reclaim that
- * gives a folio up before it flushes. Returns true if they stay: so has all that is
- * @recent, as a mapping that no segment covered yet has no marks.
+ * while a TLB may be stale; and are reported once more after that, by a sync that comes
+ * long enough after it, for reclaim that gives a folio up before it flushes. Returns
+ * true if they stay: so has all that is @recent, as a mapping that no segment covered
+ * yet has no marks.
  */
 static bool migtrack_take_marks(struct migtrack_tracker *tracker, unsigned long nr,
 				unsigned long *c, unsigned long *recent)
 {
 	unsigned long *marks = migtrack_chunk_bits(tracker->marks, nr);
 	unsigned long *echo = migtrack_chunk_bits(tracker->echo, nr);
+	struct migtrack_chunk *chunk = &tracker->chunks[nr];
+	u32 now = jiffies;
 	bool stay;
 
 	lockdep_assert_held(&tracker->lock);
@@ -351,11 +354,17 @@ static bool migtrack_take_marks(struct migtrack_tracker *tracker, unsigned long 
 	if (!migtrack_without(MIGTRACK_STEP_ECHO))
 		bitmap_or(recent, recent, echo, MIGTRACK_CHUNK_PAGES);
 	bitmap_or(c, c, recent, MIGTRACK_CHUNK_PAGES);
-	bitmap_copy(echo, marks, MIGTRACK_CHUNK_PAGES);
+	/* Sources that share a chunk, and other sessions', can be there right after us. */
+	if (now - chunk->marked >= msecs_to_jiffies(MIGTRACK_ECHO_MS))
+		bitmap_zero(echo, MIGTRACK_CHUNK_PAGES);
+	if (!bitmap_empty(marks, MIGTRACK_CHUNK_PAGES)) {
+		bitmap_or(echo, echo, marks, MIGTRACK_CHUNK_PAGES);
+		chunk->marked = now;
+	}
 	if (bitmap_empty(recent, MIGTRACK_CHUNK_PAGES))
 		return false;
 
-	stay = (tracker->chunks[nr].active && !migtrack_without(MIGTRACK_STEP_KEEP)) ||
+	stay = (chunk->active && !migtrack_without(MIGTRACK_STEP_KEEP)) ||
 	       migtrack_is_punched(tracker) || migtrack_flush_pending(tracker);
 	if (!stay)
 		bitmap_zero(marks, MIGTRACK_CHUNK_PAGES);

@@ -17,6 +17,9 @@ struct migtrack_watch;
 #define MIGTRACK_CHUNK_PAGES	BIT(MIGTRACK_CHUNK_SHIFT)
 #define MIGTRACK_CHUNK_LONGS	(MIGTRACK_CHUNK_PAGES / BITS_PER_LONG)
 
+/* Longer than reclaim takes from a folio that it gives up to its flush of the TLBs. */
+#define MIGTRACK_ECHO_MS	100
+
 /* Address spaces that are adopted; more of them are reported whole. */
 #define MIGTRACK_MAX_WATCHES	1024
 
@@ -24,11 +27,13 @@ struct migtrack_watch;
  * struct migtrack_chunk - what happens to the mappings of a chunk
  * @seq: changes with every event. The tracker's lock
  * @active: invalidations under way. The tracker's lock
+ * @marked: when a sync took marks last, in jiffies. The tracker's lock
  * @doubts: syncs left for which no gap is protected. The tracker's sync_lock
  */
 struct migtrack_chunk {
 	u32 seq;
 	u32 active;
+	u32 marked;
 	u8 doubts;
 };
 
@@ -65,7 +70,8 @@ struct migtrack_chunk {
  *	that task only; a notifier compares it with current, without a lock
  * @lock: guards what follows
  * @marks: pages of events since the last sync
- * @echo: marks of the last sync, reported once more
+ * @echo: marks that syncs have taken, reported once more by each sync up to the first
+ *	that begins MIGTRACK_ECHO_MS later
  * @chunks: per chunk
  * @ndead: watches that died and were not freed yet
  * @reap_work: frees these
