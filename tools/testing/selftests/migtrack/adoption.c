@@ -24,7 +24,7 @@
 #define LOW		(1UL << 20)	/* below all else that a process has */
 #define MAPPINGS	400UL		/* that a fork has to copy */
 #define COPIES		5
-#define ROUNDS		5
+#define ROUNDS		3
 /* It waits 250 ms for all of them, not for each; the rest is a machine that is slow. */
 #define MAX_SYNC_NS	1000000000ULL
 
