@@ -122,6 +122,26 @@ static void migtrack_session_latest(struct migtrack_session *session,
 }
 
 /*
+ * A source that failed, or whose memory is gone, kept its numbers: what was moved since
+ * they were made has still been moved.
+ */
+static void migtrack_session_keep_moved(const struct migtrack_snapshot *old,
+					struct migtrack_snapshot *snap)
+{
+	const struct migtrack_source_snapshot *was;
+	unsigned int i;
+
+	for (i = 0; i < snap->nsources; i++) {
+		struct migtrack_source_snapshot *dst = &snap->sources[i];
+
+		was = migtrack_snapshot_find(old, dst->source);
+		if (was && dst->type == MIGTRACK_SOURCE_TYPE_RAM &&
+		    dst->stats.time == was->stats.time)
+			dst->moved = was->moved;
+	}
+}
+
+/*
  * No sync, but something else has changed: the sources, and of these the stats
  * of @changed, which are stable, or what the controller says, if not NULL.
  */
@@ -226,6 +246,7 @@ static void migtrack_session_finish(struct migtrack_session *session,
 	else if (!err && session->sync_kind == MIGTRACK_SYNC_KIND_ITERATION)
 		snap->iteration++;
 
+	migtrack_session_keep_moved(old, snap);
 	migtrack_session_latest(session, snap);
 	trace_migtrack_sync_end(session, snap);
 	migtrack_session_publish(session, snap);

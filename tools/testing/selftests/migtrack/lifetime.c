@@ -114,6 +114,7 @@ FIXTURE_TEARDOWN(lifetime)
 /* Without a sync, the owner and all listeners are told; memory is let go of. */
 TEST_F_TIMEOUT(lifetime, vmm_killed_while_tracked, 120)
 {
+	struct migtrack_session s;
 	struct migtrack_event event;
 	struct migtrack *events;
 	int ret;
@@ -122,6 +123,7 @@ TEST_F_TIMEOUT(lifetime, vmm_killed_while_tracked, 120)
 	ASSERT_EQ(0, migtrack_subscribe(events));
 	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_SETUP);
 	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);
+	self->h.header->moved_bytes[0] += MEMORY / 2;
 	kill_wait(self->vmm);
 
 	do {
@@ -138,6 +140,9 @@ TEST_F_TIMEOUT(lifetime, vmm_killed_while_tracked, 120)
 			       self->shmem_kib + 4096));
 	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);
 	EXPECT_TRUE(self->h.header->flags & MIGTRACK_COUNTER_FLAGS_GONE);
+	/* What is left is as it was: the half that was moved has been. */
+	ASSERT_EQ(0, migtrack_session_get(self->h.mt, self->h.id, &s));
+	EXPECT_EQ(MEMORY / 2, s.bytes.precopy);
 }
 
 TEST_F_TIMEOUT(lifetime, vmm_killed_before_the_setup, 120)
