@@ -333,6 +333,33 @@ static bool migtrack_flush_pending(struct migtrack_tracker *tracker)
 }
 
 /*
+ * What earlier syncs took is @recent, too. It is forgotten once it is old enough; sources
+ * that share a chunk, and other sessions', can be there right after us. There are two ages,
+ * so that marks without end make none of them stay for longer than that, twice.
+ */
+static void migtrack_take_echo(struct migtrack_tracker *tracker, unsigned long nr,
+			       unsigned long *recent)
+{
+	unsigned long *echo = migtrack_chunk_bits(tracker->echo, nr);
+	unsigned long *older = migtrack_chunk_bits(tracker->older, nr);
+	struct migtrack_chunk *chunk = &tracker->chunks[nr];
+	u32 now = jiffies, enough = msecs_to_jiffies(MIGTRACK_ECHO_MS);
+
+	lockdep_assert_held(&tracker->lock);
+
+	bitmap_or(recent, recent, echo, MIGTRACK_CHUNK_PAGES);
+	bitmap_or(recent, recent, older, MIGTRACK_CHUNK_PAGES);
+	if (now - chunk->marked > enough) {
+		bitmap_zero(echo, MIGTRACK_CHUNK_PAGES);
+		bitmap_zero(older, MIGTRACK_CHUNK_PAGES);
+	} else if (now - chunk->turned > enough) {
+		bitmap_copy(older, echo, MIGTRACK_CHUNK_PAGES);
+		bitmap_zero(echo, MIGTRACK_CHUNK_PAGES);
+		chunk->turned = now;
+	}
+}
+
+/*
  * Marks stay while an invalidation is under way, as its zap may come after us, and
  * while a TLB may be stale; and are reported once more after that, by a sync that comes
  * long enough after it, for reclaim that gives a folio up before it flushes. Returns
@@ -345,22 +372,18 @@ static bool migtrack_take_marks(struct migtrack_tracker *tracker, unsigned long 
 	unsigned long *marks = migtrack_chunk_bits(tracker->marks, nr);
 	unsigned long *echo = migtrack_chunk_bits(tracker->echo, nr);
 	struct migtrack_chunk *chunk = &tracker->chunks[nr];
-	u32 now = jiffies;
 	bool stay;
 
 	lockdep_assert_held(&tracker->lock);
 
 	bitmap_or(recent, recent, marks, MIGTRACK_CHUNK_PAGES);
 	if (!migtrack_without(MIGTRACK_STEP_ECHO))
-		bitmap_or(recent, recent, echo, MIGTRACK_CHUNK_PAGES);
-	bitmap_or(c, c, recent, MIGTRACK_CHUNK_PAGES);
-	/* Sources that share a chunk, and other sessions', can be there right after us. */
-	if (now - chunk->marked >= msecs_to_jiffies(MIGTRACK_ECHO_MS))
-		bitmap_zero(echo, MIGTRACK_CHUNK_PAGES);
+		migtrack_take_echo(tracker, nr, recent);
 	if (!bitmap_empty(marks, MIGTRACK_CHUNK_PAGES)) {
 		bitmap_or(echo, echo, marks, MIGTRACK_CHUNK_PAGES);
-		chunk->marked = now;
+		chunk->marked = jiffies;
 	}
+	bitmap_or(c, c, recent, MIGTRACK_CHUNK_PAGES);
 	if (bitmap_empty(recent, MIGTRACK_CHUNK_PAGES))
 		return false;
 
@@ -460,7 +483,7 @@ static u64 migtrack_tracker_memory(const struct migtrack_tracker *tracker)
 	u64 bitmap = tracker->nchunks * MIGTRACK_CHUNK_LONGS * sizeof(long);
 	u64 watch = tracker->nchunks * sizeof(u32);
 
-	return sizeof(*tracker) + 4 * bitmap +
+	return sizeof(*tracker) + 5 * bitmap +
 	       tracker->nchunks * sizeof(*tracker->chunks) +
 	       tracker->nwatches * watch;
 }

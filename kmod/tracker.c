@@ -83,6 +83,7 @@ static void migtrack_tracker_free(struct migtrack_tracker *tracker)
 {
 	vfree(tracker->chunks);
 	vfree(tracker->echo);
+	vfree(tracker->older);
 	vfree(tracker->marks);
 	vfree(tracker->pres);
 	vfree(tracker->carry);
@@ -143,11 +144,12 @@ static struct migtrack_tracker *migtrack_tracker_new(struct file *file)
 	tracker->pres = migtrack_bitmap_alloc(tracker);
 	tracker->marks = migtrack_bitmap_alloc(tracker);
 	tracker->echo = migtrack_bitmap_alloc(tracker);
+	tracker->older = migtrack_bitmap_alloc(tracker);
 	tracker->chunks = __vmalloc(array_size(tracker->nchunks,
 					       sizeof(*tracker->chunks)),
 				    MIGTRACK_GFP_LARGE);
 	if (!tracker->carry || !tracker->pres || !tracker->marks ||
-	    !tracker->echo || !tracker->chunks) {
+	    !tracker->echo || !tracker->older || !tracker->chunks) {
 		migtrack_tracker_free(tracker);
 		return ERR_PTR(-ENOMEM);
 	}

@@ -28,12 +28,14 @@ struct migtrack_watch;
  * @seq: changes with every event. The tracker's lock
  * @active: invalidations under way. The tracker's lock
  * @marked: when a sync took marks last, in jiffies. The tracker's lock
+ * @turned: when echo became older, in jiffies. The tracker's lock
  * @doubts: syncs left for which no gap is protected. The tracker's sync_lock
  */
 struct migtrack_chunk {
 	u32 seq;
 	u32 active;
 	u32 marked;
+	u32 turned;
 	u8 doubts;
 };
 
@@ -71,7 +73,8 @@ struct migtrack_chunk {
  * @lock: guards what follows
  * @marks: pages of events since the last sync
  * @echo: marks that syncs have taken, reported once more by each sync up to the first
- *	that begins MIGTRACK_ECHO_MS later
+ *	that comes MIGTRACK_ECHO_MS later
+ * @older: the same, from before @turned of their chunk
  * @chunks: per chunk
  * @ndead: watches that died and were not freed yet
  * @reap_work: frees these
@@ -98,6 +101,7 @@ struct migtrack_tracker {
 	spinlock_t lock;		/* innermost; notifiers take it */
 	unsigned long *marks;
 	unsigned long *echo;
+	unsigned long *older;
 	struct migtrack_chunk *chunks;
 	unsigned int ndead;
 

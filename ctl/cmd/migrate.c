@@ -484,8 +484,10 @@ static void conclude(struct migration *m, const struct error *err)
 	else
 		migrate_tell_phase(m, err->code == EXIT_CANCELLED ?
 				   MIGTRACK_PHASE_CANCELLED : MIGTRACK_PHASE_FAILED);
-	/* One that is in doubt leaves its record. */
-	if (m->phase != MIGTRACK_PHASE_IN_DOUBT)
+	/* One that is in doubt leaves its record, to whoever resolves it. */
+	if (m->phase == MIGTRACK_PHASE_IN_DOUBT)
+		record_leave(&m->record);
+	else
 		record_remove(&m->record);
 }
 

@@ -214,6 +214,7 @@ void out_error(struct output *out, const struct error *err)
 
 /* So much is kept: more than is said in minutes. */
 #define KEPT_MAX	(256u << 10)
+#define KEPT_WRITES	4096u
 /* A line, or a screen, goes there as a whole, or is lost as a whole. */
 #define WHOLE_MAX	(64u << 10)
 
@@ -222,16 +223,60 @@ void out_error(struct output *out, const struct error *err)
  * @to: the stream before
  * @fd: where it goes, opened for this only if it is not that of @to
  * @used: bytes
+ * @n: writes, each a line or a screen
+ * @begun: a part of the first of them has gone
  * @lost: there was no room for some
+ * @sizes: of the writes
  * @data: they
  */
 struct out_kept {
 	FILE *to;
 	int fd;
 	size_t used;
+	size_t n;
+	bool begun;
 	bool lost;
+	size_t sizes[KEPT_WRITES];
 	char data[KEPT_MAX];
 };
+
+static void kept_drop_bytes(struct out_kept *kept, size_t at, size_t size)
+{
+	kept->used -= size;
+	memmove(kept->data + at, kept->data + at + size, kept->used - at);
+}
+
+static void kept_drop_write(struct out_kept *kept, size_t i)
+{
+	kept->n--;
+	memmove(kept->sizes + i, kept->sizes + i + 1, (kept->n - i) * sizeof(kept->sizes[0]));
+}
+
+static void kept_went(struct out_kept *kept, size_t size)
+{
+	kept_drop_bytes(kept, 0, size);
+	while (kept->n && size >= kept->sizes[0]) {
+		size -= kept->sizes[0];
+		kept->begun = false;
+		kept_drop_write(kept, 0);
+	}
+	if (size) {
+		kept->sizes[0] -= size;
+		kept->begun = true;
+	}
+}
+
+/* The oldest go: how it ended is worth more. One that has begun to go does as a whole. */
+static void kept_make_room(struct out_kept *kept, size_t size)
+{
+	size_t first = kept->begun, at = first ? kept->sizes[0] : 0;
+
+	while (kept->n > first && (kept->n == KEPT_WRITES || kept->used + size > KEPT_MAX)) {
+		kept_drop_bytes(kept, at, kept->sizes[first]);
+		kept_drop_write(kept, first);
+		kept->lost = true;
+	}
+}
 
 /* What goes at once. A pipe that takes anything takes so much, and so does a socket. */
 static int kept_send(struct out_kept *kept)
@@ -245,11 +290,11 @@ static int kept_send(struct out_kept *kept)
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (length < 0) {
-			kept->used = 0;
+			kept->used = kept->n = 0;
+			kept->begun = false;
 			return -1;
 		}
-		kept->used -= (size_t)length;
-		memmove(kept->data, kept->data + length, kept->used);
+		kept_went(kept, (size_t)length);
 	}
 	return 0;
 }
@@ -259,11 +304,13 @@ static ssize_t kept_write(void *cookie, const char *data, size_t size)
 {
 	struct out_kept *kept = cookie;
 
-	if (size > KEPT_MAX - kept->used) {
+	kept_make_room(kept, size);
+	if (size > KEPT_MAX - kept->used || kept->n == KEPT_WRITES) {
 		kept->lost = true;
 		return (ssize_t)size;
 	}
 	memcpy(kept->data + kept->used, data, size);
+	kept->sizes[kept->n++] = size;
 	kept->used += size;
 	return kept_send(kept) ? 0 : (ssize_t)size;
 }
@@ -298,8 +345,8 @@ void out_never_wait(struct output *out)
 	setvbuf(stream, NULL, _IOFBF, WHOLE_MAX);
 	kept->to = out->stream;
 	kept->fd = kept_open(fileno(out->stream));
-	kept->used = 0;
-	kept->lost = false;
+	kept->used = kept->n = 0;
+	kept->begun = kept->lost = false;
 	out->kept = kept;
 	out->stream = stream;
 }
@@ -342,7 +389,8 @@ static void kept_drop(struct out_kept *kept)
 	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
 	int null;
 
-	kept->used = 0;
+	kept->used = kept->n = 0;
+	kept->begun = false;
 	if (poll(&pfd, 1, 0) > 0) {
 		say_lost();
 		return;

@@ -92,10 +92,10 @@ void receive_break_off(struct reception *r, const struct error *err)
 		return;
 	r->why = *err;
 	channel_hurry(&r->channel, BREAK_OFF_MS);
-	/* The thread that delivers it may wait for a VMM that does not read. */
-	relay_break(&r->relay);
 	if (!receive_is_lost(r, err))
 		reason_send(&r->channel, WIRE_FAILED, err);
+	/* The thread that delivers it may wait for a VMM that does not read. */
+	relay_break(&r->relay);
 	channel_stop(&r->channel);
 }
 
@@ -303,8 +303,13 @@ static int settle(struct reception *r, int ret, struct error *err)
 		return 0;
 	if (r->resumed && !receive_lacks(r) && receive_vmm_ended(r))
 		return ret;
-	if (r->resumed && !receive_lacks(r))
+	if (r->resumed && !receive_lacks(r)) {
+		/* All of its memory is here, and not ours to lose. */
+		intake_free(&r->intake);
+		if (receive_postcopy_end(r, &more))
+			out_error(r->out, &more);
 		return error_advise(err, "the guest runs here; the source did not say whether its memory was compared");
+	}
 	/* Nothing was done to it, or it is somebody else's by now. */
 	if (!r->started || r->spared)
 		return ret;

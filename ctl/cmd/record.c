@@ -162,6 +162,16 @@ int record_set(struct record *record, const char *state, struct error *err)
 	return record_write(record, err);
 }
 
+void record_leave(struct record *record)
+{
+	struct error ignored;
+
+	record->pid = 0;
+	record->pid_start = 0;
+	if (record->path[0])
+		record_write(record, &ignored);
+}
+
 void record_remove(struct record *record)
 {
 	if (record->path[0])

@@ -53,6 +53,8 @@ int record_create(struct record *record, uint64_t session,
 /* Whoever reads it then reads that, or what is set later. */
 int record_set(struct record *record, const char *state, struct error *err);
 void record_remove(struct record *record);
+/* It stays, and is nobody's any more. */
+void record_leave(struct record *record);
 /* Does the migctl that wrote it live? */
 bool record_owner_lives(const struct record *record);
 /* Is process @vmm the VMM that it is about? */

@@ -421,13 +421,18 @@ static int serve_accepted(struct page_server *server, struct output *out,
 		.vmm_fd = -1,
 		.watch = -1,
 	};
-	int ret;
+	struct error ignored;
+	int ret, signals;
 
 	/* A handler that ends is not to wait for who reads: its VMM waits for the next one. */
 	out_never_wait(out);
 	ret = serve_one(&s, err);
+	/* Those that end it; that a child has ended does not. */
 	signals_drain(server->signals);
-	out_may_wait(out, server->signals);
+	signals = signals_open(&ignored);
+	out_may_wait(out, signals);
+	if (signals >= 0)
+		close(signals);
 	return ret;
 }
 

@@ -26,15 +26,19 @@ static void blame_vmm(struct error *err)
 }
 
 /*
- * By a thread that handles faults. Who waits for that page does for ever, so that it is the
- * end of the migration: who has the link is told, and if there is none, who makes the next.
+ * Who waits for that page does for ever, so that it is the end of the migration: who has
+ * the link is told, and if there is none, who makes the next. Not if all pages have come:
+ * then the memory is the VMM's alone soon, and nobody waits for us any more.
  */
 static void fetch_failed(void *data, const struct error *err)
 {
 	struct fetch *fetch = data;
 
+	if (!uffd_claims_left(&fetch->claims))
+		return;
 	pthread_mutex_lock(&fetch->lock);
-	fetch->err = *err;
+	if (!fetch->failed)
+		fetch->err = *err;
 	blame_vmm(&fetch->err);
 	fetch->failed = true;
 	if (fetch->link)
@@ -232,6 +236,8 @@ static int place_run(struct fetch *fetch, uint32_t block, uint64_t page, uint64_
 		       (const char *)data, err))
 		return 0;
 	blame_vmm(err);
+	/* Its link may have ended meanwhile, and would not say so. */
+	fetch_failed(fetch, err);
 	return -1;
 }
 

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Pages into the memory, and the waiters awake. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "uffd/internal.h"
 
 /* The host has no page to spare, or its tmpfs no room: how long to try again. */
 #define NO_MEMORY_NS	(30 * NS_PER_S)
-#define NO_MEMORY_US	100000
+#define NO_MEMORY_MS	100
+
+#define BASE_PAGE	4096ull
 
 /* Pages that are put in place without letting a fault be read meanwhile. */
 #define BATCH_BYTES	(64ull << 10)
@@ -34,7 +36,7 @@ int uffd_ioctl_error(int error, const char *what, struct error *err)
 		return error_advise(err, "raise vm.nr_hugepages");
 	case ENOMEM:
 		error_set(err, EXIT_FAILED, "%s: %s", what, strerror(error));
-		return error_advise(err, "make room in the file system of the guest's memory (df), or for its process (memory.max)");
+		return error_advise(err, "make room in the file system of the guest's memory: see df");
 	default:
 		return error_set(err, EXIT_FAILED, "%s: %s", what, strerror(error));
 	}
@@ -136,15 +138,29 @@ static int64_t batch_put(struct uffd *uffd, const struct uffd_region *region,
 	return ret;
 }
 
-/* Memory comes back, and a guest that has waited goes on. False if it has for too long. */
-static bool memory_await(uint64_t *since)
+/*
+ * Memory comes back, and a guest that has waited goes on. False if it has for too long, or
+ * all is over. Huge pages are not waited for: nobody frees them but by intent.
+ */
+static bool memory_await(struct uffd *uffd, const struct uffd_region *region,
+			 uint64_t *since)
 {
+	struct pollfd quit = { .fd = uffd->quit_fd, .events = POLLIN };
 	uint64_t now = now_ns();
 
 	if (!*since)
 		*since = now;
-	usleep(NO_MEMORY_US);
-	return now - *since < NO_MEMORY_NS;
+	return region->page_size == BASE_PAGE && now - *since < NO_MEMORY_NS &&
+	       !__atomic_load_n(&uffd->failed, __ATOMIC_RELAXED) &&
+	       poll(&quit, 1, NO_MEMORY_MS) <= 0;
+}
+
+static int place_error(int error, const struct uffd_region *region, const char *what,
+		       struct error *err)
+{
+	if (error == ENOMEM && region->page_size != BASE_PAGE)
+		error = ENOSPC;
+	return uffd_ioctl_error(error, what, err);
 }
 
 /**
@@ -172,7 +188,7 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 			return -1;
 		if (ret == -EAGAIN || ret == -EINTR)
 			continue;
-		if (ret == -ENOMEM && memory_await(&since))
+		if (ret == -ENOMEM && memory_await(uffd, region, &since))
 			continue;
 		since = 0;
 		if (ret == -EEXIST) {
@@ -190,7 +206,7 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 			ret = (int64_t)(put * size);
 		}
 		if (ret <= 0)
-			return uffd_ioctl_error((int)-ret, "loading a page", err);
+			return place_error((int)-ret, region, "loading a page", err);
 		put = (uint64_t)ret / size;
 		uffd_arrived(uffd, region->first + page, put);
 		uffd_count(&uffd->claims->stats->loaded, put);
@@ -215,7 +231,7 @@ int uffd_place(struct uffd *uffd, const struct uffd_region *region, uint64_t pag
 int uffd_place_zero(struct uffd *uffd, const struct uffd_region *region,
 		    uint64_t page, struct uffd_channel *channel, struct error *err)
 {
-	uint64_t to = region->start + page * region->page_size;
+	uint64_t to = region->start + page * region->page_size, since = 0;
 	int64_t ret;
 
 	do {
@@ -237,12 +253,16 @@ int uffd_place_zero(struct uffd *uffd, const struct uffd_region *region,
 		 */
 		if (ret == -EAGAIN)
 			return uffd_wake(uffd, to, region->page_size, err);
-	} while (ret == -EINTR);
+		/* The kernel wants room before it looks: it is there, if nobody took it. */
+		if (ret == -ENOMEM && uffd_claim_is_done(uffd->claims, region->first + page) &&
+		    !uffd_claim_is_removed(uffd->claims, region->first + page))
+			return uffd_wake(uffd, to, region->page_size, err);
+	} while (ret == -EINTR || (ret == -ENOMEM && memory_await(uffd, region, &since)));
 	if (ret > 0)
 		return 0;
 	if (ret == -ENOENT && uffd_is_released(uffd))
 		return uffd_wake(uffd, to, region->page_size, err);
-	return uffd_ioctl_error((int)-ret, "a page of zeros", err);
+	return place_error((int)-ret, region, "a page of zeros", err);
 }
 
 /**

@@ -459,12 +459,12 @@ static void recover(struct scene *scene)
 	say(&move->control[0], WIRE_POSTCOPY);
 	CHECK_EQ(hear(&move->control[1], &frame, payload), WIRE_POSTCOPY);
 	CHECK_EQ(fetch_received(&scene->fetch, &move->control[1], &err), 0);
+	CHECK_EQ(fetch_resume(&scene->fetch, &move->destination, &err), 0);
+	CHECK_STR(err.message, "");
 	say(&move->control[1], WIRE_READY);
 	while (hear(&move->control[0], &frame, payload) == WIRE_RECEIVED)
 		CHECK_EQ(sender_received(&move->sender, &frame, payload, &err), 0);
 	CHECK_EQ(frame.type, WIRE_READY);
-	CHECK_EQ(fetch_resume(&scene->fetch, &move->destination, &err), 0);
-	CHECK_STR(err.message, "");
 	free(payload);
 }
 
@@ -700,7 +700,9 @@ static char room[] = "/tmp/postcopy-room-XXXXXX";
 
 static void *make_room(void *data)
 {
-	usleep(1500000);
+	while (!__atomic_load_n((bool *)data, __ATOMIC_RELAXED))
+		usleep(10000);
+	usleep(500000);
 	CHECK_EQ(mount(NULL, room, NULL, MS_REMOUNT, "size=64m"), 0);
 	return data;
 }
@@ -709,6 +711,7 @@ static void *make_room(void *data)
 TEST(postcopy_waits_for_room)
 {
 	static struct scene scene;
+	bool full = false;
 	pthread_t thread;
 	struct error err;
 	char path[64];
@@ -724,10 +727,11 @@ TEST(postcopy_waits_for_room)
 	scene.move.from[0].empty = scene.move.from[1].empty = false;
 	CHECK_EQ(sender_first_pass(&scene.move.sender, &err), 0);
 	handover(&scene);
-	pthread_create(&thread, NULL, make_room, NULL);
+	pthread_create(&thread, NULL, make_room, &full);
 	readers_start(&scene);
 	usleep(1000000);
 	CHECK(fetch_left(&scene.fetch) >= BLOCKS * PAGES * PAGE - (4 << 20));
+	__atomic_store_n(&full, true, __ATOMIC_RELAXED);
 	move_all(&scene.move);
 	pthread_join(thread, NULL);
 	finish(&scene);
@@ -752,6 +756,9 @@ static void ended(struct scene *scene)
 	CHECK_EQ(err.code, EXIT_VMM);
 	CHECK_HAS(err.message, "loading a page");
 	CHECK_EQ(scene->move.err.code, EXIT_VMM);
+	/* A source that comes back hears of it, too. */
+	CHECK_EQ(fetch_received(&scene->fetch, &scene->move.control[1], &err), -1);
+	CHECK_EQ(err.code, EXIT_VMM);
 }
 
 TEST(postcopy_ends_if_a_page_that_was_asked_for_has_no_place)
@@ -764,9 +771,6 @@ TEST(postcopy_ends_if_a_page_that_was_asked_for_has_no_place)
 	replace(&scene, 3);
 	CHECK_EQ(channel_send(scene.move.source.channels[1], &page, data, &err), 0);
 	ended(&scene);
-	/* A source that comes back hears of it, too. */
-	CHECK_EQ(fetch_received(&scene.fetch, &scene.move.control[1], &err), -1);
-	CHECK_EQ(err.code, EXIT_VMM);
 	fetch_close(&scene.fetch);
 	pthread_join(thread, NULL);
 	scene_close(&scene);

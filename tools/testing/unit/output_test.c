@@ -135,7 +135,7 @@ TEST(output_that_nobody_reads_is_kept)
 	close(reader);
 }
 
-/* Not for ever: lines are lost then, but none of them in part. */
+/* Not for ever: the oldest lines are lost then, and none of them in part. */
 TEST(output_that_nobody_reads_has_a_bound)
 {
 	static char text[1 << 20], line[100];
@@ -148,6 +148,8 @@ TEST(output_that_nobody_reads_has_a_bound)
 	out_never_wait(&out);
 	for (i = 0; i < sizeof(text) / sizeof(line); i++)
 		out_say(&out, "%s", line);
+	memset(line, 'y', sizeof(line) - 1);
+	out_say(&out, "%s", line);
 	used = 0;
 	do {
 		i = pipe_read(reader, text + used, sizeof(text) - used);
@@ -158,6 +160,8 @@ TEST(output_that_nobody_reads_has_a_bound)
 	out_may_wait(&out, -1);
 	CHECK(used > sizeof(text) / 8 && used < sizeof(text) / 2);
 	CHECK_EQ(used % sizeof(line), 0);
+	/* How it ended is there. */
+	CHECK(used > 2 && text[0] == 'x' && text[used - 2] == 'y');
 	fclose(out.stream);
 	close(reader);
 }
