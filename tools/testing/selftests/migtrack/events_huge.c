@@ -302,4 +302,80 @@ TEST_F_TIMEOUT(before, the_first_sync_refuses, 240)
 	EXPECT_TRUE(harvest_took(&self->h, 7));
 }
 
+/* A guest's memory that nobody has touched yet turns up huge, by one fault. */
+FIXTURE(fault) {
+	struct harvest h;
+	char *memory;
+	int mem_fd;
+};
+
+FIXTURE_VARIANT(fault) {
+	const char *policy;
+};
+
+FIXTURE_VARIANT_ADD(fault, always) { .policy = "always" };
+FIXTURE_VARIANT_ADD(fault, within_size) { .policy = "within_size" };
+
+/* The first huge page of it is small, and the others are a hole. */
+FIXTURE_SETUP(fault)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1000 && huge_kib(); i++)
+		usleep(10000);
+	ASSERT_EQ(0, huge_kib());
+	self->mem_fd = memfd_create("guest", 0);
+	ASSERT_EQ(0, ftruncate(self->mem_fd, ARENA_SIZE));
+	host_write(THP "shmem_enabled", "advise");
+	self->memory = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    self->mem_fd, 0);
+	ASSERT_NE(MAP_FAILED, self->memory);
+	memset(self->memory, 1, HUGE);
+	harvest_open(&self->h, getpid(), self->mem_fd);
+	harvest_settle(&self->h);
+	host_write(THP "shmem_enabled", variant->policy);
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	harvest_close(&self->h);
+	munmap(self->memory, ARENA_SIZE);
+	close(self->mem_fd);
+	host_write(THP "shmem_enabled", "never");
+}
+
+#define EXPECT_TOOK(at) do {							\
+	harvest_sync(&self->h, MIGTRACK_SYNC_KIND_ITERATION);			\
+	harvest_take(&self->h);							\
+	EXPECT_TRUE(harvest_took(&self->h, (at) / GUEST_PAGE));			\
+} while (0)
+
+/* Catches who looks for huge pages at the start only, or protects them as small ones. */
+TEST_F_TIMEOUT(fault, a_hole_becomes_huge, 240)
+{
+	const size_t hole = 2 * HUGE, at = hole + 5 * GUEST_PAGE;
+	unsigned int i;
+
+	self->memory[at] = 1;
+	ASSERT_LT(0, huge_kib());
+	EXPECT_TOOK(at);
+	EXPECT_TRUE(harvest_source(&self->h).flags & MIGTRACK_COUNTER_FLAGS_HUGE);
+	/* Each time, as its entry is writable all the time. */
+	for (i = 0; i < 3; i++) {
+		self->memory[at + i * GUEST_PAGE]++;
+		EXPECT_TOOK(at + i * GUEST_PAGE);
+	}
+	self->memory[7 * GUEST_PAGE]++;
+	EXPECT_TOOK(7 * GUEST_PAGE);
+
+	/* All given back, and small from now on: not reported for ever. */
+	host_write(THP "shmem_enabled", "never");
+	ASSERT_EQ(0, madvise(self->memory, ARENA_SIZE, MADV_REMOVE));
+	EXPECT_TOOK(at);
+	EXPECT_TRUE(harvest_settles_at(&self->h, MIGTRACK_SYNC_KIND_ITERATION, 0));
+	self->memory[at]++;
+	EXPECT_TOOK(at);
+	EXPECT_FALSE(harvest_source(&self->h).flags & MIGTRACK_COUNTER_FLAGS_HUGE);
+}
+
 TEST_HARNESS_MAIN
