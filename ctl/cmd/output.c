@@ -240,6 +240,12 @@ struct out_kept {
 	char data[KEPT_MAX];
 };
 
+static void kept_forget(struct out_kept *kept)
+{
+	kept->used = kept->n = 0;
+	kept->begun = false;
+}
+
 static void kept_drop_bytes(struct out_kept *kept, size_t at, size_t size)
 {
 	kept->used -= size;
@@ -290,8 +296,7 @@ static int kept_send(struct out_kept *kept)
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (length < 0) {
-			kept->used = kept->n = 0;
-			kept->begun = false;
+			kept_forget(kept);
 			return -1;
 		}
 		kept_went(kept, (size_t)length);
@@ -345,8 +350,8 @@ void out_never_wait(struct output *out)
 	setvbuf(stream, NULL, _IOFBF, WHOLE_MAX);
 	kept->to = out->stream;
 	kept->fd = kept_open(fileno(out->stream));
-	kept->used = kept->n = 0;
-	kept->begun = kept->lost = false;
+	kept_forget(kept);
+	kept->lost = false;
 	out->kept = kept;
 	out->stream = stream;
 }
@@ -389,8 +394,7 @@ static void kept_drop(struct out_kept *kept)
 	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
 	int null;
 
-	kept->used = kept->n = 0;
-	kept->begun = false;
+	kept_forget(kept);
 	if (poll(&pfd, 1, 0) > 0) {
 		say_lost();
 		return;

@@ -268,24 +268,44 @@ static int place(void *arg, const struct wire_frame *frame, const void *payload,
 	return 0;
 }
 
+static bool has_failed(struct fetch *fetch, struct error *err)
+{
+	bool failed;
+
+	pthread_mutex_lock(&fetch->lock);
+	failed = fetch->failed;
+	if (failed)
+		*err = fetch->err;
+	pthread_mutex_unlock(&fetch->lock);
+	return failed;
+}
+
+static bool is_lost(struct fetch *fetch)
+{
+	bool lost;
+
+	pthread_mutex_lock(&fetch->lock);
+	lost = !fetch->link || fetch->stopped;
+	pthread_mutex_unlock(&fetch->lock);
+	return lost;
+}
+
 /* What is asked for comes on other channels, and is not to be missed. */
 static int settle(void *arg, struct error *err)
 {
 	struct fetch *fetch = arg;
-	bool lost = false, failed = false;
+	bool lost;
 
-	while (!lost && !failed && uffd_claims_busy(&fetch->claims)) {
+	while (uffd_claims_busy(&fetch->claims)) {
 		usleep(SETTLE_US);
-		pthread_mutex_lock(&fetch->lock);
-		lost = !fetch->link || fetch->stopped;
-		failed = fetch->failed;
-		if (failed)
-			*err = fetch->err;
-		pthread_mutex_unlock(&fetch->lock);
+		lost = is_lost(fetch);
+		/* A failure ends the link, too. */
+		if (has_failed(fetch, err))
+			return -1;
+		if (lost)
+			return error_set(err, EXIT_PEER, "the connection ended before all memory had come");
 	}
-	if (failed)
-		return -1;
-	return lost ? error_set(err, EXIT_PEER, "the connection ended before all memory had come") : 0;
+	return 0;
 }
 
 const struct intake_ops fetch_intake = { .place = place, .settle = settle };
@@ -349,18 +369,14 @@ static int block_received(struct fetch *fetch, struct channel *control, uint32_t
 int fetch_received(struct fetch *fetch, struct channel *control, struct error *err)
 {
 	uint32_t block;
-	bool failed;
 
-	pthread_mutex_lock(&fetch->lock);
-	failed = fetch->failed;
-	if (failed)
-		*err = fetch->err;
-	pthread_mutex_unlock(&fetch->lock);
-	for (block = 0; !failed && block < fetch->receiver->nblocks; block++) {
+	if (has_failed(fetch, err))
+		return -1;
+	for (block = 0; block < fetch->receiver->nblocks; block++) {
 		if (block_received(fetch, control, block, err))
 			return -1;
 	}
-	return failed ? -1 : 0;
+	return 0;
 }
 
 /**

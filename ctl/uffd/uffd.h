@@ -80,7 +80,6 @@ enum uffd_kind {
  * @written: pages of a UFFD_WRITE region may be written after this: save @size bytes
  *	at @offset, which the caller can read; @buffer has room for them, and is this
  *	thread's. From several threads at once, never twice for a page
- *
  * @failed: something has failed for the first time, see uffd_failed(); NULL if nobody
  *	is to be told. By the thread that it failed in
  *
