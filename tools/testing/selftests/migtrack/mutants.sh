@@ -100,16 +100,18 @@ passes() {
 
 n=0
 failed=0
-# result STATUS TEXT
+begun=$SECONDS
+# result STATUS TEXT: of what took since the last one
 result() {
 	if [ "$1" = 0 ]; then
-		echo "ok $((++n)) $2, try $try"
+		echo "ok $((++n)) $2, try $try, $((SECONDS - begun)) s"
 		grep -E 'Expected|missed' "$log" | sed 's/^#* */# /' | head -n 2
 	else
 		failed=1
 		echo "not ok $((++n)) $2"
 		sed 's/^#* */# /' "$log"
 	fi
+	begun=$SECONDS
 }
 
 echo "TAP version 13"
