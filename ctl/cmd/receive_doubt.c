@@ -98,13 +98,12 @@ static int meet(struct reception *r, uint64_t until)
 /* It runs its guest again when it has this, and says so; else it asks once more. */
 static bool tell_never(struct reception *r, const struct error *why)
 {
-	struct pollfd pollfd = { .fd = r->channel.fd, .events = POLLIN };
 	struct wire_frame frame;
 	struct error ignored;
 
 	reason_send(&r->channel, WIRE_NEVER, why);
-	return poll(&pollfd, 1, ACK_TIMEOUT_MS) > 0 &&
-	       !channel_receive(&r->channel, &frame, r->payload, &ignored);
+	channel_expect(&r->channel, ACK_TIMEOUT_MS);
+	return !channel_receive(&r->channel, &frame, r->payload, &ignored);
 }
 
 int receive_doubt(struct reception *r, const struct error *why)

@@ -53,10 +53,18 @@ void channel_hurry(struct channel *channel, unsigned int milliseconds)
 			 __ATOMIC_RELAXED);
 }
 
-static bool is_late(const struct channel *channel)
+/**
+ * channel_expect() - limit how long what is received is waited for
+ * @channel: the connection; its receiving thread calls this
+ * @milliseconds: from now on, all frames together
+ */
+void channel_expect(struct channel *channel, unsigned int milliseconds)
 {
-	uint64_t until = __atomic_load_n(&channel->send_until, __ATOMIC_RELAXED);
+	channel->receive_until = now_ns() + milliseconds * NS_PER_MS;
+}
 
+static bool is_late(uint64_t until)
+{
 	return until && now_ns() > until;
 }
 
@@ -190,7 +198,7 @@ static int send_all(struct channel *channel, struct msghdr *msg,
 					   __ATOMIC_RELAXED);
 			more = iov_advance(msg, (size_t)len);
 		} else if (len == -EAGAIN) {
-			if (is_late(channel))
+			if (is_late(__atomic_load_n(&channel->send_until, __ATOMIC_RELAXED)))
 				return broken(channel, ETIMEDOUT, false, err);
 			if (wait_ready(channel, POLLOUT, err))
 				return -1;
@@ -309,6 +317,8 @@ static int receive_all(struct channel *channel, void *data, size_t size,
 					   size - done, in_frame || done, err);
 		if (len < 0)
 			return -1;
+		if (!len && is_late(channel->receive_until))
+			return broken(channel, ETIMEDOUT, in_frame || done, err);
 		if (!len && wait_ready(channel, POLLIN, err))
 			return -1;
 		done += (size_t)len;

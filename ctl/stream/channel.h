@@ -40,6 +40,7 @@ struct security {
  * @process: at the other end of a unix socket; pid 0: it is none
  * @stop: set by channel_stop()
  * @send_until: CLOCK_MONOTONIC in ns: no more is sent then; 0 for ever. Atomic
+ * @receive_until: the same of what is waited for; of the thread that receives
  * @lock: one frame at a time; guards @cut
  * @sent: bytes sent, headers included; atomic
  * @cut: a frame may have been sent in part: nothing can follow it
@@ -52,6 +53,7 @@ struct channel {
 	struct ucred process;
 	bool stop;
 	uint64_t send_until;
+	uint64_t receive_until;
 	pthread_mutex_t lock;
 	uint64_t sent;
 	bool cut;
@@ -87,6 +89,8 @@ void channel_move(struct channel *to, struct channel *from);
 void channel_stop(struct channel *channel);
 /* What is being sent, or will be, has so long; then it fails. */
 void channel_hurry(struct channel *channel, unsigned int milliseconds);
+/* What is received from now on, whole or in part, has so long. */
+void channel_expect(struct channel *channel, unsigned int milliseconds);
 bool channel_stopped(const struct channel *channel);
 void channel_close(struct channel *channel);
 

@@ -499,6 +499,48 @@ TEST(channel_stop_ends_a_send)
 	channel_close(&b);
 }
 
+/* Nothing comes, or the half of a header and then nothing. */
+TEST(channel_expect_ends_a_receive)
+{
+	struct channel a, b;
+	struct wire_frame frame;
+	struct error err;
+	double begun;
+	int half;
+
+	for (half = 0; half < 2; half++) {
+		channel_pair(&a, &b);
+		if (half)
+			CHECK_EQ(write(b.fd, payload, WIRE_HEADER_SIZE / 2), WIRE_HEADER_SIZE / 2);
+		begun = now();
+		channel_expect(&a, 300);
+		CHECK_EQ(channel_receive(&a, &frame, payload, &err), -1);
+		CHECK(now() - begun >= 0.3);
+		CHECK_EQ(err.code, EXIT_PEER);
+		CHECK_HAS(err.message, "does not answer");
+		channel_close(&a);
+		channel_close(&b);
+	}
+}
+
+/* What has come is received; nothing is waited for after that. */
+TEST(channel_expect_leaves_what_is_there)
+{
+	struct wire_frame frame = { .type = WIRE_DONE };
+	struct channel a, b;
+	struct error err;
+
+	channel_pair(&a, &b);
+	channel_expect(&a, 0);
+	CHECK_EQ(channel_send(&b, &frame, NULL, &err), 0);
+	usleep(1000);
+	CHECK_EQ(channel_receive(&a, &frame, payload, &err), 0);
+	CHECK_EQ(channel_receive(&a, &frame, payload, &err), -1);
+	CHECK_EQ(channel_send(&b, &frame, NULL, &err), 0);
+	channel_close(&a);
+	channel_close(&b);
+}
+
 static void *drain_thread(void *data)
 {
 	struct channel *channel = data;
