@@ -132,9 +132,24 @@ static void migtrack_carry_segment(struct migtrack_tracker *tracker,
 				       (end - start) >> PAGE_SHIFT);
 }
 
+/*
+ * What a live watch has seen no event of may have been taken away by a reclaim that
+ * has not flushed yet. The adoption of a new one has waited for that.
+ */
+static void migtrack_report_segment(struct migtrack_watch *watch, bool live,
+				    const struct migtrack_segment *seg,
+				    unsigned long start, unsigned long end)
+{
+	if (!live)
+		migtrack_carry_segment(watch->tracker, seg, start, end);
+	else if (start < end)
+		migtrack_tracker_mark(watch->tracker, migtrack_segment_page(seg, start),
+				      (end - start) >> PAGE_SHIFT);
+}
+
 /* Pages of @seg that the watch's segments do not have at these addresses. */
-static void migtrack_carry_uncovered(struct migtrack_watch *watch,
-				     const struct migtrack_segment *seg)
+static void migtrack_report_uncovered(struct migtrack_watch *watch, bool live,
+				      const struct migtrack_segment *seg)
 {
 	const struct migtrack_segment *old, *last = watch->segs + watch->nsegs;
 	unsigned long addr = seg->start;
@@ -144,11 +159,10 @@ static void migtrack_carry_uncovered(struct migtrack_watch *watch,
 		if (migtrack_segment_page(old, max(addr, old->start)) !=
 		    migtrack_segment_page(seg, max(addr, old->start)))
 			continue;
-		migtrack_carry_segment(watch->tracker, seg, addr,
-				       max(addr, old->start));
+		migtrack_report_segment(watch, live, seg, addr, max(addr, old->start));
 		addr = old->end;
 	}
-	migtrack_carry_segment(watch->tracker, seg, addr, seg->end);
+	migtrack_report_segment(watch, live, seg, addr, seg->end);
 }
 
 static void migtrack_carry_mappings(struct migtrack_tracker *tracker,
@@ -243,7 +257,7 @@ static int migtrack_watch_refresh(struct migtrack_watch *watch,
 
 	if (!migtrack_watch_same(watch, v, n)) {
 		for (i = 0; i < n && !migtrack_without(MIGTRACK_STEP_UNCOVERED); i++)
-			migtrack_carry_uncovered(watch, &v[i].seg);
+			migtrack_report_uncovered(watch, live, &v[i].seg);
 		err = migtrack_watch_set_segments(watch, v, n, cancel);
 		if (err)
 			return err;
@@ -366,8 +380,8 @@ static int migtrack_refresh_round(struct migtrack_tracker *tracker,
  * @tracker: the tracker
  * @cancel: set by another task to give up early
  *
- * What may have been written without a trace goes into the tracker's carry. A
- * process whose adoption takes long stays unknown: its mappings are reported
+ * What may have been written without a trace goes into the tracker's carry, or its
+ * marks. A process whose adoption takes long stays unknown: its mappings are reported
  * whole until a sync starts after the adoption.
  *
  * Return: 0, -EINTR if cancelled, or -ENOMEM; what was found is not lost.

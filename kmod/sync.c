@@ -58,6 +58,31 @@ void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
 	migtrack_bits_set(tracker->carry, first, min(npages, limit - first));
 }
 
+/**
+ * migtrack_tracker_mark - let syncs report pages for as long as an echo lasts
+ * @tracker: the tracker
+ * @first: first page; may be past the tracked ones, as may be
+ * @npages: how many
+ *
+ * As if there had been an event. Sleeps.
+ */
+void migtrack_tracker_mark(struct migtrack_tracker *tracker, pgoff_t first,
+			   unsigned long npages)
+{
+	pgoff_t limit = migtrack_tracker_limit(tracker), end, last;
+
+	first = min(first, limit);
+	last = first + min(npages, limit - first);
+	/* Each chunk is consistent by itself. */
+	for (; first < last; first = end) {
+		end = min(last, (first | (MIGTRACK_CHUNK_PAGES - 1)) + 1);
+		spin_lock(&tracker->lock);
+		migtrack_bits_set(tracker->marks, first, end - first);
+		spin_unlock(&tracker->lock);
+		cond_resched();
+	}
+}
+
 /* Has anything happened in a chunk since it had @seq, or is it happening? */
 static bool migtrack_chunk_changed(struct migtrack_tracker *tracker,
 				   const struct migtrack_chunk *chunk, u32 seq)

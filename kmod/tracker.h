@@ -145,6 +145,8 @@ int migtrack_tracker_sync(struct migtrack_tracker *tracker,
 			  struct migtrack_sync_stats *stats);
 void migtrack_tracker_carry(struct migtrack_tracker *tracker, pgoff_t first,
 			    unsigned long npages);
+void migtrack_tracker_mark(struct migtrack_tracker *tracker, pgoff_t first,
+			   unsigned long npages);
 int migtrack_tracker_refresh(struct migtrack_tracker *tracker, const bool *cancel);
 bool migtrack_tracker_affords(u64 bytes);
 void migtrack_tracker_end_dead(struct migtrack_tracker *tracker);

@@ -4,6 +4,7 @@
  * take away a page table entry, or its write bit, marks the pages.
  */
 
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
@@ -305,6 +306,16 @@ static const struct mmu_notifier_ops migtrack_watch_ops = {
 	.release		= migtrack_watch_release,
 };
 
+/* Reclaim takes entries away there, or did once, and flushes the TLBs after that. */
+static bool migtrack_flushes_late(const struct mm_struct *mm)
+{
+#ifdef CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH
+	return atomic_read(&mm->tlb_flush_batched);
+#else
+	return false;
+#endif
+}
+
 /*
  * Adoption. A work item, because the mmap_lock of a process can be held for as
  * long as it likes; nothing waits for us but this.
@@ -328,6 +339,10 @@ static void migtrack_watch_adopt(struct work_struct *work)
 	}
 
 	trace_migtrack_mm_adopt(tracker, mm, err);
+
+	/* What was taken away before we were told of such: its echo has to be over. */
+	if (!err && migtrack_flushes_late(mm))
+		msleep(MIGTRACK_ECHO_MS);
 
 	/* Whoever sees it live sees the notifier at work. */
 	smp_store_release(&watch->state,
@@ -405,21 +420,13 @@ struct migtrack_watch *migtrack_watch_new(struct migtrack_tracker *tracker,
 static void migtrack_watch_bequeath(struct migtrack_watch *watch)
 {
 	struct migtrack_tracker *tracker = watch->tracker;
-	pgoff_t first, last, end;
+	pgoff_t first, last;
 	unsigned int i;
 
-	for (i = 0; i < watch->nsegs; i++) {
-		if (!migtrack_segment_clip(tracker, &watch->segs[i], 0, ULONG_MAX,
-					   &first, &last))
-			continue;
-		for (; first <= last; first = end + 1) {
-			end = min(last, first | (MIGTRACK_CHUNK_PAGES - 1));
-			spin_lock(&tracker->lock);
-			migtrack_mark(tracker, first, end);
-			spin_unlock(&tracker->lock);
-			cond_resched();
-		}
-	}
+	for (i = 0; i < watch->nsegs; i++)
+		if (migtrack_segment_clip(tracker, &watch->segs[i], 0, ULONG_MAX,
+					  &first, &last))
+			migtrack_tracker_mark(tracker, first, last - first + 1);
 }
 
 /**
