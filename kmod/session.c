@@ -151,6 +151,7 @@ static int migtrack_session_republish(struct migtrack_session *session,
 {
 	struct migtrack_snapshot *old = migtrack_session_snap(session), *snap;
 	const struct migtrack_source_snapshot *was;
+	const struct migtrack_source_stats *stats;
 	unsigned int i, n = 0;
 
 	lockdep_assert_held(&session->lock);
@@ -172,9 +173,11 @@ static int migtrack_session_republish(struct migtrack_session *session,
 		if (!source)
 			continue;
 		was = migtrack_snapshot_find(old, source);
-		migtrack_snapshot_set(&snap->sources[n++], source,
-				      source == changed || !was ? &source->stats : &was->stats,
-				      was ? was->moved : migtrack_session_moved(session, i));
+		stats = source == changed || !was ? &source->stats : &was->stats;
+		/* What was moved before these were taken is not to be taken off twice. */
+		migtrack_snapshot_set(&snap->sources[n++], source, stats,
+				      was && stats->time == was->stats.time ?
+				      was->moved : migtrack_session_moved(session, i));
 	}
 	migtrack_session_latest(session, snap);
 	migtrack_session_publish(session, snap);
