@@ -452,18 +452,20 @@ void migtrack_vfio_device_leave(struct migtrack_vfio_device *device,
 				struct migtrack_vfio_source *source)
 {
 	struct migtrack_dma_map *old = NULL;
-	bool stop;
+	bool stop, logged = false;
 
 	spin_lock(&device->lock);
 	list_del_init(&source->node);
 	device->users--;
 	if (device->log.owner == source)
-		old = migtrack_vfio_log_set(&device->log, NULL, NULL);
+		old = migtrack_vfio_log_set(&device->log, NULL, NULL, &logged);
 	/* One that is being started just now has to be stopped after that. */
 	stop = !device->log.map && (device->log.active || device->busy);
 	spin_unlock(&device->lock);
 	if (stop)
 		migtrack_vfio_device_queue(device, NULL, false);
+	if (logged)
+		migtrack_dma_mark_all(old);
 	migtrack_dma_map_put(old);
 }
 
@@ -482,17 +484,20 @@ int migtrack_vfio_device_set_log(struct migtrack_vfio_device *device,
 				 struct migtrack_dma_map *map)
 {
 	struct migtrack_dma_map *old = NULL;
-	bool left, ours;
+	bool left, ours, logged = false;
 
 	spin_lock(&device->lock);
 	left = list_empty(&source->node);
 	ours = !left && (!device->log.owner || device->log.owner == source);
 	source->log_in_use = map && !left && !ours;
 	if (ours)
-		old = migtrack_vfio_log_set(&device->log, map ? source : NULL, map);
+		old = migtrack_vfio_log_set(&device->log, map ? source : NULL, map,
+					    &logged);
 	spin_unlock(&device->lock);
 	if (ours)
 		migtrack_vfio_device_queue(device, NULL, false);
+	if (logged)
+		migtrack_dma_mark_all(old);
 	migtrack_dma_map_put(old);
 	return left ? -ENODEV : 0;
 }

@@ -23,15 +23,18 @@
  * @log: the log
  * @owner: who wants it, NULL: nobody
  * @map: of what, NULL without @owner; a reference is taken
+ * @logged: out: what was wanted before was logged, and what the device wrote since it
+ *	was read nobody will be told
  *
  * Return: what was wanted before, to be put without locks.
  */
 struct migtrack_dma_map *migtrack_vfio_log_set(struct migtrack_vfio_log *log,
 					       const struct migtrack_vfio_source *owner,
-					       struct migtrack_dma_map *map)
+					       struct migtrack_dma_map *map, bool *logged)
 {
 	struct migtrack_dma_map *old = log->map, *active = log->active;
 
+	*logged = old && old == active;
 	*log = (struct migtrack_vfio_log){
 		.owner = owner,
 		.map = map ? migtrack_dma_map_get(map) : NULL,
@@ -154,6 +157,9 @@ void migtrack_vfio_log_lost(struct migtrack_vfio_log *log, struct migtrack_dma_m
 {
 	if (log->active)
 		*(log->active == log->map ? wanted : unwanted) = log->active;
+	/* For a sync that comes before it is closed. */
+	if (log->active && log->active == log->map)
+		log->whole = true;
 	log->active = NULL;
 	if (!log->map)
 		return;

@@ -71,7 +71,7 @@ struct migtrack_vfio_log_query {
 
 struct migtrack_dma_map *migtrack_vfio_log_set(struct migtrack_vfio_log *log,
 					       const struct migtrack_vfio_source *owner,
-					       struct migtrack_dma_map *map);
+					       struct migtrack_dma_map *map, bool *logged);
 u32 migtrack_vfio_log_state(const struct migtrack_vfio_log *log);
 bool migtrack_vfio_log_begin(struct migtrack_vfio_log *log,
 			     struct migtrack_vfio_log_query *query, bool report);

@@ -421,6 +421,18 @@ TEST_F_TIMEOUT(log, in_use_by_the_vmm, 120)
 }
 
 /* While it is ours it is not the VMM's; then it is. */
+/* What it has when it is given back nobody reads any more. */
+TEST_F_TIMEOUT(log, stop_reports_all, 120)
+{
+	SETUP_OR_RETURN(self);
+	ASSERT_EQ(true, dma(self, HIGH, 7));
+	EXPECT_EQ(0, migtrack_dma_log_stop(self->mt, self->fd, self->id));
+	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
+	EXPECT_EQ(COVERED, take_all(self));
+	ASSERT_EQ(0, sync_kind(self, MIGTRACK_SYNC_KIND_ITERATION));
+	EXPECT_EQ(0, take_all(self));
+}
+
 TEST_F_TIMEOUT(log, free_for_the_vmm_after_stop, 120)
 {
 	SETUP_OR_RETURN(self);
