@@ -92,6 +92,8 @@ struct migrate_times {
  * @begun: listeners were told of that
  * @left: what is left then
  * @recoveries: connections that were lost after that, and made again
+ * @recorded: the record says that the guest runs there
+ * @lost: bytes that were missing when the connection was lost, until it is there again
  * @sent_before: over these
  * @sample: what was sent since the last sample was taken
  * @sync: results of the last sync
@@ -139,6 +141,8 @@ struct migration {
 	bool begun;
 	struct tracker_left left;
 	unsigned int recoveries;
+	bool recorded;
+	uint64_t lost;
 	uint64_t sent_before;
 	struct policy_sample sample;
 	struct migtrack_map_header sync;
@@ -192,6 +196,7 @@ void migrate_undo(struct migration *m, const struct error *why);
 int migrate_doubt(struct migration *m, struct error *err);
 
 /* migrate_postcopy.c */
+uint64_t migrate_left(const struct migration *m);
 bool migrate_postcopy_due(struct migration *m, struct policy_decision *decision);
 int migrate_postcopy_begin(struct migration *m, struct error *err);
 int migrate_postcopy_run(struct migration *m, struct error *err);

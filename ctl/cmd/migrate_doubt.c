@@ -71,7 +71,7 @@ static int take_back(struct migration *m, struct error *err)
 		guard_taken_back(m->guard);
 	m->phase = MIGTRACK_PHASE_HANDOVER;
 	*err = m->peer.err;
-	return error_advise(err, "the guest runs on here; that QEMU has ended: start it again to try again");
+	return error_advise(err, "the guest runs on here; its VMM there has ended: start it again to try again");
 }
 
 int migrate_doubt(struct migration *m, struct error *err)

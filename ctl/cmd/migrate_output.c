@@ -67,7 +67,7 @@ static const char *reason_of(const struct migration *m)
 /* How much is equal at both sides, at the best moment so far: it only grows. */
 static void measure_progress(struct migration *m)
 {
-	uint64_t total = memory_size(m), left = sender_pending(&m->sender);
+	uint64_t total = memory_size(m), left = migrate_left(m);
 	unsigned int now;
 
 	if (!m->blocks || !total)
@@ -119,7 +119,7 @@ static void note_numbers(struct migration *m)
 	run_note(&m->run, "phase", json_string(phase_name(m->phase)));
 	note_number(m, "iterations", m->sync.iteration);
 	note_number(m, "sent_bytes", sent_bytes(m));
-	note_number(m, "remaining_bytes", sender_pending(&m->sender));
+	note_number(m, "remaining_bytes", migrate_left(m));
 	note_number(m, "total_ns", elapsed(m));
 	note_number(m, "bandwidth_bytes_per_second",
 		    m->policy.bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ?
@@ -149,7 +149,7 @@ static void out_line(struct migration *m, bool iteration)
 	out_uint(out, &fields[ITERATION], m->sync.iteration);
 	out_uint(out, &fields[ELAPSED], elapsed(m));
 	out_uint(out, &fields[SENT], sent_bytes(m));
-	out_uint(out, &fields[REMAINING], sender_pending(&m->sender));
+	out_uint(out, &fields[REMAINING], migrate_left(m));
 	out_known(out, &fields[RATE], dirty_rate(m));
 	out_known(out, &fields[BANDWIDTH],
 		  m->policy.bandwidth_source == POLICY_BANDWIDTH_UNKNOWN ?
@@ -169,7 +169,7 @@ static void out_line(struct migration *m, bool iteration)
 static void draw(FILE *file, void *data)
 {
 	struct migration *m = data;
-	uint64_t left = sender_pending(&m->sender);
+	uint64_t left = migrate_left(m);
 	struct live_numbers numbers = {
 		.phase = phase_name(m->phase),
 		.iteration = m->sync.iteration,

@@ -38,6 +38,17 @@ bool migrate_postcopy_due(struct migration *m, struct policy_decision *decision)
 	return true;
 }
 
+/**
+ * migrate_left() - what the destination has not got
+ * @m: the migration
+ *
+ * Return: bytes; while there is no connection, what it was when there was one.
+ */
+uint64_t migrate_left(const struct migration *m)
+{
+	return m->lost ? m->lost : sender_pending(&m->sender);
+}
+
 static int ask_ready(struct migration *m, struct error *err)
 {
 	struct wire_frame frame = { .type = WIRE_POSTCOPY };
@@ -100,7 +111,7 @@ static void out_news(struct migration *m, enum postcopy_event event, const char 
 		.event = event,
 		.why = why,
 		.recoveries = m->recoveries,
-		.left = sender_pending(&m->sender),
+		.left = migrate_left(m),
 		.elapsed_ns = clock_ns(CLOCK_MONOTONIC) - m->times.started,
 	};
 
@@ -116,11 +127,20 @@ static void begin(struct migration *m)
 
 /* ---- from the handover on ---- */
 
+/* Who finds the record shall not have the guest run here; it is written when it can be. */
+static void keep_record(struct migration *m)
+{
+	struct error ignored;
+
+	if (!m->recorded)
+		m->recorded = !record_set(&m->record, "postcopy", &ignored);
+}
+
 /* There is no way back from here on, whatever becomes of us. */
-static int runs_there(struct migration *m, struct error *err)
+static void runs_there(struct migration *m)
 {
 	m->times.resumed = clock_ns(CLOCK_MONOTONIC);
-	return record_set(&m->record, "postcopy", err);
+	keep_record(m);
 }
 
 /* The destination is told until it has answered. */
@@ -133,10 +153,12 @@ static int go(struct migration *m, struct error *err)
 
 	if (m->times.resumed)
 		return 0;
-	if (channel_send(&m->channel, &frame, NULL, err) || fault("go", err) ||
+	if (fault("handed-over", err) || channel_send(&m->channel, &frame, NULL, err) ||
+	    fault("go", err) ||
 	    peer_wait(&m->peer, PEER_RUNNING, RUNNING_TIMEOUT, -1, err))
 		return -1;
-	return runs_there(m, err);
+	runs_there(m);
+	return 0;
 }
 
 static int move_rest(struct migration *m, struct error *err)
@@ -148,6 +170,7 @@ static int move_rest(struct migration *m, struct error *err)
 	do {
 		if (peer_check(&m->peer, err))
 			return -1;
+		keep_record(m);
 		left = migrate_send(m, SLICE_BYTES, err);
 		left_tell(m);
 		migrate_out_look(m, false);
@@ -161,6 +184,7 @@ static int move_rest(struct migration *m, struct error *err)
 static void disconnect(struct migration *m)
 {
 	m->sent_before += link_sent(&m->link);
+	m->lost = migrate_left(m);
 	peer_end(&m->peer);
 	sender_close(&m->sender);
 	link_close(&m->link);
@@ -199,6 +223,7 @@ static int open_sender(struct migration *m, struct error *err)
 		moved[i] = m->blocks[i].moved;
 	ret = migrate_open_sender(m, err);
 	m->sender.stats = stats;
+	m->lost = 0;
 	for (i = 0; !ret && i < m->n_memory; i++) {
 		m->blocks[i].moved = moved[i];
 		m->blocks[i].empty = false;
@@ -225,24 +250,19 @@ static int reconnect(struct migration *m, struct error *err)
 	    peer_wait(&m->peer, PEER_ACCEPTED, ACCEPT_TIMEOUT, m->signals, err) ||
 	    migrate_open_link(m, err))
 		return -1;
-	if (json_is_true(json_object_get(m->peer.accept, "running")) && !m->times.resumed &&
-	    runs_there(m, err))
-		return -1;
+	if (json_is_true(json_object_get(m->peer.accept, "running")) && !m->times.resumed)
+		runs_there(m);
 	return resend(m, err) || go(m, err) ? -1 : 0;
 }
 
 static int give_up(struct migration *m, struct error *err)
 {
-	struct error why = *err, ignored;
+	struct error why = *err;
 
 	migrate_tell_phase(m, MIGTRACK_PHASE_IN_DOUBT);
-	if (!m->times.resumed)
-		record_set(&m->record, "in-doubt", &ignored);
 	error_set(err, EXIT_IN_DOUBT, "the guest is the destination's, and has not got all of its memory (%.800s)",
 		  why.message);
-	return error_advise(err, m->times.resumed ?
-			    "it can't go on there, and what is here is what it was before: end both VMMs" :
-			    "the guest stays paused here. See whether it runs at the destination, then: migctl resolve");
+	return error_advise(err, "it can't go on there, and what is here is what it was before: end both VMMs");
 }
 
 /* Ctrl-C, before the pause is over. */
@@ -253,9 +273,27 @@ static bool interrupted(const struct migration *m, int ms)
 	return poll(&pollfd, 1, ms) > 0;
 }
 
-/* Until it is there again, or says that it will not be, or the user has enough. */
+/*
+ * As long as it is not known that the guest runs there it may never have, and may be ours
+ * again: the destination is asked as without post-copy.
+ */
+static int ask_or_give_up(struct migration *m, struct error *err)
+{
+	if (!m->times.resumed) {
+		if (migrate_doubt(m, err))
+			return -1;
+		runs_there(m);
+	}
+	return give_up(m, err);
+}
+
+/*
+ * Until it is there again, or says that it will not be, or the user has enough. Not for
+ * ever where the guest runs nowhere yet.
+ */
 static int recover(struct migration *m, struct error *err)
 {
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + m->options->doubt_timeout / 2;
 	bool refused = m->peer.said;
 
 	/* Ctrl-C is not taken while there is a connection. */
@@ -264,7 +302,8 @@ static int recover(struct migration *m, struct error *err)
 	if (!refused)
 		out_say(m->out, "The connection is lost (%s). The guest waits at the destination for what it has not got: trying again, Ctrl-C gives it up.",
 			err->message);
-	while (!refused && !interrupted(m, RETRY_MS)) {
+	while (!refused && !interrupted(m, RETRY_MS) &&
+	       (m->times.resumed || clock_ns(CLOCK_MONOTONIC) < until)) {
 		disconnect(m);
 		if (!reconnect(m, err)) {
 			m->recoveries++;
@@ -272,9 +311,11 @@ static int recover(struct migration *m, struct error *err)
 			out_news(m, POSTCOPY_RECOVERED, NULL);
 			return 0;
 		}
-		refused = m->peer.said || err->code == EXIT_CANCELLED;
+		/* Who waits to be asked refuses all else. */
+		refused = m->peer.said || err->code == EXIT_CANCELLED ||
+			  (!m->times.resumed && m->peer.explained);
 	}
-	return give_up(m, err);
+	return ask_or_give_up(m, err);
 }
 
 /**

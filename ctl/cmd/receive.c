@@ -252,7 +252,7 @@ static int attend(struct reception *r, int (*what)(struct reception *r, struct e
 
 /*
  * Each connection to the source: with post-copy it may come back for what is missing,
- * else to hear what became of its guest.
+ * else to hear what became of its guest. With post-copy, too, if that never ran.
  */
 static int talk(struct reception *r, struct error *err)
 {
@@ -261,14 +261,14 @@ static int talk(struct reception *r, struct error *err)
 	while (ret) {
 		if (receive_is_lost(r, err)) {
 			link_close(&r->link);
-			if (receive_wait_again(r, err))
-				return -1;
-			ret = attend(r, agree_again_and_run, err);
-		} else {
-			if (r->fetch.uffd || receive_doubt(r, err))
-				return -1;
-			ret = attend(r, run, err);
+			if (!receive_wait_again(r, err)) {
+				ret = attend(r, agree_again_and_run, err);
+				continue;
+			}
 		}
+		if ((r->fetch.uffd && (r->told || r->resumed)) || receive_doubt(r, err))
+			return -1;
+		ret = attend(r, run, err);
 	}
 	return 0;
 }

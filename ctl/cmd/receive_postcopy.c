@@ -136,13 +136,21 @@ static int check_recover(void *data, struct channel *channel,
 	return error_set(err, EXIT_PERMISSION, "%s: another peer than the source", channel->peer);
 }
 
+/* Then it is told that its guest never ran: there has to be time for that, too. */
+static uint64_t return_timeout(const struct reception *r)
+{
+	uint64_t half = r->options->doubt_timeout / 2;
+
+	return r->resumed || half > RETURN_TIMEOUT ? RETURN_TIMEOUT : half;
+}
+
 static int door_wait_again(struct reception *r, struct error *err)
 {
 	struct channel channel;
 
 	r->door.ops.check = check_recover;
 	r->door.ops.check_data = r;
-	r->door.until = receive_lacks(r) ? 0 : now_ns() + RETURN_TIMEOUT;
+	r->door.until = receive_lacks(r) ? 0 : now_ns() + return_timeout(r);
 	if (receive_meet(r, &channel, err))
 		return -1;
 	channel_close(&r->channel);
