@@ -179,6 +179,18 @@ static bool is_due(const struct migration *m)
 	return m->forced || m->decision.verdict == POLICY_SWITCHOVER;
 }
 
+/*
+ * Not yet, after all. With what a switchover wants anybody else's migration, or snapshot,
+ * of this VMM would leave out its memory.
+ */
+static int unprepare(struct migration *m, struct error *err)
+{
+	if (!m->times.prepared)
+		return 0;
+	m->times.prepared = 0;
+	return m->ops->restore(m->vmm, m->saved, err);
+}
+
 int migrate_precopy(struct migration *m, struct error *err)
 {
 	struct policy_pending pending = {};
@@ -206,6 +218,8 @@ int migrate_precopy(struct migration *m, struct error *err)
 					return -1;
 				continue;
 			}
+			if (unprepare(m, err))
+				return -1;
 		} else if (migrate_act(m, err)) {
 			return -1;
 		}

@@ -49,6 +49,35 @@ static void send_all(struct move *move, struct migration *m, uint64_t data,
 	move_passed(move, 1);
 }
 
+static unsigned int restored;
+
+static int count_restore(struct vmm *vmm, json_t *saved, struct error *err)
+{
+	(void)vmm;
+	(void)err;
+	CHECK(json_is_object(saved));
+	restored++;
+	return 0;
+}
+
+/* What a switchover wants does not stay while the guest is moved on, live. */
+TEST(migrate_a_switchover_that_is_not_due_is_not_prepared)
+{
+	const struct vmm_migration_ops ops = { .restore = count_restore };
+	struct migration m = { .ops = &ops, .times.prepared = 5 };
+	struct error err = {};
+
+	restored = 0;
+	m.saved = json_object();
+	CHECK_EQ(unprepare(&m, &err), 0);
+	CHECK_EQ(restored, 1);
+	/* Then it has to be prepared again, and is no more restored till then. */
+	CHECK_EQ(m.times.prepared, 0);
+	CHECK_EQ(unprepare(&m, &err), 0);
+	CHECK_EQ(restored, 1);
+	json_decref(m.saved);
+}
+
 static void end(struct move *move, struct migration *m)
 {
 	sender_close(&m->sender);
