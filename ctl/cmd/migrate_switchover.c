@@ -41,9 +41,10 @@ static int wait_phase(struct migration *m, enum vmm_phase phase,
 			return 0;
 		if (status.phase == VMM_FAILED || status.phase == VMM_CANCELLED ||
 		    status.phase == VMM_CANCELLING)
+			/* One that fails undoes things as one that is cancelled does. */
 			return error_set(err, EXIT_VMM,
 					 "the VMM's own migration %s: %s",
-					 status.phase == VMM_FAILED ?
+					 status.phase == VMM_FAILED || status.reason[0] ?
 					 "failed" : "was cancelled",
 					 status.reason[0] ? status.reason :
 					 "no reason given");
@@ -292,6 +293,8 @@ void migrate_undo(struct migration *m, const struct error *why)
 	if (!m->handed_over)
 		relay_break(&m->relay);
 	restore_vmm(m);
-	m->device_bytes += m->relay.bytes;
-	relay_close(&m->relay);
+	/* The peer's thread may still deliver to it: it is closed after that has ended. */
+	relay_break(&m->relay);
+	if (relay_has_ended(&m->relay, UNDO_SEND_MS * NS_PER_MS))
+		m->device_bytes += m->relay.bytes;
 }

@@ -8,6 +8,8 @@
 #include "stream/relay.h"
 
 #define RELAY_CHUNK	(64u << 10)
+/* A VMM that reads nothing of its state for so long hangs. */
+#define RELAY_PATIENCE_S	60
 
 /**
  * relay_open() - make the pair of sockets
@@ -19,12 +21,14 @@
  */
 int relay_open(struct relay *relay, struct channel *channel, struct error *err)
 {
+	const struct timeval patience = { .tv_sec = RELAY_PATIENCE_S };
 	int pair[2];
 
 	*relay = (struct relay) { .channel = channel, .vmm_fd = -1, .fd = -1 };
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return error_set(err, EXIT_FAILED, "socketpair: %s",
 				 strerror(errno));
+	setsockopt(pair[1], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	relay->vmm_fd = pair[0];
 	/* Another thread may break it. */
 	__atomic_store_n(&relay->fd, pair[1], __ATOMIC_RELEASE);
@@ -86,6 +90,9 @@ int relay_deliver(struct relay *relay, const void *data, size_t length,
 		n = send(relay->fd, at, length, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EAGAIN)
+			return error_set(err, EXIT_VMM,
+					 "the VMM does not go on reading its migration stream: it hangs, or was stopped");
 		if (n < 0)
 			return error_set(err, EXIT_VMM,
 					 "the VMM closed its migration stream: %s",
