@@ -479,7 +479,8 @@ static void conclude(struct migration *m, const struct error *err)
 	if (m->phase == MIGTRACK_PHASE_NONE || m->phase == MIGTRACK_PHASE_IN_DOUBT ||
 	    m->phase == MIGTRACK_PHASE_COMPLETED)
 		;
-	else if (err->code == EXIT_MOVED)
+	/* It runs at the destination, well or not. */
+	else if (err->code == EXIT_MOVED || (err->code == EXIT_DIFFERS && m->handed_over))
 		migrate_tell_phase(m, MIGTRACK_PHASE_COMPLETED);
 	else
 		migrate_tell_phase(m, err->code == EXIT_CANCELLED ?

@@ -20,7 +20,7 @@ static int differs(struct migration *m, size_t block, uint64_t offset,
 		  "the memories differ: block %s, page at 0x%" PRIx64,
 		  m->memory[block].id, offset);
 	return error_advise(err, m->handed_over ?
-			    "the guest runs at the destination with wrong memory: stop it, and resume the source, which is still paused (QMP: cont)" :
+			    "the guest runs at the destination with wrong memory: end it there, and start it anew; what is paused here is older than what it has written to its disks since" :
 			    "the guest runs on here");
 }
 

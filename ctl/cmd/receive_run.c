@@ -423,8 +423,8 @@ static int take_frame(struct reception *r, const struct wire_frame *frame,
 		return reason_take(r->payload, "the source called the migration off",
 				   err);
 	case WIRE_DONE:
-		r->done = true;
-		return receive_postcopy_end(r, err);
+		r->done = !receive_postcopy_end(r, err);
+		return r->done ? 0 : -1;
 	default:
 		return error_set(err, EXIT_PEER,
 				 "the source sent a frame of type %s on the control channel",
