@@ -193,6 +193,7 @@ int migrate_switchover(struct migration *m, struct error *err);
 void migrate_undo(struct migration *m, const struct error *why);
 
 /* migrate_doubt.c: nobody heard whether the guest runs there, and @err says why. 0: it does. */
+bool migrate_never_ran(struct migration *m, struct error *err);
 int migrate_doubt(struct migration *m, struct error *err);
 
 /* migrate_postcopy.c */

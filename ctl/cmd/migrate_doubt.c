@@ -74,6 +74,24 @@ static int take_back(struct migration *m, struct error *err)
 	return error_advise(err, "the guest runs on here; its VMM there has ended: start it again to try again");
 }
 
+/**
+ * migrate_never_ran() - ask the destination once whether the guest never ran there
+ * @m: handed over, the connection is lost
+ * @err: filled if so, with why it did not
+ *
+ * Return: true if so, and it can't any more: the guest is ours again.
+ */
+bool migrate_never_ran(struct migration *m, struct error *err)
+{
+	struct error ignored;
+
+	disconnect(m);
+	if (ask(m, &ignored) || !m->peer.never)
+		return false;
+	take_back(m, err);
+	return true;
+}
+
 int migrate_doubt(struct migration *m, struct error *err)
 {
 	uint64_t until = clock_ns(CLOCK_MONOTONIC) + m->options->doubt_timeout;

@@ -223,7 +223,8 @@ static int open_sender(struct migration *m, struct error *err)
 		moved[i] = m->blocks[i].moved;
 	ret = migrate_open_sender(m, err);
 	m->sender.stats = stats;
-	m->lost = 0;
+	if (!ret)
+		m->lost = 0;
 	for (i = 0; !ret && i < m->n_memory; i++) {
 		m->blocks[i].moved = moved[i];
 		m->blocks[i].empty = false;
@@ -279,12 +280,13 @@ static bool interrupted(const struct migration *m, int ms)
  */
 static int ask_or_give_up(struct migration *m, struct error *err)
 {
-	if (!m->times.resumed) {
-		if (migrate_doubt(m, err))
-			return -1;
-		runs_there(m);
-	}
-	return give_up(m, err);
+	if (m->times.resumed)
+		return give_up(m, err);
+	if (migrate_doubt(m, err))
+		return -1;
+	runs_there(m);
+	error_set(err, EXIT_MOVED, "the guest runs at the destination, which does not say whether it has all of its memory");
+	return error_advise(err, "see what migctl says there, and end the VMM here");
 }
 
 /*
@@ -293,14 +295,16 @@ static int ask_or_give_up(struct migration *m, struct error *err)
  */
 static int recover(struct migration *m, struct error *err)
 {
-	uint64_t until = clock_ns(CLOCK_MONOTONIC) + m->options->doubt_timeout / 2;
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + m->options->doubt_timeout;
 	bool refused = m->peer.said;
 
 	/* Ctrl-C is not taken while there is a connection. */
 	signals_drain(m->signals);
 	out_news(m, POSTCOPY_PAUSED, err->message);
 	if (!refused)
-		out_say(m->out, "The connection is lost (%s). The guest waits at the destination for what it has not got: trying again, Ctrl-C gives it up.",
+		out_say(m->out, m->times.resumed ?
+			"The connection is lost (%s). The guest waits at the destination for what it has not got: trying again, Ctrl-C gives it up." :
+			"The connection is lost (%s) before the destination said that the guest runs there: trying again.",
 			err->message);
 	while (!refused && !interrupted(m, RETRY_MS) &&
 	       (m->times.resumed || clock_ns(CLOCK_MONOTONIC) < until)) {
@@ -311,9 +315,10 @@ static int recover(struct migration *m, struct error *err)
 			out_news(m, POSTCOPY_RECOVERED, NULL);
 			return 0;
 		}
-		/* Who waits to be asked refuses all else. */
-		refused = m->peer.said || err->code == EXIT_CANCELLED ||
-			  (!m->times.resumed && m->peer.explained);
+		refused = m->peer.said || err->code == EXIT_CANCELLED;
+		/* Who waits to be asked refuses all else, and others may refuse for a while. */
+		if (!m->times.resumed && m->peer.explained && migrate_never_ran(m, err))
+			return -1;
 	}
 	return ask_or_give_up(m, err);
 }

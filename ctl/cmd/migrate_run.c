@@ -188,7 +188,16 @@ static int unprepare(struct migration *m, struct error *err)
 	if (!m->times.prepared)
 		return 0;
 	m->times.prepared = 0;
-	return m->ops->restore(m->vmm, m->saved, err);
+	if (m->ops->restore(m->vmm, m->saved, err))
+		return -1;
+	/* What others set meanwhile is theirs, unless we have more to undo than that. */
+	if (!m->throttle.n) {
+		guard_stop(m->guard);
+		m->guard = NULL;
+		json_decref(m->saved);
+		m->saved = NULL;
+	}
+	return 0;
 }
 
 int migrate_precopy(struct migration *m, struct error *err)

@@ -125,9 +125,9 @@ static void *peer_thread(void *data)
 			ret = channel_receive(peer->channel, &frame, payload, &err);
 		vmm = !ret && (frame.type == WIRE_VMM_DATA ||
 			       frame.type == WIRE_VMM_END);
-		/* A VMM that closed its end says why by itself. */
-		if (vmm)
-			peer_vmm_frame(peer, &frame, payload, &err);
+		/* A VMM that closed its end says why by itself; what is cut has no end. */
+		if (vmm && peer_vmm_frame(peer, &frame, payload, &err))
+			relay_break(peer->relay);
 
 		pthread_mutex_lock(&peer->lock);
 		if (ret)

@@ -259,6 +259,8 @@ static int talk(struct reception *r, struct error *err)
 	int ret = attend(r, agree_and_run, err);
 
 	while (ret) {
+		bool postcopy = r->fetch.uffd;
+
 		if (receive_is_lost(r, err)) {
 			link_close(&r->link);
 			if (!receive_wait_again(r, err)) {
@@ -266,7 +268,7 @@ static int talk(struct reception *r, struct error *err)
 				continue;
 			}
 		}
-		if ((r->fetch.uffd && (r->told || r->resumed)) || receive_doubt(r, err))
+		if ((postcopy && (r->told || r->resumed)) || receive_doubt(r, err))
 			return -1;
 		ret = attend(r, run, err);
 	}
@@ -289,6 +291,23 @@ static int receive(struct reception *r, struct error *err)
 	link_close(&r->link);
 	receive_out_summary(r, ret ? err : NULL);
 	return ret;
+}
+
+/*
+ * Nobody has use for a part of a guest, and where its memory has a name it would stay, with
+ * all that is in it.
+ */
+static void forget(struct reception *r)
+{
+	struct pollfd pollfd = { .fd = r->vmm_fd, .events = POLLIN };
+	struct error ignored;
+	uint32_t i;
+
+	if (r->vmm_fd < 0 || poll(&pollfd, 1, QUIT_TIMEOUT_MS) <= 0)
+		return;
+	for (i = 0; i < r->receiver.nblocks; i++)
+		receiver_punch(&r->receiver, i, 0,
+			       r->receiver.blocks[i].size / WIRE_PAGE_SIZE, &ignored);
 }
 
 /*
@@ -321,6 +340,7 @@ static int settle(struct reception *r, int ret, struct error *err)
 		return error_advise(err, "process %d has a part of a guest, and could not be told to end: end it, it must never run",
 				    r->vmm->pid);
 	}
+	forget(r);
 	if (!err->advice[0])
 		error_advise(err, "the destination VMM was ended: start it again to try again");
 	return ret;

@@ -19,6 +19,9 @@
 #include "uffd/protocol.h"
 #include "vmm/migration.h"
 
+/* How long a VMM that is told to end may take. */
+#define QUIT_TIMEOUT_MS	10000
+
 struct receive_options {
 	struct vmm_choice guest;
 	const char *listen;

@@ -14,7 +14,6 @@
 #include "common/clock.h"
 
 #define RETRY_MS	500
-#define QUIT_TIMEOUT_MS	10000
 #define ACK_TIMEOUT_MS	10000
 
 /* Before the guest was loaded here no source says GO; and one that heard does not ask. */

@@ -73,9 +73,9 @@ TEST(migrate_a_switchover_that_is_not_due_is_not_prepared)
 	CHECK_EQ(restored, 1);
 	/* Then it has to be prepared again, and is no more restored till then. */
 	CHECK_EQ(m.times.prepared, 0);
+	CHECK(!m.saved);
 	CHECK_EQ(unprepare(&m, &err), 0);
 	CHECK_EQ(restored, 1);
-	json_decref(m.saved);
 }
 
 static void end(struct move *move, struct migration *m)

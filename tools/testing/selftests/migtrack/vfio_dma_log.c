@@ -420,7 +420,6 @@ TEST_F_TIMEOUT(log, in_use_by_the_vmm, 120)
 	EXPECT_EQ(0, vfio_log_stop(&self->dev.testdev));
 }
 
-/* While it is ours it is not the VMM's; then it is. */
 /* What it has when it is given back nobody reads any more. */
 TEST_F_TIMEOUT(log, stop_reports_all, 120)
 {
@@ -433,6 +432,7 @@ TEST_F_TIMEOUT(log, stop_reports_all, 120)
 	EXPECT_EQ(0, take_all(self));
 }
 
+/* While it is ours it is not the VMM's; then it is. */
 TEST_F_TIMEOUT(log, free_for_the_vmm_after_stop, 120)
 {
 	SETUP_OR_RETURN(self);
