@@ -373,7 +373,8 @@ static void migtrack_take_echo(struct migtrack_tracker *tracker, unsigned long n
 	lockdep_assert_held(&tracker->lock);
 
 	/* As long as what a test can make last, it would hide that these are left out. */
-	if (migtrack_without(MIGTRACK_STEP_KEEP) || migtrack_without(MIGTRACK_STEP_PUNCH))
+	if (migtrack_without(MIGTRACK_STEP_KEEP) || migtrack_without(MIGTRACK_STEP_PUNCH) ||
+	    migtrack_without(MIGTRACK_STEP_FLUSH))
 		enough = 0;
 
 	bitmap_or(recent, recent, echo, MIGTRACK_CHUNK_PAGES);
