@@ -30,7 +30,7 @@ help:
 	@echo 'In a throwaway VM (a Debian is unpacked into the cache once, the host is not touched):'
 	@echo '  demo             a real guest, migrated live; 90 s.  KERNEL=6.12|7.2'
 	@echo '  demo-track       a real guest, tracked live; 90 s.  KERNEL=6.12|7.2'
-	@echo '  check            the tests, on both kernels, 25 min; FULL=1: more of them, an hour'
+	@echo '  check            the tests, on both kernels, half an hour; FULL=1: more of them'
 	@echo '  check-e2e        only: real guests move, and things go wrong. KERNELS="6.12 7.2"'
 	@echo '                   (6.12), TESTS="faults guard" FAULTS=all ROUNDS=20 STORM=300 SEED=1;'
 	@echo '                   FULL=1: a storm of 300 s, 20 instants to be killed at'
